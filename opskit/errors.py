@@ -1,0 +1,89 @@
+"""Everything that can go wrong, as one tree.
+
+OpskitError
+├── SettingError                 a value that a person gave is not usable
+├── MissingExtraError            an optional package is not installed
+├── QueryError                   an SQL file and its caller disagree
+├── DatabaseUnavailableError     no answer from PostgreSQL in time
+├── DatabaseError                PostgreSQL answered with an error
+│   └── NotMigratedError         the schema lacks what this version needs
+├── EmbeddedServerError          the embedded PostgreSQL cannot be started or stopped
+├── MigrationRefusedError        migrating would harm what is there
+├── ProcessorError               the processor cannot be imported
+├── NotClaimableError            the file asked for cannot be claimed now
+├── ClaimLostError               somebody else has the file now
+└── ForbiddenError               this door may not do that
+
+`Reject` stands apart: it is what a processor raises to say that the file itself is bad.
+
+An error's docstring is its default message. HTTP statuses and exit codes live in the doors.
+"""
+
+from __future__ import annotations
+
+import inspect
+
+
+class OpskitError(Exception):
+    """opskit could not do what was asked."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or inspect.cleandoc(type(self).__doc__ or "").splitlines()[0])
+
+
+class SettingError(OpskitError):
+    """A setting has a value that cannot be used."""
+
+
+class MissingExtraError(OpskitError):
+    """An optional package is not installed."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"{package} is not installed; run: pip install 'opskit[{extra}]'")
+        self.package, self.extra = package, extra
+
+
+class QueryError(OpskitError):
+    """An SQL file and its caller disagree about its variables."""
+
+
+class DatabaseUnavailableError(OpskitError):
+    """The database cannot be reached."""
+
+
+class DatabaseError(OpskitError):
+    """The database refused the statement."""
+
+    sqlstate: str | None = None
+
+
+class NotMigratedError(DatabaseError):
+    """The tables are not migrated yet; run: opskit migrate"""
+
+
+class EmbeddedServerError(OpskitError):
+    """The embedded PostgreSQL could not be started or stopped."""
+
+
+class MigrationRefusedError(OpskitError):
+    """The migration was refused before anything was changed."""
+
+
+class ProcessorError(OpskitError):
+    """The processor cannot be loaded."""
+
+
+class NotClaimableError(OpskitError):
+    """The file cannot be claimed now."""
+
+
+class ClaimLostError(OpskitError):
+    """The claim is lost: another node, or an operator, has ended it; nothing was written."""
+
+
+class ForbiddenError(OpskitError):
+    """This action is not allowed here."""
+
+
+class Reject(Exception):
+    """Raised by a processor: the file is bad, trying again is useless; it fails at once."""

@@ -1,0 +1,224 @@
+"""The settings: where each comes from, what it means, and what it may be.
+
+Every setting is one field of `Settings`: its environment variable, its flag, its help and its
+default stand beside each other, and README's table, `--help` and this file are compared by a test.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from opskit.errors import SettingError
+
+ENVIRONMENTS = {"production": "", "development": "dev_"}
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+# PostgreSQL cuts identifiers at 63 bytes; the longest suffix we add is "_processing_guard".
+LONGEST_TABLE_NAME = 63 - len("_processing_guard") - len("dev_")
+
+
+def _setting(default: Any, env: str, help: str) -> Any:
+    return dataclasses.field(default=default, metadata={"env": env, "help": help})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a process of opskit needs to know; made by `Settings.load`."""
+
+    database_url: str | None = _setting(
+        None, "DATABASE_URL", "PostgreSQL to use, any libpq URI. Defaults to the embedded server."
+    )
+    env: str = _setting(
+        "development",
+        "OPSKIT_ENV",
+        "Environment: production, or development (tables with the prefix dev_). Defaults to development.",
+    )
+    node_id: str | None = _setting(
+        None, "NODE_ID", "Server ID of this node. Defaults to hostname-pid, in development with the start time."
+    )
+    table: str = _setting(
+        "uploaded_files", "OPSKIT_TABLE", "Name of the files table, without prefix. Defaults to uploaded_files."
+    )
+    processor: str = _setting(
+        "opskit.processors:inspect_file",
+        "OPSKIT_PROCESSOR",
+        "Function called with each claimed file, module:function. Defaults to opskit.processors:inspect_file.",
+    )
+    lease_seconds: float = _setting(
+        30.0,
+        "OPSKIT_LEASE_SECONDS",
+        "How long a node counts as alive after a heartbeat [s]; it beats three times a lease. Defaults to 30.",
+    )
+    stale_after_seconds: float = _setting(
+        3600.0,
+        "OPSKIT_STALE_AFTER_SECONDS",
+        "Age without progress at which a claim is stale and fails [s]. Defaults to 3600.",
+    )
+    poll_seconds: float = _setting(
+        5.0,
+        "OPSKIT_POLL_SECONDS",
+        "How often an idle node looks for work when no notification comes [s]. Defaults to 5.",
+    )
+    max_failures: int = _setting(
+        3, "OPSKIT_MAX_FAILURES", "Bad attempts after which a file is failed, at least 1. Defaults to 3."
+    )
+    retry_seconds: float = _setting(
+        10.0, "OPSKIT_RETRY_SECONDS", "Wait before the first retry [s], doubled each time. Defaults to 10."
+    )
+    on_orphan: str = _setting(
+        "requeue", "OPSKIT_ON_ORPHAN", "What happens to a dead node's file: requeue or fail. Defaults to requeue."
+    )
+    hard_limit_seconds: float | None = _setting(
+        None, "OPSKIT_HARD_LIMIT_SECONDS", "Longest time one attempt may take [s]. Defaults to none."
+    )
+    drain_seconds: float = _setting(
+        25.0, "OPSKIT_DRAIN_SECONDS", "How long a node told to stop may finish its file [s]. Defaults to 25."
+    )
+    content_encoding: str = _setting(
+        "raw",
+        "OPSKIT_CONTENT_ENCODING",
+        "How file_content is stored when it is the content: raw or base64. Defaults to raw.",
+    )
+    storage: str = _setting(
+        "",
+        "OPSKIT_STORAGE",
+        "Folder or fsspec URL where uploads are kept and relative paths begin. Defaults to uploads in the home folder.",
+    )
+    home: str = _setting(
+        ".opskit", "OPSKIT_HOME", "Folder of the embedded server, its log and uploads. Defaults to .opskit."
+    )
+    pg_bin: str | None = _setting(
+        None, "OPSKIT_PG_BIN", "Folder with PostgreSQL's programs for the embedded server. Defaults to the best found."
+    )
+    pg_port: int = _setting(
+        15433, "OPSKIT_PG_PORT", "First port to try for the embedded server. Defaults to 15433."
+    )
+    host: str = _setting("127.0.0.1", "OPSKIT_HOST", "Address that page and API listen on. Defaults to 127.0.0.1.")
+    port: int = _setting(8501, "OPSKIT_PORT", "Port that page and API listen on. Defaults to 8501.")
+    api_token: str | None = _setting(
+        None, "OPSKIT_API_TOKEN", "Token that writing calls of the API must carry. Defaults to none: loopback only."
+    )
+    read_only: bool = _setting(
+        False, "OPSKIT_READ_ONLY", "Refuse every action of page and API: 1 or 0. Defaults to 0."
+    )
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str] | None = None, **given: Any) -> Settings:
+        """Read the settings: what is *given* first, then the environment, then the defaults.
+
+        Args:
+            environ: Where variables are looked up. Defaults to the process's own.
+            given: Settings by field name; None means "not given".
+
+        Raises:
+            SettingError: A value is not usable; the message names it and what would be.
+        """
+        environ = os.environ if environ is None else environ
+        values: dict[str, Any] = {}
+        for field in dataclasses.fields(cls):
+            source = field.metadata["env"]
+            value = given.get(field.name)
+            if value is None:
+                # An empty variable counts as unset: that is what a shell or a manifest means by it.
+                value = environ.get(source, "").strip() or None
+            if value is not None:
+                values[field.name] = _convert(source, str(field.type), value)
+        unknown = set(given) - {field.name for field in dataclasses.fields(cls)}
+        if unknown:
+            raise SettingError(f"there is no setting {sorted(unknown)[0]!r}")
+        return cls(**values)
+
+    def __post_init__(self) -> None:
+        if self.env not in ENVIRONMENTS:
+            raise SettingError(f"OPSKIT_ENV is {self.env!r}; it must be 'production' or 'development'")
+        if self.on_orphan not in ("requeue", "fail"):
+            raise SettingError(f"OPSKIT_ON_ORPHAN is {self.on_orphan!r}; it must be 'requeue' or 'fail'")
+        if self.content_encoding not in ("raw", "base64"):
+            raise SettingError(f"OPSKIT_CONTENT_ENCODING is {self.content_encoding!r}; it must be 'raw' or 'base64'")
+        if not re.fullmatch(r"[\w.]+:[\w.]+", self.processor):
+            raise SettingError(f"OPSKIT_PROCESSOR is {self.processor!r}; it must look like package.module:function")
+        self._check_table()
+        for name, least in (
+            ("lease_seconds", 0.1),
+            ("stale_after_seconds", 0.1),
+            ("poll_seconds", 0.01),
+            ("retry_seconds", 0),
+            ("drain_seconds", 0),
+            ("max_failures", 1),
+            ("hard_limit_seconds", 0.01),
+        ):
+            value = getattr(self, name)
+            if value is not None and not least <= value < float("inf"):
+                raise SettingError(f"{env_name(name)} is {value:g}; it must be at least {least:g}")
+        for name in ("port", "pg_port"):
+            if not 1 <= getattr(self, name) <= 65535:
+                raise SettingError(f"{env_name(name)} is {getattr(self, name)}; a port is between 1 and 65535")
+
+    def _check_table(self) -> None:
+        if not self.table or "\0" in self.table:
+            raise SettingError(f"OPSKIT_TABLE is {self.table!r}; it must be the name of a table")
+        if len(self.table.encode()) > LONGEST_TABLE_NAME:
+            raise SettingError(
+                f"OPSKIT_TABLE is {self.table!r}; a name of at most {LONGEST_TABLE_NAME} bytes is needed, "
+                "because PostgreSQL cuts longer names of indexes"
+            )
+
+    @property
+    def prefix(self) -> str:
+        """What the names of this environment's tables begin with: "" or "dev_"."""
+        return ENVIRONMENTS[self.env]
+
+    @property
+    def files(self) -> str:
+        """Name of this environment's files table."""
+        return self.prefix + self.table
+
+    @property
+    def home_path(self) -> Path:
+        """The home folder, absolute."""
+        return Path(self.home).expanduser().absolute()
+
+    @property
+    def storage_root(self) -> str:
+        """Folder or URL under which uploads are kept and relative paths begin."""
+        return self.storage or str(self.home_path / "uploads")
+
+    def environ(self) -> dict[str, str]:
+        """These settings as environment variables, for a process of opskit to be started."""
+        values = {field.metadata["env"]: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {
+            name: str(int(value)) if isinstance(value, bool) else str(value)
+            for name, value in values.items()
+            if value is not None and value != ""
+        }
+
+
+def env_name(field_name: str) -> str:
+    """The environment variable of a setting."""
+    return str(Settings.__dataclass_fields__[field_name].metadata["env"])
+
+
+def _convert(source: str, type_name: str, value: Any) -> Any:
+    """Turn what was given for *source* into the field's type, or say what is wrong with it."""
+    if not isinstance(value, str):
+        return value
+    kind = type_name.removesuffix(" | None")
+    if kind == "bool":
+        if value.lower() in ("1", "true", "yes", "on"):
+            return True
+        if value.lower() in ("0", "false", "no", "off"):
+            return False
+        raise SettingError(f"{source} is {value!r}; it must be 1 or 0")
+    if kind not in ("float", "int"):
+        return value
+    try:
+        return float(value) if kind == "float" else int(value)
+    except ValueError:
+        wanted = "a number" if kind == "float" else "a whole number"
+        raise SettingError(f"{source} is {value!r}; it must be {wanted}") from None

@@ -1,0 +1,8 @@
+-- The names of one environment's tables, indexes, constraints and triggers (psql only; Python: database.py).
+SELECT p || :'table' AS files, p || 'processing_nodes' AS nodes, p || 'processing_events' AS events,
+       p || 'processing_pauses' AS pauses, 'opskit_' || p || :'table' AS channel,
+       p || :'table' || '_processing_queue' AS queue_index, p || :'table' || '_processing_held' AS held_index,
+       p || :'table' || '_processing_ended' AS ended_index, p || :'table' || '_processing_state' AS state_check,
+       p || :'table' || '_processing_fence' AS fence_check, p || :'table' || '_processing_guard' AS guard,
+       p || :'table' || '_processing_new' AS guard_new, p || :'table' || '_processing_wake' AS wake
+  FROM (SELECT CASE :'env' WHEN 'production' THEN '' ELSE 'dev_' END AS p) AS prefix \gset

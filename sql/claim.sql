@@ -1,0 +1,50 @@
+-- Claim the next file for a node. Always answers one row: claimed, empty, paused or deposed.
+--
+-- psql "$DATABASE_URL" -v env=development -v server_id=by-hand -v boot=… -v epoch=… \
+--      -v token=$(uuidgen) -v after=-infinity -f sql/claim.sql
+--
+-- server_id, boot, epoch   the node as it stands in the nodes table (register.sql); anything else is deposed
+-- token                    a new uuid, made before asking, so that a lost answer can be looked up (held.sql)
+-- after                    cursor: queued_at of the last file claimed, or -infinity for a full look. It skips
+--                          the dead entries at the head of the queue index, which grow under a pinned xmin.
+--
+-- One statement, one commit. The materialized CTE is what makes it one row: an IN (… LIMIT 1 FOR UPDATE)
+-- claimed five with stale planner statistics. FOR KEY SHARE on the node makes whoever raises its epoch
+-- wait for us, so that a late claim of an old boot cannot land beside a new one's.
+\ir _session.sql
+WITH node AS MATERIALIZED (
+    SELECT state FROM :"nodes"
+     WHERE server_id = :'server_id' AND boot = :'boot'::uuid AND epoch = :'epoch'::bigint
+       FOR KEY SHARE
+), gate AS MATERIALIZED (
+    SELECT CASE WHEN NOT EXISTS (SELECT FROM node) THEN 'deposed'
+                WHEN (SELECT state FROM node) <> 'active'
+                     OR EXISTS (SELECT FROM :"pauses" WHERE scope IN ('*', :'server_id')) THEN 'paused'
+                ELSE 'open' END AS answer
+), pick AS MATERIALIZED (
+    SELECT id FROM :"files"
+     WHERE processing_status = 'queued' AND deleted IS NOT TRUE
+       AND processing_queued_at >= :'after'::timestamptz AND processing_queued_at <= now()
+       AND (SELECT answer FROM gate) = 'open'
+     ORDER BY processing_queued_at, id
+     LIMIT 1
+       FOR NO KEY UPDATE SKIP LOCKED
+), claimed AS (
+    UPDATE :"files" AS f
+       SET processing_status = 'processing', processing_server_id = :'server_id',
+           processing_started_at = clock_timestamp(), processing_completed_at = NULL,
+           processing_attempt = coalesce(processing_attempt, 0) + 1,
+           processing_token = :'token'::uuid, processing_done_token = NULL, processing_epoch = :'epoch'::bigint
+      FROM pick WHERE f.id = pick.id
+    RETURNING f.id::text AS id, f.original_filename, f.storage_path, f.file_size, f.processing_attempt AS attempt,
+              coalesce(f.processing_failures, 0) AS failures, f.processing_queued_at::text AS queued_at
+)
+SELECT CASE WHEN claimed.id IS NOT NULL THEN 'claimed' WHEN gate.answer = 'open' THEN 'empty'
+            ELSE gate.answer END AS outcome,
+       claimed.*,
+       -- When nothing is due: seconds until the next retry is, so that nobody has to poll for it.
+       CASE WHEN claimed.id IS NULL THEN
+            (SELECT extract(epoch FROM processing_queued_at - clock_timestamp())::float8 FROM :"files"
+              WHERE processing_status = 'queued' AND deleted IS NOT TRUE
+              ORDER BY processing_queued_at, id LIMIT 1) END AS next_seconds
+  FROM gate LEFT JOIN claimed ON true;

@@ -1,0 +1,37 @@
+-- Register a node: a new boot of a server ID. Answers its epoch, or no row while the ID is alive elsewhere.
+--
+-- psql "$DATABASE_URL" -v env=development -v server_id=by-hand -v boot=$(uuidgen) -v host=$(hostname) -v pid=0 \
+--      -v version=psql -v lease_seconds=600 -v on_orphan=requeue -v max_failures=3 -v stale_after_seconds=3600 \
+--      -f sql/register.sql
+--
+-- server_id, boot            the node's name, and a uuid made when its process starts
+-- host, pid, version         where it runs, for people
+-- lease_seconds              how long it counts as alive after a heartbeat
+-- on_orphan, max_failures, stale_after_seconds   its policy: every door judges its claims by these
+--
+-- The epoch is part of a unique key, so raising it waits for a claim in flight (claim.sql holds FOR KEY SHARE);
+-- what the old boot then still holds has an epoch below first_epoch and belongs to an earlier boot.
+\ir _session.sql
+WITH registered AS (
+    INSERT INTO :"nodes" AS n (server_id, boot, host, pid, version, started_at, beat_at, lease_until, lease_seconds,
+                               on_orphan, max_failures, stale_after_seconds)
+    VALUES (:'server_id', :'boot'::uuid, :'host', :'pid'::int, :'version', clock_timestamp(), clock_timestamp(),
+            clock_timestamp() + :'lease_seconds'::float8 * interval '1 second', :'lease_seconds'::float8,
+            :'on_orphan', :'max_failures'::int, :'stale_after_seconds'::float8)
+    ON CONFLICT (server_id) DO UPDATE
+       SET boot = excluded.boot, host = excluded.host, pid = excluded.pid, version = excluded.version,
+           started_at = excluded.started_at, beat_at = excluded.beat_at, lease_until = excluded.lease_until,
+           lease_seconds = excluded.lease_seconds, on_orphan = excluded.on_orphan,
+           max_failures = excluded.max_failures, stale_after_seconds = excluded.stale_after_seconds,
+           epoch = n.epoch + 1, first_epoch = n.epoch + 1, stopped_at = NULL,
+           -- A quarantine outlives a restart: only `opskit resume` ends it.
+           state = CASE n.state WHEN 'quarantined' THEN n.state ELSE 'active' END,
+           looked_lease = NULL, looked_at = NULL, stale_token = NULL, stale_at = NULL,
+           token = NULL, progress_done = NULL, progress_total = NULL, progress_at = NULL
+     WHERE n.lease_until <= clock_timestamp() OR n.boot = excluded.boot
+    RETURNING server_id, boot, epoch
+), noted AS (
+    INSERT INTO :"events" (kind, server_id, boot, reason, actor)
+    SELECT 'boot', server_id, boot, 'registered by ' || :'host' || ', process ' || :'pid', server_id FROM registered
+)
+SELECT epoch FROM registered;

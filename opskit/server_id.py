@@ -7,6 +7,7 @@ import os
 import socket
 import time
 import unicodedata
+from dataclasses import dataclass
 from typing import Any
 
 from opskit.errors import SettingError
@@ -38,6 +39,15 @@ def server_id(settings: Settings | None = None) -> str:
 def _made(pid: int, env: str) -> str:
     host = socket.gethostname()[:60] or "host"
     return f"{host}-{pid}" if env == "production" else f"{host}-{pid}-{int(time.time() * 1000)}"
+
+
+@dataclass(slots=True)
+class Boot:
+    """One life of a node: its server ID, the uuid of this boot, and the epoch it claims under."""
+
+    server_id: str
+    boot: str
+    epoch: int
 
 
 def check_server_id(value: str) -> str:

@@ -4,5 +4,6 @@ SELECT p || :'table' AS files, p || 'processing_nodes' AS nodes, p || 'processin
        p || :'table' || '_processing_queue' AS queue_index, p || :'table' || '_processing_held' AS held_index,
        p || :'table' || '_processing_ended' AS ended_index, p || :'table' || '_processing_state' AS state_check,
        p || :'table' || '_processing_fence' AS fence_check, p || :'table' || '_processing_guard' AS guard,
-       p || :'table' || '_processing_new' AS guard_new, p || :'table' || '_processing_wake' AS wake
+       p || :'table' || '_processing_new' AS guard_new, p || :'table' || '_processing_wake' AS wake,
+       p || 'processing_events_by_file' AS events_by_file, p || 'processing_events_by_time' AS events_by_time
   FROM (SELECT CASE :'env' WHEN 'production' THEN '' ELSE 'dev_' END AS p) AS prefix \gset

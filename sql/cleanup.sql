@@ -1,0 +1,101 @@
+-- Clean up: end stale claims and orphans. One re-runnable statement; every condition is judged anew, on locked rows.
+--
+-- psql "$DATABASE_URL" -v env=development -f sql/cleanup.sql
+--
+-- stale_after_seconds   age at which a claim without a known node is stale (default 3600); a known node's claim
+--                       is judged by that node's own values
+-- look_seconds          how old the look must be that saw the same lease end (default 2); '' means a third
+--                       of the node's own lease, its beat, as nodes do it
+-- claims                only these, as id/token (default {}: all); a claim that has moved on is skipped
+-- server_id             only this server's (default '': all)
+-- row_limit             most rows to end in one call (default 10000)
+-- actor, reason         who and why, for the history
+--
+-- What is ended:
+--   stale    no token or an unknown server, started longer ago than stale_after_seconds: at once
+--   stale    a live node's claim that two looks saw without progress for the node's stale_after
+--   orphan   a claim of an earlier boot of its node: at once
+--   orphan   a claim of a node whose lease has run out, when a look saw that same lease end before
+-- What is answered beside it as `pending`: what a second look would end.
+-- stale fails ("Processing timeout"); an orphan is queued again while failures < max, unless its node says on_orphan = fail.
+\ir _session.sql
+\if :{?stale_after_seconds} \else \set stale_after_seconds 3600 \endif
+\if :{?look_seconds} \else \set look_seconds 2 \endif
+\if :{?claims} \else \set claims '{}' \endif
+\if :{?server_id} \else \set server_id '' \endif
+\if :{?row_limit} \else \set row_limit 10000 \endif
+\if :{?actor} \else \set actor psql \endif
+\if :{?reason} \else \set reason '' \endif
+\ir look.sql
+WITH judged AS MATERIALIZED (
+    SELECT f.id, f.original_filename, f.processing_server_id AS server_id, f.processing_token AS token,
+           f.processing_attempt AS attempt, f.processing_started_at AS started_at,
+           coalesce(f.processing_failures, 0) + 1 AS failures, n.lease_until, n.on_orphan, n.max_failures,
+           judge.verdict, judge.moved_at
+      FROM :"files" AS f
+      LEFT JOIN :"nodes" AS n ON n.server_id = f.processing_server_id AND f.processing_token IS NOT NULL
+     CROSS JOIN LATERAL (
+           SELECT greatest(f.processing_started_at, CASE WHEN n.token = f.processing_token THEN n.progress_at END)
+                  AS moved_at) AS progress
+     CROSS JOIN LATERAL (
+           SELECT progress.moved_at,
+                  CASE WHEN n.server_id IS NULL THEN
+                            CASE WHEN progress.moved_at < clock_timestamp() - :'stale_after_seconds'::float8 * interval '1 second'
+                                 THEN 'stale' ELSE 'unproven' END
+                       WHEN f.processing_epoch < n.first_epoch THEN 'rebooted'
+                       WHEN n.lease_until < clock_timestamp() THEN
+                            CASE WHEN n.looked_lease = n.lease_until
+                                      AND n.looked_at <= clock_timestamp()
+                                          - coalesce(nullif(:'look_seconds', '')::float8, n.lease_seconds / 3) * interval '1 second'
+                                 THEN 'dead' ELSE 'silent' END
+                       WHEN progress.moved_at < clock_timestamp() - n.stale_after_seconds * interval '1 second' THEN
+                            CASE WHEN n.stale_token = f.processing_token
+                                      AND n.stale_at <= clock_timestamp()
+                                          - coalesce(nullif(:'look_seconds', '')::float8, n.lease_seconds / 3) * interval '1 second'
+                                 THEN 'hung' ELSE 'stuck' END
+                       ELSE 'alive' END AS verdict) AS judge
+     WHERE f.processing_status = 'processing'
+       AND (:'claims'::text[] = '{}' OR f.id::text || '/' || coalesce(f.processing_token::text, '') = ANY (:'claims'::text[]))
+       AND (:'server_id' = '' OR f.processing_server_id = :'server_id')
+       AND judge.verdict NOT IN ('alive', 'unproven')
+     ORDER BY f.processing_started_at, f.id
+     LIMIT :'row_limit'::int
+       FOR NO KEY UPDATE OF f SKIP LOCKED
+), decided AS (
+    SELECT judged.*,
+           CASE WHEN verdict IN ('stale', 'hung') OR on_orphan = 'fail' OR failures >= max_failures
+                THEN 'failed' ELSE 'queued' END AS next_status,
+           CASE WHEN verdict IN ('stale', 'hung') THEN 'timeout' ELSE 'orphaned' END AS outcome,
+           CASE verdict
+                WHEN 'rebooted' THEN format('Orphaned: %s has started again since it claimed the file', server_id)
+                WHEN 'dead' THEN format('Orphaned: %s has been silent since %s (its lease ended at %s)', server_id,
+                                        to_char(moved_at, 'YYYY-MM-DD HH24:MI:SS'), to_char(lease_until, 'YYYY-MM-DD HH24:MI:SS'))
+                ELSE format('Processing timeout: no progress for %s minutes on %s',
+                            round(extract(epoch FROM clock_timestamp() - moved_at) / 60), coalesce(server_id, 'an unnamed server'))
+           END AS why
+      FROM judged WHERE verdict IN ('stale', 'hung', 'rebooted', 'dead')
+), ended AS (
+    UPDATE :"files" AS f
+       SET processing_status = d.next_status, processing_failures = d.failures, processing_errors = d.why,
+           processing_token = NULL, processing_epoch = NULL,
+           processing_server_id = CASE d.next_status WHEN 'failed' THEN d.server_id END,
+           processing_started_at = CASE d.next_status WHEN 'failed' THEN f.processing_started_at END,
+           processing_completed_at = CASE d.next_status WHEN 'failed' THEN clock_timestamp() END,
+           processing_queued_at = CASE d.next_status WHEN 'failed' THEN f.processing_queued_at ELSE clock_timestamp() END
+      FROM decided AS d WHERE f.id = d.id
+    RETURNING f.id
+), noted AS (
+    INSERT INTO :"events" (kind, outcome, next_status, file_id, server_id, token, attempt, started_at, reason, actor, details)
+    SELECT 'attempt', outcome, next_status, d.id::text, server_id, token, attempt, started_at, why, :'actor',
+           jsonb_build_object('cleanup', true, 'said', nullif(:'reason', ''), 'verdict', verdict)
+      FROM decided AS d JOIN ended ON ended.id = d.id
+), woken AS (
+    SELECT pg_notify(:'channel', '') WHERE EXISTS (SELECT FROM decided WHERE next_status = 'queued')
+)
+SELECT judged.id::text AS id, judged.original_filename, judged.server_id, judged.started_at, judged.verdict,
+       coalesce(d.next_status, 'pending') AS outcome,
+       coalesce(d.why, CASE judged.verdict WHEN 'silent' THEN 'its lease has run out; a second look must see the same'
+                                           ELSE 'it makes no progress; a second look must see the same' END) AS reason,
+       judged.id::text || '/' || coalesce(judged.token::text, '') AS claim
+  FROM judged LEFT JOIN decided AS d ON d.id = judged.id LEFT JOIN woken ON true
+ ORDER BY judged.started_at, judged.id;

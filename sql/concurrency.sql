@@ -1,0 +1,38 @@
+-- The numbers of the moment, in one row.
+--
+-- psql "$DATABASE_URL" -v env=development -f sql/concurrency.sql
+--
+-- stale_after_seconds   as in cleanup.sql (default 3600)
+--
+-- waiting_files are rows without a status: not opskit's until the operator cuts over (`opskit migrate --queue-new`)
+-- or adopts them (`opskit enqueue --existing`).
+\ir _session.sql
+\if :{?stale_after_seconds} \else \set stale_after_seconds 3600 \endif
+WITH claims AS MATERIALIZED (
+    SELECT f.processing_started_at,
+           CASE WHEN n.server_id IS NULL THEN f.processing_started_at
+                     < clock_timestamp() - :'stale_after_seconds'::float8 * interval '1 second'
+                WHEN f.processing_epoch < n.first_epoch OR n.lease_until < clock_timestamp() THEN false
+                ELSE greatest(f.processing_started_at, CASE WHEN n.token = f.processing_token THEN n.progress_at END)
+                     < clock_timestamp() - n.stale_after_seconds * interval '1 second' END AS stale,
+           coalesce(f.processing_epoch < n.first_epoch OR n.lease_until < clock_timestamp(), false) AS orphaned
+      FROM :"files" AS f
+      LEFT JOIN :"nodes" AS n ON n.server_id = f.processing_server_id AND f.processing_token IS NOT NULL
+     WHERE f.processing_status = 'processing'
+)
+SELECT counts.*,
+       (SELECT count(*) FROM claims WHERE stale) AS stale_files,
+       (SELECT count(*) FROM claims WHERE orphaned) AS orphaned_files,
+       (SELECT count(*) FROM :"nodes" WHERE lease_until >= clock_timestamp() AND stopped_at IS NULL) AS active_servers,
+       (SELECT greatest(0, extract(epoch FROM clock_timestamp() - processing_queued_at))::float8 FROM :"files"
+         WHERE processing_status = 'queued' AND deleted IS NOT TRUE
+         ORDER BY processing_queued_at, id LIMIT 1) AS oldest_queued_seconds,
+       (SELECT count(*) > 0 FROM :"pauses" WHERE scope = '*') AS all_paused,
+       clock_timestamp() AS as_of
+  FROM (SELECT count(*) FILTER (WHERE processing_status IS NOT NULL) AS total_files,
+               count(*) FILTER (WHERE processing_status = 'queued') AS queued,
+               count(*) FILTER (WHERE processing_status = 'processing') AS processing,
+               count(*) FILTER (WHERE processing_status = 'completed') AS completed,
+               count(*) FILTER (WHERE processing_status = 'failed') AS failed,
+               count(*) FILTER (WHERE processing_status IS NULL) AS waiting_files
+          FROM :"files" WHERE deleted IS NOT TRUE) AS counts;

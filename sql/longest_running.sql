@@ -1,0 +1,13 @@
+-- The files in processing, oldest claim first.
+--
+-- psql "$DATABASE_URL" -v env=development -f sql/longest_running.sql
+--
+-- row_limit   most rows (default 10)
+\ir _session.sql
+\if :{?row_limit} \else \set row_limit 10 \endif
+SELECT original_filename, processing_server_id, processing_started_at,
+       extract(epoch FROM clock_timestamp() - processing_started_at)::float8 / 60 AS minutes_processing
+  FROM :"files"
+ WHERE processing_status = 'processing'
+ ORDER BY processing_started_at NULLS FIRST, id
+ LIMIT :'row_limit'::int;

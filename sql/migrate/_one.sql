@@ -1,0 +1,22 @@
+-- Migrate one environment's tables (psql only; Python: schema.py runs the same parts).
+\ir ../_session.sql
+\warn migrating :files
+SET lock_timeout = '2s';
+SET client_min_messages = warning;
+\ir refuse.sql
+\if :{?problem}
+\warn :problem
+DO $$ BEGIN RAISE EXCEPTION 'refused before anything was changed'; END $$;
+\endif
+\ir tables.sql
+\ir columns.sql
+\ir guard.sql
+\ir broken_indexes.sql
+SET lock_timeout = 0;
+\ir indexes.sql
+SET lock_timeout = '2s';
+\ir constraints.sql
+\ir validate.sql
+\ir wake.sql
+\ir settle.sql
+\ir ../cleanup.sql

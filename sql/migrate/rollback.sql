@@ -1,0 +1,22 @@
+-- Remove what the migration added; the application's own columns and rows stay. Ours lose their data.
+DROP TRIGGER IF EXISTS :"wake" ON :"files";
+
+DROP TRIGGER IF EXISTS :"guard" ON :"files";
+
+DROP TRIGGER IF EXISTS :"guard_new" ON :"files";
+
+DROP FUNCTION IF EXISTS :"wake"();
+
+DROP FUNCTION IF EXISTS :"guard"();
+
+ALTER TABLE :"files"
+    DROP CONSTRAINT IF EXISTS :"state_check",
+    DROP CONSTRAINT IF EXISTS :"fence_check";
+
+DROP INDEX CONCURRENTLY IF EXISTS :"queue_index";
+
+DROP INDEX CONCURRENTLY IF EXISTS :"held_index";
+
+DROP INDEX CONCURRENTLY IF EXISTS :"ended_index";
+
+DROP TABLE IF EXISTS :"pauses", :"events", :"nodes";

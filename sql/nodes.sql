@@ -1,0 +1,24 @@
+-- The nodes: who is there, what each does, how far it is.
+--
+-- psql "$DATABASE_URL" -v env=development -f sql/nodes.sql
+--
+-- state: live, paused, draining, quarantined · silent (a heartbeat is overdue) · dead (its lease has run out) · stopped
+\ir _session.sql
+SELECT n.server_id,
+       CASE WHEN n.stopped_at IS NOT NULL THEN 'stopped'
+            WHEN n.lease_until < clock_timestamp() THEN 'dead'
+            WHEN n.beat_at < clock_timestamp() - n.lease_seconds * 0.7 * interval '1 second' THEN 'silent'
+            WHEN n.state <> 'active' THEN n.state
+            WHEN p.scope IS NOT NULL THEN 'paused'
+            ELSE 'live' END AS state,
+       f.original_filename,
+       extract(epoch FROM clock_timestamp() - f.processing_started_at)::float8 / 60 AS minutes_processing,
+       CASE WHEN n.token = f.processing_token THEN n.progress_done END AS progress_done,
+       CASE WHEN n.token = f.processing_token THEN n.progress_total END AS progress_total,
+       n.beat_at, extract(epoch FROM clock_timestamp() - n.beat_at)::float8 AS seconds_since_heartbeat,
+       n.started_at, n.host, n.pid, n.version, f.id::text AS file_id
+  FROM :"nodes" AS n
+  LEFT JOIN LATERAL (SELECT scope FROM :"pauses" WHERE scope IN ('*', n.server_id) LIMIT 1) AS p ON true
+  LEFT JOIN :"files" AS f ON f.processing_status = 'processing' AND f.processing_server_id = n.server_id
+                         AND f.processing_epoch >= n.first_epoch
+ ORDER BY n.stopped_at IS NOT NULL, n.server_id;

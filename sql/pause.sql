@@ -1,0 +1,17 @@
+-- Pause a node, or all: no claim that begins after this is committed; a claim in flight may land. Work in hand goes on.
+--
+-- psql "$DATABASE_URL" -v env=development -v scope='*' -v actor=me -v reason='disk full' -f sql/pause.sql
+--
+-- scope           a server ID, or * for all
+-- actor, reason   who and why, for the history
+\ir _session.sql
+\if :{?actor} \else \set actor psql \endif
+\if :{?reason} \else \set reason '' \endif
+WITH paused AS (
+    INSERT INTO :"pauses" (scope, actor, reason) VALUES (:'scope', :'actor', :'reason')
+    ON CONFLICT (scope) DO NOTHING
+    RETURNING scope
+), noted AS (
+    INSERT INTO :"events" (kind, server_id, reason, actor) SELECT 'pause', scope, :'reason', :'actor' FROM paused
+)
+SELECT :'scope' AS scope, EXISTS (SELECT FROM paused) AS changed;

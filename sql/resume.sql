@@ -1,0 +1,21 @@
+-- Resume a node, or all: ends the pause of that scope; a named node also leaves quarantine.
+--
+-- psql "$DATABASE_URL" -v env=development -v scope='*' -v actor=me -v reason='disk grown' -f sql/resume.sql
+--
+-- scope           a server ID, or * for the pause of all (a node paused by name stays paused)
+-- actor, reason   who and why, for the history
+\ir _session.sql
+\if :{?actor} \else \set actor psql \endif
+\if :{?reason} \else \set reason '' \endif
+WITH resumed AS (
+    DELETE FROM :"pauses" WHERE scope = :'scope' RETURNING scope
+), cured AS (
+    UPDATE :"nodes" SET state = 'active' WHERE server_id = :'scope' AND state = 'quarantined' RETURNING server_id AS scope
+), changed AS (
+    SELECT scope FROM resumed UNION SELECT scope FROM cured
+), noted AS (
+    INSERT INTO :"events" (kind, server_id, reason, actor) SELECT 'resume', scope, :'reason', :'actor' FROM changed
+), woken AS (
+    SELECT pg_notify(:'channel', '') WHERE EXISTS (SELECT FROM changed)
+)
+SELECT :'scope' AS scope, EXISTS (SELECT FROM changed) AS changed FROM (SELECT 1) AS one LEFT JOIN woken ON true;

@@ -1,0 +1,59 @@
+"""Fixtures of all tests: a clean environment, a real server, a database of one's own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import servers
+
+from opskit import schema
+from opskit.database import Database
+from opskit.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of the person who runs the tests reaches them."""
+    for name in list(os.environ):
+        if name in ("DATABASE_URL", "NODE_ID") or name.startswith(("OPSKIT_", "PG")):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[servers.Server]:
+    """The server of this test process."""
+    with servers.running_server() as running:
+        yield running
+
+
+@pytest.fixture
+def database_url(server: servers.Server) -> Iterator[str]:
+    """The URL of an empty database that only this test has."""
+    url = server.create_database()
+    yield url
+    server.drop_database(url)
+
+
+@pytest.fixture
+def settings(database_url: str, tmp_path: Path) -> Settings:
+    """Settings for that database, with short times."""
+    return Settings.load(
+        {},
+        database_url=database_url,
+        env="development",
+        lease_seconds=2.0,
+        poll_seconds=0.2,
+        retry_seconds=0.0,
+        home=str(tmp_path),
+    )
+
+
+@pytest.fixture
+def db(settings: Settings) -> Iterator[Database]:
+    """That database, migrated."""
+    with Database(settings) as database:
+        schema.migrate(database)
+        yield database

@@ -14,7 +14,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from opskit.database import Connection, Database, Row, masked
+import psycopg
+
+from opskit.database import Connection, Database, Row, masked, translated
 from opskit.errors import (
     ClaimLostError,
     DatabaseError,
@@ -179,28 +181,63 @@ def complete(
 
 @contextlib.contextmanager
 def completing(
-    db: Database, *, id: str, token: str, result: Mapping[str, Any] | None = None
+    db: Database, *, id: str, token: str, result: Mapping[str, Any] | None = None, patience_seconds: float = 30.0
 ) -> Iterator[Connection]:
     """One transaction in which the caller's writes and the completion commit together, or neither.
 
+    The caller's own statements raise the driver's errors, untranslated.
+
     Raises:
         ClaimLostError: The claim is no longer this token's; nothing is written.
+        DatabaseUnavailableError: No transaction could be begun within the patience.
     """
+    stack, connection = _fenced(db, id, token, result, patience_seconds)
     committing = False
     try:
-        with db.connection() as connection, connection.transaction():
-            (row,) = db.run_on(connection, "complete", id=id, token=token, result=as_json(result))
-            if row["answer"] != "done":
-                raise ClaimLostError(f"the claim of file {id} is lost; nothing was written")
+        with stack:
             yield connection
             committing = True
-    except DatabaseUnavailableError:
+    except psycopg.OperationalError:
         # A lost COMMIT answer is an error without a state, and yet perhaps committed: the row knows.
-        if not committing or not _completed_after_all(db, id, token):
+        if not committing or not _completed_after_all(db, id, token, patience_seconds):
             raise
 
 
-def _completed_after_all(db: Database, id: str, token: str, patience_seconds: float = 30.0) -> bool:
+def _fenced(
+    db: Database, id: str, token: str, result: Mapping[str, Any] | None, patience_seconds: float
+) -> tuple[contextlib.ExitStack, Connection]:
+    """An open transaction that has completed the file, and waits for the caller's writes.
+
+    The connection may have died unnoticed while the processor worked: then another is taken.
+    """
+    deadline, pause = time.monotonic() + patience_seconds, 0.05
+    while True:
+        stack = contextlib.ExitStack()
+        try:
+            with translated():
+                connection = stack.enter_context(db.connection(translate=False))
+                stack.enter_context(connection.transaction())
+                (row,) = db.run_on(connection, "complete", id=id, token=token, result=as_json(result))
+            if row["answer"] == "done":
+                return stack, connection
+            if row["answer"] != "again" or time.monotonic() > deadline:
+                raise ClaimLostError(f"the claim of file {id} is lost; nothing was written")
+        except DatabaseUnavailableError as error:
+            with contextlib.suppress(psycopg.Error):
+                stack.__exit__(type(error), error, None)
+            if time.monotonic() + pause > deadline:
+                raise
+        except BaseException as error:
+            with contextlib.suppress(psycopg.Error):
+                stack.__exit__(type(error), error, None)
+            raise
+        else:
+            stack.close()
+        time.sleep(pause)
+        pause = min(pause * 2, 2.0)
+
+
+def _completed_after_all(db: Database, id: str, token: str, patience_seconds: float) -> bool:
     """Whether a transaction whose COMMIT got no answer was committed: asked until the database says."""
     deadline, pause = time.monotonic() + patience_seconds, 0.05
     while True:

@@ -26,7 +26,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
 
 from opskit import queries
-from opskit.errors import DatabaseError, DatabaseUnavailableError, MissingExtraError, NotMigratedError
+from opskit.errors import DatabaseError, DatabaseUnavailableError, MissingExtraError, NotMigratedError, SettingError
 from opskit.settings import Settings
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ Row = dict[str, Any]
 Connection = psycopg.Connection[Row]
 
 # A black hole (a cut cable, a vanished host) must not hold a process for the kernel's two hours.
-_NETWORK: dict[str, str] = {
+_NETWORK: dict[str, Any] = {
     "connect_timeout": "5",
     "keepalives_idle": "5",
     "keepalives_interval": "2",
@@ -109,22 +109,22 @@ class Database:
         self._texts: dict[str, tuple[queries.Statement, bytes]] = {}
         self._own: Connection | None = None
         self._lock = threading.RLock()
-        with translated():
-            self._parameters: dict[str, Any] = _NETWORK | {
-                key: value for key, value in conninfo_to_dict(settings.database_url).items() if value is not None
-            }
+        self._parameters = _NETWORK | _parsed(settings.database_url)
         self._parameters.setdefault("application_name", f"opskit {settings.env}"[:63])
 
     # -- connections -------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def connection(self) -> Iterator[Connection]:
+    def connection(self, *, translate: bool = True) -> Iterator[Connection]:
         """A connection in autocommit, for one statement or one `with connection.transaction()`.
+
+        Args:
+            translate: Turn the driver's errors into opskit's; False where a user's own statements run.
 
         Raises:
             DatabaseUnavailableError: None could be had in time, or it broke.
         """
-        with translated():
+        with translated() if translate else contextlib.nullcontext():
             if self._pooled:
                 with self.pool.connection() as connection:
                     yield connection
@@ -287,6 +287,13 @@ class Database:
         return f"<opskit.Database {masked(self.settings.database_url or '')} {self.settings.env} {self.settings.files}>"
 
 
+def _parsed(url: str) -> dict[str, Any]:
+    try:
+        return {key: value for key, value in conninfo_to_dict(url).items() if value is not None}
+    except psycopg.ProgrammingError as error:
+        raise SettingError(f"DATABASE_URL cannot be used: {masked(str(error).strip())}") from None
+
+
 def _with_url(settings: Settings, url: str) -> Settings:
     import dataclasses
 
@@ -327,8 +334,6 @@ def _translation(error: psycopg.Error) -> DatabaseError | DatabaseUnavailableErr
     state = error.sqlstate
     if isinstance(error, _GONE) or (state or "08").startswith("08") and isinstance(error, psycopg.OperationalError):
         return DatabaseUnavailableError(f"the database cannot be reached: {said}")
-    if isinstance(error, psycopg.ProgrammingError) and state is None:
-        return DatabaseUnavailableError(f"DATABASE_URL cannot be used: {said}")
     translation: DatabaseError
     if isinstance(error, (pg.UndefinedTable, pg.UndefinedColumn, pg.UndefinedFunction)):
         translation = NotMigratedError(f"{said}; the tables are not migrated, run: opskit migrate")

@@ -356,11 +356,15 @@ def _ports(data: Path, first: int) -> list[int]:
 
 
 def _is_free(port: int) -> bool:
-    try:
-        socket.create_server(("127.0.0.1", port)).close()
-    except OSError:
-        return False
-    return True
+    """Whether *port* is free, or becomes so in 0.1 s: a killed server keeps its port a moment longer than its name."""
+    for _ in range(5):
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            time.sleep(0.02)
+        else:
+            return True
+    return False
 
 
 def _running(data: Path) -> _Postmaster | None:

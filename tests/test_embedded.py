@@ -110,7 +110,8 @@ def step_down(user: int) -> None:
 
 
 def process(script: str, settings: Settings, **how: Any) -> subprocess.Popen[str]:
-    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), **settings.environ()}
+    path = os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])
+    environ = {**os.environ, "PYTHONPATH": path, **settings.environ()}
     command = [sys.executable, "-c", script]
     return subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **how)
 
@@ -380,3 +381,21 @@ def test_the_session_server_gives_each_test_an_empty_database(settings: Settings
     assert ask(copy, "SELECT count(*) FROM here") == 1
     assert ask(server.create_database(), "SELECT to_regclass('here')") is None
     assert (ask(url, "SHOW fsync"), ask(url, "SHOW synchronous_commit")) == ("off", "on")
+
+
+def test_the_server_of_a_killed_test_run_is_stopped_by_the_next(own: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+    script = (
+        "import os, servers; run = servers.running_server()\n"
+        "print(run.__enter__().url, flush=True); os.kill(os.getpid(), 9)"
+    )
+    killed = process(script, own)
+    url = killed.communicate(timeout=30)[0].strip()
+    assert killed.returncode == -signal.SIGKILL
+    assert ask(url, "SELECT 1") == 1
+
+    with servers.running_server():
+        pass
+
+    with pytest.raises(psycopg.OperationalError):
+        ask(url, "SELECT 1")

@@ -1,0 +1,499 @@
+"""The child: claims files and runs the processor on them, under the boot that its supervisor registered.
+
+It lives apart from its supervisor so that a processor that holds the GIL, crashes, hangs or eats all
+memory costs its file, not the node. It is started as `python -m opskit.child` with its settings in the
+environment, and it dies with its supervisor.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import logging
+import os
+import random
+import select
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg import sql
+
+from opskit import claims, nodes
+from opskit.claims import ALL_OF_THE_QUEUE, Answer
+from opskit.database import Connection, Database, Row
+from opskit.errors import (
+    ClaimLostError,
+    DatabaseError,
+    DatabaseUnavailableError,
+    NotClaimableError,
+    OpskitError,
+    ProcessorError,
+    Reject,
+)
+from opskit.files import ClaimedFile, Processor
+from opskit.logs import set_up_logging
+from opskit.mailbox import Mailbox
+from opskit.server_id import Boot
+from opskit.settings import Settings
+
+log = logging.getLogger("opskit")
+T = TypeVar("T")
+
+EXIT_DEPOSED = 75
+EXIT_USELESS = 78
+EXIT_NOT_CLAIMABLE = 79
+
+# A constant key in the index of one file per node decays under a pinned xmin: 1379 to 263 files/s after 10,000.
+CLAIMS_PER_EPOCH = 500
+# Rows whose transaction committed late, or that were requeued at an old place, lie before the cursor.
+FULL_LOOK_SECONDS = 5.0
+
+
+class Child:
+    """A claim loop over one connection; also the desk behind the files that it hands to the processor."""
+
+    def __init__(self, db: Database, mailbox: Mailbox, node: Boot, processor: Processor) -> None:
+        self.db = db
+        self.mailbox = mailbox
+        self.node = node
+        self.stopping = False
+        self._processor = processor
+        self._cursor = ALL_OF_THE_QUEUE
+        self._full_look_at = 0.0
+        self._claimed = 0
+        self._completed_inside: set[str] = set()
+        self._wake_read, self._wake_write = os.pipe()
+        self._listening: Connection | None = None
+        self._notified = False
+        for end in (self._wake_read, self._wake_write):
+            os.set_blocking(end, False)
+
+    # -- the loop ----------------------------------------------------------------------------
+
+    def run(self, *, drain: bool = False, max_files: int | None = None) -> int:
+        """Claim and process until told to stop; answers the process's exit code.
+
+        Args:
+            drain: End when the queue is empty.
+            max_files: End after so many files.
+        """
+        worked = 0
+        answer = self._claim()
+        while True:
+            if answer.outcome == "claimed":
+                worked += 1
+                last = self.stopping or worked == max_files
+                answer = self._work(answer, last=last)
+                if last or self.stopping and answer.outcome != "claimed":
+                    return 0
+                continue
+            if answer.outcome == "deposed":
+                log.warning("deposed: another boot of this server ID is registered")
+                return EXIT_DEPOSED
+            if self.stopping or drain and answer.outcome == "empty" and answer.next_seconds is None:
+                return 0
+            self._wait(answer.next_seconds)
+            if self.stopping:
+                return 0
+            answer = self._claim()
+
+    def run_one(self, id: str) -> int:
+        """Claim and process one given file."""
+        self._work(claims.claim_one(self.db, self.node, id), last=True)
+        return 0
+
+    def _claim(self) -> Answer:
+        """Claim; when the cursor finds nothing, look at the whole queue."""
+        token = claims.new_token()
+        try:
+            answer = claims.claim(self.db, self.node, after=self._after(), token=token)
+            if answer.outcome == "empty" and self._cursor != ALL_OF_THE_QUEUE:
+                self._cursor = ALL_OF_THE_QUEUE
+                answer = claims.claim(self.db, self.node, token=token)
+        except (DatabaseUnavailableError, DatabaseError) as error:
+            if not _passing(error):
+                raise
+            answer = self._recover(token, error)
+        return self._took(answer)
+
+    def _after(self) -> str:
+        if time.monotonic() >= self._full_look_at:
+            self._full_look_at = time.monotonic() + FULL_LOOK_SECONDS
+            self._cursor = ALL_OF_THE_QUEUE
+        return self._cursor
+
+    def _took(self, answer: Answer) -> Answer:
+        if answer.outcome == "claimed":
+            self._cursor = answer.cursor
+            self._claimed += 1
+        return answer
+
+    # -- one file ----------------------------------------------------------------------------
+
+    def _work(self, answer: Answer, *, last: bool) -> Answer:
+        """Process a claimed file, end its claim, and claim the next unless this was the last."""
+        assert answer.row is not None
+        file = self._file(answer)
+        self.mailbox.begin(answer.token)
+        try:
+            result = self._processor(file)
+            if result is not None:
+                claims.as_json(result)
+        except ClaimLostError as error:
+            self.mailbox.end()
+            log.warning("file %s (%s): %s", file.id, file.name, error)
+        except Reject as error:
+            self._fail(file, "rejected", f"rejected: {error}")
+        except BaseException as error:
+            # SystemExit too: a processor that calls sys.exit() ends its attempt, not the node.
+            self._fail(file, "raised", _told(error))
+        else:
+            return self._complete(file, result, last=last)
+        return Answer("empty", "") if last else self._claim()
+
+    def _complete(self, file: ClaimedFile, result: Mapping[str, Any] | None, *, last: bool) -> Answer:
+        if file.id in self._completed_inside:
+            self._completed_inside.clear()
+            if result is not None:
+                self._patiently(lambda: claims.store_result(self.db, id=file.id, token=file.token, result=result))
+            self.mailbox.end(completed=1)
+            return Answer("empty", "") if last else self._claim()
+        rotate = self._claimed >= CLAIMS_PER_EPOCH
+        if not last and not rotate and not self.stopping:
+            token = claims.new_token()
+            try:
+                answer = claims.complete_and_claim(
+                    self.db, self.node, id=file.id, done_token=file.token, result=result, after=self._after(), token=token
+                )
+            except (DatabaseUnavailableError, DatabaseError) as error:
+                self._completed(file, result)
+                if not _passing(error):
+                    return self._claim()
+                return self._took(self._recover(token, error))
+            if answer.completed:
+                self.mailbox.end(completed=1)
+                return self._took(answer) if answer.outcome == "claimed" else self._claim_after(answer)
+        self._completed(file, result)
+        if last or self.stopping:
+            return Answer("empty", "")
+        if rotate:
+            self._patiently(self._rotate)
+        return self._claim()
+
+    def _claim_after(self, answer: Answer) -> Answer:
+        """The claim that came with a completion found nothing: look at the whole queue, unless it said why."""
+        return self._claim() if answer.outcome == "empty" else answer
+
+    def _completed(self, file: ClaimedFile, result: Mapping[str, Any] | None) -> None:
+        """Complete a file by itself, with patience; a lost claim is told in the log."""
+        try:
+            claims.complete(
+                self.db, id=file.id, token=file.token, result=result, patience_seconds=self.db.settings.lease_seconds * 2
+            )
+            self.mailbox.end(completed=1)
+        except ClaimLostError as error:
+            self.mailbox.end()
+            log.warning("file %s (%s): %s", file.id, file.name, error)
+        except DatabaseError as error:
+            # What the database refuses (a result it cannot store, say) is the attempt's failure.
+            self._fail(file, "raised", str(error))
+
+    def _fail(self, file: ClaimedFile, outcome: str, error: str) -> None:
+        settings = self.db.settings
+        answer = self._patiently(
+            lambda: claims.fail(
+                self.db,
+                id=file.id,
+                token=file.token,
+                outcome=outcome,
+                error=error,
+                max_failures=settings.max_failures,
+                retry_seconds=settings.retry_seconds,
+                actor=self.node.server_id,
+            )
+        )
+        self.mailbox.end(failed=int(answer == "failed"), retried=int(answer == "queued"))
+        first = error.strip().splitlines()[-1] if error.strip() else outcome
+        log.warning("file %s (%s) attempt %d: %s; now %s", file.id, file.name, file.attempt, first, answer)
+
+    def _file(self, answer: Answer) -> ClaimedFile:
+        row = answer.row or {}
+        return ClaimedFile(
+            id=row["id"],
+            original_filename=row["original_filename"],
+            storage_path=row["storage_path"],
+            file_size=row["file_size"],
+            attempt=row["attempt"],
+            failures=row["failures"],
+            server_id=self.node.server_id,
+            token=answer.token,
+            storage_root=self.db.settings.storage_root,
+            table_prefix=self.db.settings.prefix,
+            desk=self,
+        )
+
+    # -- the desk ----------------------------------------------------------------------------
+
+    def progress(self, done: int | None, total: int | None) -> None:
+        self.mailbox.progress(done, total)
+
+    @contextlib.contextmanager
+    def completing(self, file: ClaimedFile, result: Mapping[str, Any] | None) -> Iterator[Connection]:
+        with claims.completing(self.db, id=file.id, token=file.token, result=result) as connection:
+            yield connection
+        self._completed_inside.add(file.id)
+        self.mailbox.settled()
+
+    def content(self, file: ClaimedFile) -> bytes:
+        """The bytes in the row: bytea as it is, text as UTF-8 or base64."""
+        query = sql.SQL("SELECT file_content FROM {} WHERE id = %s").format(sql.Identifier(self.db.settings.files))
+        with self.db.connection() as connection:
+            try:
+                row = connection.execute(query, (file.id,)).fetchone()
+            except psycopg.errors.UndefinedColumn:
+                raise Reject("the row has no storage_path, and the table no column file_content") from None
+        content = row["file_content"] if row else None
+        if content is None:
+            raise Reject("the row has neither storage_path nor file_content")
+        if isinstance(content, str):
+            content = content.encode()
+        if self.db.settings.content_encoding == "base64":
+            import base64
+            import binascii
+
+            try:
+                return base64.b64decode(content, validate=False)
+            except binascii.Error as error:
+                raise Reject(f"file_content is not base64: {error}") from error
+        return bytes(content)
+
+    def columns(self, file: ClaimedFile) -> dict[str, Any]:
+        names = [row["column_name"] for row in self.db.run("all_columns") if row["column_name"] != "file_content"]
+        query = sql.SQL("SELECT {} FROM {} WHERE id = %s").format(
+            sql.SQL(", ").join(map(sql.Identifier, names)), sql.Identifier(self.db.settings.files)
+        )
+        with self.db.connection() as connection:
+            return connection.execute(query, (file.id,)).fetchone() or {}
+
+    # -- when the database is away -----------------------------------------------------------
+
+    def _recover(self, token: str, error: Exception) -> Answer:
+        """A claim got no answer: perhaps it stands. Find out before anything else is claimed.
+
+        Raising the epoch waits for a claim in flight and deposes one that is still on its way; what is held
+        after that is all that will ever be. Looking first and asking again could leave a late claim behind.
+        """
+        log.warning("no answer to a claim (%s); looking it up", error)
+        self.db.drop_connection()
+        return self._patiently(lambda: self._look_up(token))
+
+    def _look_up(self, token: str) -> Answer:
+        if not self._rotate():
+            return Answer("deposed", token)
+        mine = None
+        for row in claims.held(self.db, self.node.server_id):
+            if str(row["token"]) == token:
+                mine = row
+            else:
+                self._give_up(row)
+        return Answer("claimed", token, mine) if mine else Answer("empty", token, None, 0.0)
+
+    def _give_up(self, row: Row) -> None:
+        """A claim under this server ID that nobody works on: it must not stand beside the next."""
+        claims.release(
+            self.db,
+            id=row["id"],
+            token=str(row["token"]),
+            reason="left behind by a claim whose answer was lost",
+            actor=self.node.server_id,
+        )
+
+    def _rotate(self) -> bool:
+        epoch = nodes.advance(self.db, self.node)
+        if epoch is not None:
+            self.node.epoch = epoch
+            self._claimed = 0
+        return epoch is not None
+
+    def _patiently(self, action: Callable[[], T]) -> T:
+        """Do it again until the database answers. The supervisor ends us when the lease is gone."""
+        pause, away = 0.05, False
+        while True:
+            try:
+                done = action()
+            except (DatabaseUnavailableError, DatabaseError) as error:
+                if not _passing(error):
+                    raise
+                if not away:
+                    log.warning("%s; trying again", error)
+                away = True
+                self.db.drop_connection()
+                time.sleep(pause * random.uniform(0.5, 1.0))
+                pause = min(pause * 2, 5.0)
+            else:
+                if away:
+                    log.info("the database answers again")
+                return done
+
+    # -- waiting -----------------------------------------------------------------------------
+
+    def _wait(self, next_seconds: float | None) -> None:
+        """Wait for a notification (a hint), the next retry, a signal, or the poll (the truth), with jitter."""
+        limit = self.db.settings.poll_seconds * random.uniform(0.8, 1.2)
+        if next_seconds is not None:
+            # Due but not to be had: somebody else is claiming it this moment.
+            limit = min(limit, max(next_seconds, 0.02) + random.uniform(0, 0.01))
+        sources: list[Any] = [self._wake_read]
+        connection = self._listen()
+        if connection is not None:
+            if self._notified:
+                self._notified = False
+                return
+            sources.append(connection.fileno())
+        ready, _, _ = select.select(sources, [], [], limit)
+        if self._wake_read in ready:
+            with contextlib.suppress(BlockingIOError):
+                os.read(self._wake_read, 4096)
+        if connection is not None and connection.fileno() in ready:
+            self._drain_notifications(connection)
+
+    def _listen(self) -> Connection | None:
+        """The connection, listening; None behind a pooler, which has no LISTEN, and while the database is away."""
+        try:
+            with self.db.connection() as connection:
+                if self.db.pooler:
+                    return None
+                if connection is not self._listening:
+                    connection.add_notify_handler(self._note)
+                    connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(self.db.names["channel"])))
+                    self._listening = connection
+                    # What came before we listened gave no notification: look once more.
+                    self._notified = True
+                return connection
+        except (DatabaseUnavailableError, DatabaseError):
+            self.db.drop_connection()
+            return None
+
+    def _note(self, _: object) -> None:
+        self._notified = True
+
+    def _drain_notifications(self, connection: Connection) -> None:
+        try:
+            connection.pgconn.consume_input()
+            while connection.pgconn.notifies():
+                pass
+        except psycopg.Error:
+            self.db.drop_connection()
+
+    # -- signals -----------------------------------------------------------------------------
+
+    def obey_signals(self) -> None:
+        """SIGTERM: finish the file in hand, then end. SIGINT is the supervisor's business.
+
+        A Ctrl-C during a commit that waits for a standby would end the wait and look like success.
+        """
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, self._stop)
+
+    def _stop(self, *_: object) -> None:
+        self.stopping = True
+
+
+def load_processor(name: str) -> Processor:
+    """Import a processor given as module:function.
+
+    Raises:
+        ProcessorError: The module cannot be imported, or has no such function.
+    """
+    module_name, _, function_name = name.partition(":")
+    try:
+        found = importlib.import_module(module_name)
+        for part in function_name.split("."):
+            found = getattr(found, part)
+    except Exception as error:
+        raise ProcessorError(f"the processor {name!r} cannot be loaded: {type(error).__name__}: {error}") from error
+    if not callable(found):
+        raise ProcessorError(f"the processor {name!r} is {type(found).__name__}, not a function")
+    return found  # type: ignore[return-value]  # what it takes and gives is seen when it is called
+
+
+def _passing(error: DatabaseError | DatabaseUnavailableError) -> bool:
+    """Whether it passes by itself: no answer, or serialization, deadlock, resources, read-only, shutdown."""
+    if isinstance(error, DatabaseUnavailableError):
+        return True
+    state = error.sqlstate or ""
+    return state[:2] in ("40", "53", "57", "58") or state in ("25006", "55P03", "23505")
+
+
+def _told(error: BaseException) -> str:
+    """An error as it is stored: its traceback without our own frames, its message last."""
+    frames = traceback.extract_tb(error.__traceback__)[1:]
+    lines = ["Traceback:\n", *traceback.format_list(frames)] if frames else []
+    return "".join([*lines, *traceback.format_exception_only(error)]).strip()
+
+
+def die_with(parent: int) -> None:
+    """End this process when its supervisor ends, however it ends."""
+    if sys.platform == "linux":
+        import ctypes
+
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL, 0, 0, 0)
+    else:
+        threading.Thread(target=_watch_parent, args=(parent,), daemon=True).start()
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _watch_parent(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.2)
+    os._exit(1)
+
+
+def main() -> int:
+    """`python -m opskit.child`, as a supervisor starts it."""
+    parser = argparse.ArgumentParser(prog="opskit.child", description="Started by opskit.worker, not by hand.")
+    parser.add_argument("--parent", type=int, required=True)
+    parser.add_argument("--mailbox", type=int, required=True)
+    parser.add_argument("--boot", required=True)
+    parser.add_argument("--epoch", type=int, required=True)
+    parser.add_argument("--server-id", required=True)
+    parser.add_argument("--drain", action="store_true")
+    parser.add_argument("--max-files", type=int)
+    parser.add_argument("--only")
+    given = parser.parse_args()
+    die_with(given.parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    settings = Settings.load()
+    set_up_logging(given.server_id, settings.env)
+    mailbox = Mailbox(given.mailbox)
+    try:
+        processor = load_processor(settings.processor)
+        with Database(settings, pooled=False, node=True) as db:
+            child = Child(db, mailbox, Boot(given.server_id, given.boot, given.epoch), processor)
+            child.obey_signals()
+            if given.only is not None:
+                return child.run_one(given.only)
+            return child.run(drain=given.drain, max_files=given.max_files)
+    except ProcessorError as error:
+        log.error("%s", error)
+        return EXIT_USELESS
+    except NotClaimableError as error:
+        log.error("%s", error)
+        return EXIT_NOT_CLAIMABLE
+    except OpskitError as error:
+        log.error("%s", error)
+        return 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,322 @@
+"""What an operator may do from the page: each action is asked about, named with its environment, and recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from opskit import access, intake, nodes, reaper
+from opskit.dashboard import shared
+from opskit.database import Database
+from opskit.errors import ForbiddenError, OpskitError
+
+VERDICTS = {
+    "stale": "stale: no known node holds it",
+    "hung": "hung: two looks saw no progress",
+    "dead": "dead: its node's lease ran out, seen twice",
+    "rebooted": "its node has started again since",
+    "silent": "silent: lease ran out, second look needed",
+    "stuck": "stuck: no progress, second look needed",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What an action came to, to be said on the page until the operator has read it."""
+
+    sentence: str
+    fine: bool = True
+    requeue: tuple[str, ...] = ()
+
+
+# -- who may -----------------------------------------------------------------------------------
+
+
+def client() -> dict[str, str | None]:
+    """Who asks, as the door sees it."""
+    headers = st.context.headers
+    token = st.session_state.get("token")
+    return {
+        # Streamlit says None for a client on this machine.
+        "client_host": st.context.ip_address or "127.0.0.1",
+        "host_header": headers.get("Host"),
+        "origin": headers.get("Origin"),
+        "authorization": f"Bearer {token}" if token else headers.get("Authorization"),
+    }
+
+
+def refusal() -> str | None:
+    """Why this page may change nothing; None when it may."""
+    try:
+        access.writing_allowed(shared.settings(), **client())
+    except ForbiddenError as error:
+        return str(error)
+    return None
+
+
+def unlock() -> None:
+    """Where the token is given, when one is needed."""
+    settings = shared.settings()
+    if settings.api_token is None or settings.read_only:
+        return
+    open_already = refusal() is None
+    label = "Unlocked" if open_already else "Unlock actions"
+    icon = ":material/lock_open:" if open_already else ":material/lock:"
+    with st.popover(label, icon=icon, width="content"):
+        st.text_input("OPSKIT_API_TOKEN", type="password", key="token", persist_state=True)
+        st.caption("Kept for this tab only." if open_already else "Actions need the token of this installation.")
+
+
+def actor(name: str = "") -> str:
+    """Who acts, for the history."""
+    user = st.user.get("email") if st.user.get("is_logged_in") else None
+    who = str(user or name.strip())
+    place = f"page, {client()['client_host']}"
+    return f"{who} ({place})" if who else place
+
+
+# -- the frame of every action -----------------------------------------------------------------
+
+
+def button(label: str, *, icon: str, key: str, primary: bool = False, disabled: bool = False, why: str = "") -> bool:
+    """A button that begins an action; it says why when it may not."""
+    reason = refusal()
+    return st.button(
+        label,
+        icon=icon,
+        key=key,
+        type="primary" if primary else "secondary",
+        disabled=disabled or reason is not None,
+        help=reason or why or None,
+    )
+
+
+def ask(title: str, button: str, show: Callable[[], object], act: Callable[[Database, str, str], Result]) -> None:
+    """Show what would be done and to which environment; do it when the operator confirms.
+
+    Args:
+        title: The question.
+        button: The verb on the button that does it.
+        show: Draws the evidence. Answering False means that there is nothing to do.
+        act: Called with the database, the actor and the reason once it is confirmed.
+    """
+
+    @st.dialog(title, width="large")
+    def dialog() -> None:
+        where()
+        try:
+            if show() is False:
+                if st.button("Close", key="close"):
+                    st.rerun()
+                return
+        except OpskitError as error:
+            shared.say_error(error)
+            return
+        # Enter must not confirm: it is what one presses after typing a reason.
+        with st.form("confirm", enter_to_submit=False, border=False):
+            name, reason = st.columns([1, 2])
+            name.text_input("Your name", key="actor_name", value=st.session_state.get("operator", ""))
+            reason.text_input("Reason", key="actor_reason", placeholder="goes to the history with your name")
+            if st.form_submit_button(button, type="primary", on_click=perform, args=(act,), key="confirm_button"):
+                st.rerun()
+
+    dialog()
+
+
+def where() -> None:
+    """The environment that an action is about to change, unmistakably."""
+    settings = shared.settings()
+    if settings.env == "production":
+        st.error(f"This changes **PRODUCTION**, table `{settings.files}`.", icon=":material/warning:")
+    else:
+        st.info(f"This changes **{settings.env}**, table `{settings.files}`.", icon=":material/science:")
+
+
+def perform(act: Callable[[Database, str, str], Result]) -> None:
+    """Do a confirmed action, if this client may, and keep what it came to."""
+    name, reason = st.session_state.get("actor_name", ""), st.session_state.get("actor_reason", "")
+    st.session_state["operator"] = name
+    try:
+        access.writing_allowed(shared.settings(), **client())
+        result = act(shared.database(), actor(name), reason.strip())
+    except OpskitError as error:
+        result = Result(str(error), fine=False)
+    shared.forget()
+    st.session_state["result"] = result
+    st.session_state["toast"] = True
+
+
+def results() -> None:
+    """Say what the last action came to, until it is dismissed."""
+    result: Result | None = st.session_state.get("result")
+    if result is None:
+        return
+    icon = ":material/check_circle:" if result.fine else ":material/block:"
+    if st.session_state.pop("toast", False):
+        st.toast(shared.escaped(result.sentence), icon=icon, duration="long")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        (st.success if result.fine else st.error)(shared.escaped(result.sentence), icon=icon, width="stretch")
+        again = result.requeue and button(
+            f"Requeue {shared.count(len(result.requeue), 'file')}…", icon=":material/replay:", key="requeue_result"
+        )
+        st.button("Dismiss", key="dismiss", on_click=lambda: st.session_state.pop("result", None))
+    if again:
+        requeue(result.requeue)
+
+
+# -- the actions -------------------------------------------------------------------------------
+
+
+def cleanup() -> None:
+    """Preview what a cleanup would end, with the evidence; end exactly that."""
+    found: list[dict[str, Any]] = []
+    looked: list[bool] = []
+
+    def show() -> bool:
+        # Opening counts as the first of the two looks; drawing it again must not.
+        found[:] = reaper.preview(shared.database(), look=not looked)
+        looked.append(True)
+        if not found:
+            st.success("No stale processing locks found: every claim has a live node that makes progress.")
+            return False
+        fail = sum(row["would_become"] == "failed" for row in found)
+        sure = sum(row["verdict"] in ("stale", "hung", "dead", "rebooted") for row in found)
+        st.markdown(
+            f"**{shared.count(len(found), 'claim')}** to end: {fail} would fail, {len(found) - fail} would go back to the "
+            "queue. "
+            + ("" if sure == len(found) else f"{len(found) - sure} of them need a second look, two seconds from now. ")
+            + "Each is judged anew; one that has moved on is left alone."
+        )
+        evidence(found)
+        return True
+
+    def act(db: Database, actor: str, reason: str) -> Result:
+        done = reaper.cleanup(db, claims=[row["claim"] for row in found], actor=actor, reason=reason)
+        failed = tuple(str(row["id"]) for row in done.ended if row["outcome"] == "failed")
+        sentence = (
+            f"{len(done.ended)} ended, {len(done.pending)} pending a second look, "
+            f"{len(done.skipped)} skipped because they moved."
+        )
+        if done.pending:
+            sentence += " Clean up again in two seconds for the pending ones."
+        return Result(sentence, requeue=failed)
+
+    ask("Clean up stale processing locks", "Clean up", show, act)
+
+
+def evidence(found: Sequence[dict[str, Any]]) -> None:
+    """Every claim in question, and why."""
+    st.dataframe(
+        [
+            {
+                "File": row["original_filename"],
+                "Server": row["processing_server_id"],
+                "Verdict": VERDICTS.get(row["verdict"], row["verdict"]),
+                "Becomes": row["would_become"],
+                "Held for": shared.span((row["minutes_processing"] or 0) * 60),
+                "No progress for": shared.span((row["minutes_without_progress"] or 0) * 60),
+                "Last heartbeat": "none known"
+                if row["seconds_since_heartbeat"] is None
+                else shared.span(row["seconds_since_heartbeat"]) + " ago",
+                "Bad attempts": row["processing_failures"],
+            }
+            for row in found
+        ],
+        hide_index=True,
+    )
+
+
+def pause(scope: str = "*") -> None:
+    """Pause one node, or all."""
+
+    def act(db: Database, actor: str, reason: str) -> Result:
+        changed = nodes.pause(db, scope, actor=actor, reason=reason)
+        return Result(f"Paused {_named(scope)}." if changed else f"{_capital(_named(scope))} was paused already.")
+
+    ask(
+        f"Pause {_named(scope)}?",
+        "Pause",
+        lambda: st.markdown(f"No new file is claimed by **{_named(scope)}** until resumed; work in hand goes on."),
+        act,
+    )
+
+
+def resume(scope: str = "*") -> None:
+    """Resume one node, or all."""
+
+    def act(db: Database, actor: str, reason: str) -> Result:
+        changed = nodes.resume(db, scope, actor=actor, reason=reason)
+        return Result(f"Resumed {_named(scope)}." if changed else f"{_capital(_named(scope))} was not paused.")
+
+    note = " Nodes that were paused by name stay paused." if scope == "*" else " Also ends a quarantine."
+    ask(
+        f"Resume {_named(scope)}?",
+        "Resume",
+        lambda: st.markdown(f"**{_capital(_named(scope))}** may claim files again.{note}"),
+        act,
+    )
+
+
+def drain(server_id: str) -> None:
+    """Tell a node to finish its file and stop."""
+
+    def act(db: Database, actor: str, reason: str) -> Result:
+        nodes.drain(db, server_id, actor=actor, reason=reason)
+        return Result(f"{server_id} is draining: it finishes its file and stops.")
+
+    ask(
+        f"Drain {server_id}?",
+        "Drain",
+        lambda: st.markdown(
+            f"**{shared.escaped(server_id)}** finishes the file in hand, claims nothing more and stops. "
+            "It comes back only when it is started again."
+        ),
+        act,
+    )
+
+
+def requeue(ids: Sequence[str], names: Sequence[str] = ()) -> None:
+    """Queue given files again."""
+
+    def show() -> None:
+        st.markdown(
+            f"**{shared.count(len(ids), 'file')}** would go back to the queue with a fresh retry budget. "
+            "A file that is running or queued by then is left alone."
+        )
+        for name in names[:20]:
+            st.markdown(f"- {shared.escaped(name)}")
+
+    def act(db: Database, actor: str, reason: str) -> Result:
+        done = intake.requeue(db, ids, actor=actor, reason=reason)
+        return _requeued(len(done), len(ids) - len(done))
+
+    ask(f"Requeue {shared.count(len(ids), 'file')}?", "Requeue", show, act)
+
+
+def requeue_group(error: str, file_count: int) -> None:
+    """Queue every failed file of one error again."""
+
+    def show() -> None:
+        st.markdown(f"**{shared.count(file_count, 'failed file')}** with this error would go back to the queue:")
+        st.code(error, language=None, wrap_lines=True)
+
+    def act(db: Database, actor: str, reason: str) -> Result:
+        return _requeued(len(intake.requeue(db, failed=True, error=error, actor=actor, reason=reason)))
+
+    ask(f"Requeue {shared.count(file_count, 'file')}?", "Requeue", show, act)
+
+
+def _requeued(done: int, skipped: int = 0) -> Result:
+    left = f", {skipped} skipped because they moved" if skipped else ""
+    return Result(f"{shared.count(done, 'file')} requeued{left}.", fine=done > 0 or not skipped)
+
+
+def _named(scope: str) -> str:
+    return "all nodes" if scope == "*" else scope
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:] if text == "all nodes" else text

@@ -1,0 +1,241 @@
+"""Overview: what needs an operator now, and the numbers of the moment."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from opskit.dashboard import actions, shared
+from opskit.figures import STATE_COLORS
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+STATES = ("queued", "processing", "completed", "failed")
+SERVERS_DRAWN = 12
+LONG_QUEUE_SECONDS = 900.0
+HERE_NOW = ("live", "paused", "draining", "quarantined", "silent")
+
+
+def buttons() -> None:
+    """The actions, above everything that ticks: a click below a ticking chart was once lost."""
+    with st.container(horizontal=True):
+        if actions.button("Clean up…", icon=":material/mop:", key="cleanup", primary=True, why="Shows what first"):
+            actions.cleanup()
+        if actions.button("Pause all…", icon=":material/pause:", key="pause_all"):
+            actions.pause()
+        if actions.button("Resume all…", icon=":material/play_arrow:", key="resume_all"):
+            actions.resume()
+
+
+def moment() -> None:
+    """Everything that ticks."""
+    numbers, nodes, pauses = shared.read("concurrency"), shared.read("nodes"), shared.read("pauses")
+    distribution, longest = shared.read("distribution"), shared.read("longest_running")
+    throughput = shared.read("throughput", since_seconds=86400, bucket_seconds=3600)
+    readings = (numbers, nodes, pauses, distribution, longest, throughput)
+    if not shared.healthy(readings):
+        return
+    now = numbers.rows()[0]
+    last_day = _last_day(throughput)
+    attention(now, nodes.rows(), pauses.rows())
+    metrics(now, last_day)
+    left, right = st.columns(2, gap="medium")
+    with left:
+        spread(distribution)
+    with right:
+        outcomes(throughput)
+    left, right = st.columns([3, 2], gap="medium")
+    with left:
+        workers(nodes)
+    with right:
+        oldest(longest)
+    shared.as_of(*readings)
+
+
+def attention(now: dict[str, Any], nodes: list[dict[str, Any]], pauses: list[dict[str, Any]]) -> None:
+    """What needs me now, the gravest first; one calm line when nothing does."""
+    quiet = True
+    waits = now["oldest_queued_seconds"] or 0
+    dead = [node["server_id"] for node in nodes if node["state"] == "dead"]
+    if now["queued"] and not now["active_servers"]:
+        st.error(f"{shared.count(now['queued'], 'file')} queued and **no node is alive**.", icon=":material/power_off:")
+        quiet = False
+    elif waits > LONG_QUEUE_SECONDS and not now["all_paused"]:
+        st.warning(f"The oldest queued file has waited **{shared.span(waits)}**.", icon=":material/hourglass:")
+        quiet = False
+    if stuck := now["stale_files"] + now["orphaned_files"]:
+        st.warning(
+            f"**{shared.count(stuck, 'claim')}** without anybody working on {'it' if stuck == 1 else 'them'}: "
+            "nodes clean up by themselves within seconds of proof; **Clean up…** shows the evidence.",
+            icon=":material/mop:",
+        )
+        quiet = False
+    for pause in pauses:
+        who = "Claiming is paused on all nodes" if pause["scope"] == "*" else f"{shared.escaped(pause['scope'])} is paused"
+        why = f": {shared.escaped(pause['reason'])}" if pause["reason"] else ""
+        since = shared.moment(pause["at"])
+        st.warning(f"**{who}** since {since} by {shared.escaped(pause['actor'])}{why}.", icon=":material/pause:")
+        quiet = False
+    if dead:
+        shown = ", ".join(shared.escaped(name) for name in dead[:5]) + ("" if len(dead) <= 5 else " and others")
+        st.warning(f"{shared.count(len(dead), 'node')} dead without a good-bye: {shown}.", icon=":material/heart_broken:")
+        quiet = False
+    if now["waiting_files"]:
+        env = shared.settings().env
+        st.info(
+            f"**{shared.count(now['waiting_files'], 'row')}** without a status: not opskit's until you let them in. "
+            f"New rows: `OPSKIT_ENV={env} opskit migrate --queue-new`; "
+            f'rows from before: `OPSKIT_ENV={env} opskit enqueue --existing --where "…"`.',
+            icon=":material/inbox:",
+        )
+        quiet = False
+    if quiet:
+        st.success("Nothing needs you now.", icon=":material/check_circle:")
+
+
+def metrics(now: dict[str, Any], last_day: dict[str, int]) -> None:
+    """The headline numbers."""
+    with st.grid(min_column_width=150, gap="small"):
+        st.metric(
+            "Oldest queued",
+            shared.span(now["oldest_queued_seconds"]) if now["queued"] else "none",
+            border=True,
+            help="How long the first file of the queue has waited to be claimed",
+        )
+        st.metric("Queued", f"{now['queued']:,}", border=True)
+        st.metric("Processing", f"{now['processing']:,}", border=True)
+        for state, color in (("completed", "green"), ("failed", "red")):
+            st.metric(
+                state.capitalize(),
+                f"{now[state]:,}",
+                f"{last_day[state]:,} in 24 h" if last_day[state] else None,
+                delta_color=color,  # type: ignore[arg-type]  # both are among the colours allowed
+                delta_arrow="off",
+                border=True,
+            )
+        st.metric("Live nodes", f"{now['active_servers']:,}", border=True)
+        st.metric(
+            "Stale · orphaned",
+            f"{now['stale_files']:,} · {now['orphaned_files']:,}",
+            border=True,
+            help="Stale: no progress for too long. Orphaned: its node's lease has run out, or it has started again.",
+        )
+        if now["waiting_files"]:
+            st.metric("No status yet", f"{now['waiting_files']:,}", border=True, help="Rows that are not opskit's yet")
+
+
+def _last_day(throughput: shared.Reading) -> dict[str, int]:
+    rows = throughput.rows()
+    return {
+        state: sum(row["file_count"] for row in rows if row["processing_status"] == state)
+        for state in ("completed", "failed")
+    }
+
+
+def spread(distribution: shared.Reading) -> None:
+    """How many files each server has in each state: plot, and table for the exact numbers."""
+    st.subheader("Files per server and state")
+    by_server: dict[str, dict[str, int]] = {}
+    for row in distribution.rows():
+        server = row["processing_server_id"] or ("(queue)" if row["processing_status"] == "queued" else "(no server)")
+        by_server.setdefault(server, dict.fromkeys(STATES, 0))[row["processing_status"]] += row["file_count"]
+    if not by_server:
+        st.caption("No files yet.")
+        return
+    ranked = sorted(by_server, key=lambda server: (-by_server[server]["processing"], -sum(by_server[server].values())))
+    drawn = {server: by_server[server] for server in sorted(ranked[:SERVERS_DRAWN])}
+    if rest := ranked[SERVERS_DRAWN:]:
+        other = f"{len(rest)} others"
+        drawn[other] = {state: sum(by_server[server][state] for server in rest) for state in STATES}
+    states = [state for state in STATES if any(counts[state] for counts in drawn.values())]
+    plot, table = st.tabs(["Plot", "Table"])
+    plot.bar_chart(
+        [{"server": server, **{state: counts[state] for state in states}} for server, counts in drawn.items()],
+        x="server",
+        y=states,
+        color=[STATE_COLORS[state] for state in states],
+        horizontal=True,
+        x_label="files",
+        y_label="",
+        height=max(160, 60 + 34 * len(drawn)),
+    )
+    table.dataframe(
+        [{"server": server, **by_server[server], "all": sum(by_server[server].values())} for server in ranked],
+        hide_index=True,
+    )
+
+
+def outcomes(throughput: shared.Reading) -> None:
+    """How many files ended in each hour of the last day."""
+    st.subheader("Ended per hour, last 24 h")
+    hours: dict[Any, dict[str, int]] = {}
+    for row in throughput.rows():
+        hour = hours.setdefault(row["bucket_start"], {"completed": 0, "failed": 0})
+        hour[row["processing_status"]] += row["file_count"]
+    if not hours:
+        st.caption("Nothing has ended in the last 24 hours.")
+        return
+    st.bar_chart(
+        [{"hour": hour, **counts} for hour, counts in sorted(hours.items())],
+        x="hour",
+        y=["completed", "failed"],
+        color=[STATE_COLORS["completed"], STATE_COLORS["failed"]],
+        x_label="",
+        y_label="files",
+        height=260,
+    )
+
+
+def workers(nodes: shared.Reading) -> None:
+    """The nodes that are here, each with the file in hand and how far it is."""
+    st.subheader("Live nodes")
+    here = [row for row in nodes.rows() if row["state"] in HERE_NOW]
+    if not here:
+        st.caption("No node is alive. Start one: `opskit up`, or `python -m opskit.worker`.")
+        return
+    st.dataframe(
+        [
+            {
+                "Node": row["server_id"],
+                "State": row["state"],
+                "File": row["original_filename"] or "",
+                "Progress": progress(row),
+                "For": shared.span(row["minutes_processing"] * 60) if row["minutes_processing"] is not None else "",
+            }
+            for row in here
+        ],
+        column_config={"Progress": st.column_config.ProgressColumn(format="percent", min_value=0.0, max_value=1.0)},
+        hide_index=True,
+    )
+
+
+def progress(row: dict[str, Any]) -> float | None:
+    """How far a node is with its file, when it says so."""
+    done, total = row["progress_done"], row["progress_total"]
+    return None if done is None or not total else min(1.0, float(done) / float(total))
+
+
+def oldest(longest: shared.Reading) -> None:
+    """The claims held for longest."""
+    st.subheader("Longest running")
+    rows = longest.rows()
+    if not rows:
+        st.caption("Nothing is being processed.")
+        return
+    st.dataframe(
+        [
+            {
+                "File": row["original_filename"],
+                "Server": row["processing_server_id"],
+                "For": shared.span((row["minutes_processing"] or 0) * 60),
+            }
+            for row in rows
+        ],
+        hide_index=True,
+    )
+
+
+buttons()
+shared.live(moment)

@@ -1,0 +1,206 @@
+"""What the pages share: one database and one set of readings for all tabs, and what is said when it is away."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from opskit import stats
+from opskit.database import Database
+from opskit.errors import DatabaseUnavailableError, NotMigratedError, OpskitError
+from opskit.settings import Settings
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+TICK_SECONDS = 5.0
+"""How often the live parts of a page are drawn anew [s]."""
+FRESH_SECONDS = 2.0
+"""How old a reading may be before it is taken again; younger ones serve every tab [s]."""
+STATEMENT_SECONDS = 5.0
+"""Longest time a statement of the page may take [s]."""
+PROBE_SECONDS = 3.0
+"""How long an unreachable database is left alone before it is asked again [s]."""
+_REMEMBERED = 200
+
+STATISTICS: dict[str, Callable[..., DataFrame]] = {
+    name: getattr(stats, name)
+    for name in (
+        "concurrency", "distribution", "events", "failures", "longest_running", "nodes", "pauses", "stale", "throughput",
+    )
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the database said last.
+
+    Attributes:
+        frame: The numbers; None when there have been none yet.
+        taken_at: When they were read.
+        error: Why there are no newer ones.
+    """
+
+    frame: DataFrame | None
+    taken_at: datetime
+    error: OpskitError | None = None
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The numbers as plain rows, missing ones as None."""
+        if self.frame is None:
+            return []
+        plain = self.frame.astype(object).where(self.frame.notna(), None)
+        return [{str(key): value for key, value in row.items()} for row in plain.to_dict("records")]
+
+
+@dataclass(slots=True)
+class _Memory:
+    """The last good readings, and whether the database is known to be away."""
+
+    known: dict[object, Reading] = field(default_factory=dict)
+    failed_at: float = -1e9
+    failure: DatabaseUnavailableError | None = None
+
+    def keep(self, key: object, reading: Reading) -> Reading:
+        self.failure = None
+        self.known[key] = reading
+        while len(self.known) > _REMEMBERED:
+            self.known.pop(next(iter(self.known)), None)
+        return reading
+
+    def last(self, key: object, error: OpskitError) -> Reading:
+        if isinstance(error, DatabaseUnavailableError) and error is not self.failure:
+            self.failed_at, self.failure = time.monotonic(), error
+        last = self.known.get(key) or Reading(None, datetime.now(UTC))
+        return dataclasses.replace(last, error=error)
+
+
+@st.cache_resource(show_spinner=False)
+def settings() -> Settings:
+    """The settings of this process."""
+    return Settings.load()
+
+
+@st.cache_resource(show_spinner=False, on_release=Database.close)
+def database() -> Database:
+    """The one database of this process, for every tab."""
+    return Database(settings(), statement_seconds=STATEMENT_SECONDS)
+
+
+@st.cache_resource(show_spinner=False)
+def _memory() -> _Memory:
+    return _Memory()
+
+
+@st.cache_resource(ttl=FRESH_SECONDS, refresh_mode="background", show_spinner=False, max_entries=_REMEMBERED)
+def _reading(name: str, values: tuple[tuple[str, object], ...]) -> Reading:
+    memory, key = _memory(), (name, values)
+    try:
+        # One reading waits for the database that is away; the others of the page need not.
+        if memory.failure is not None and time.monotonic() - memory.failed_at < PROBE_SECONDS:
+            raise memory.failure
+        return memory.keep(key, Reading(STATISTICS[name](database(), **dict(values)), datetime.now(UTC)))
+    except OpskitError as error:
+        return memory.last(key, error)
+
+
+def read(name: str, **values: object) -> Reading:
+    """One statistic, read once for all tabs; never raises what the database does."""
+    return _reading(name, tuple(sorted(values.items())))
+
+
+def forget() -> None:
+    """Read everything anew: something was changed."""
+    _reading.clear()
+
+
+def healthy(readings: Iterable[Reading]) -> bool:
+    """Say what is wrong with these readings in one banner; whether there are numbers to draw."""
+    readings = list(readings)
+    oldest = min(readings, key=lambda reading: reading.taken_at)
+    error = next((reading.error for reading in readings if reading.error), None)
+    if error is None:
+        return True
+    complete = all(reading.frame is not None for reading in readings)
+    say_error(error, shown=oldest if complete else None)
+    return complete and not isinstance(error, NotMigratedError)
+
+
+def say_error(error: OpskitError, *, shown: Reading | None = None) -> None:
+    """One sentence for an error, and what helps against it."""
+    if isinstance(error, NotMigratedError):
+        env = settings().env
+        st.warning(f"The tables of **{env}** are not migrated yet. This command adds what is missing:")
+        st.code(f"OPSKIT_ENV={env} opskit migrate", language="bash")
+        return
+    sentence = _capital(str(error))
+    if shown is not None:
+        age = (datetime.now(UTC) - shown.taken_at).total_seconds()
+        sentence += f". These are the last known numbers, **{span(age)} old**"
+    if isinstance(error, DatabaseUnavailableError):
+        sentence += ". The page comes back by itself"
+    st.error(sentence + ".", icon=":material/cloud_off:")
+
+
+def live(draw: Callable[[], None]) -> None:
+    """Draw a part of the page that renews itself while the operator has not stopped that."""
+    every = TICK_SECONDS if st.session_state.get("live", True) else None
+    st.fragment(draw, run_every=every)()
+
+
+def as_of(*readings: Reading) -> None:
+    """The stamp: as of when these numbers are true."""
+    oldest = min(reading.taken_at for reading in readings)
+    st.caption(f"As of {moment(oldest)}", width="content")
+
+
+def moment(when: datetime) -> str:
+    """A time of day in the operator's own zone, which is named."""
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+    name = zone()
+    try:
+        return f"{when.astimezone(ZoneInfo(name)):%H:%M:%S} {name}"
+    except (ZoneInfoNotFoundError, ValueError):
+        return f"{when.astimezone(UTC):%H:%M:%S} UTC"
+
+
+def zone() -> str:
+    """The browser's time zone."""
+    return st.context.timezone or "UTC"
+
+
+def span(seconds: float | None) -> str:
+    """A stretch of time in the two units that matter."""
+    if seconds is None or seconds != seconds:
+        return "–"
+    left = int(max(0, seconds))
+    parts = []
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        if count or (unit == "s" and not parts):
+            parts.append(f"{count} {unit}")
+        elif parts:
+            break
+    return " ".join(parts[:2])
+
+
+def count(number: int, what: str, many: str = "") -> str:
+    """A number and its noun: "1 file", "2 files"."""
+    return f"{number:,} {what if number == 1 else many or what + 's'}"
+
+
+def _capital(text: str) -> str:
+    text = text.rstrip(".")
+    return text[:1].upper() + text[1:]
+
+
+def escaped(text: object) -> str:
+    """Text of others, such as a file's name or an error, for Markdown: shown as it is."""
+    return "".join("\\" + character if character in r"\`*_{}[]()#+-.!$~|<>:" else character for character in str(text))

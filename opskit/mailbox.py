@@ -1,0 +1,127 @@
+"""The mailbox: a page of shared memory in which a child tells its supervisor how it is doing.
+
+Writing costs about a microsecond and waits for nobody, so that a child may report every read and every
+claim; a supervisor reads it whenever it likes, also after the child has died.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+import tempfile
+import time
+import uuid
+from dataclasses import dataclass
+
+# sequence (odd while being written), token, started, moved [s, monotonic], done, total, completed, failed, retried
+_LAYOUT = struct.Struct("=Q16sddqqQQQ")
+_NO_TOKEN = bytes(16)
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """What the mailbox says at one moment.
+
+    Attributes:
+        token: The claim that the child works on; "" when none.
+        started: When it began with it [s, monotonic clock, the same in all processes of a machine].
+        moved: When the file last moved [s, monotonic].
+        done, total: Progress in the processor's own steps; None when unknown.
+        completed, failed, retried: Attempts that ended so since the node started.
+    """
+
+    token: str
+    started: float
+    moved: float
+    done: int | None
+    total: int | None
+    completed: int
+    failed: int
+    retried: int
+
+
+class Mailbox:
+    """One page of memory that a supervisor makes and its children inherit."""
+
+    def __init__(self, fd: int | None = None) -> None:
+        if fd is None:
+            if hasattr(os, "memfd_create"):
+                fd = os.memfd_create("opskit-mailbox")
+            else:
+                with tempfile.TemporaryFile() as file:
+                    fd = os.dup(file.fileno())
+            os.ftruncate(fd, mmap.PAGESIZE)
+        self.fd = fd
+        self._memory = mmap.mmap(fd, mmap.PAGESIZE)
+        sequence, self._token, self._started, self._moved, self._done, self._total, *self._counts = (
+            _LAYOUT.unpack_from(self._memory)
+        )
+        # A child that died while it wrote left an odd number.
+        self._sequence = sequence + sequence % 2
+
+    def begin(self, token: str) -> None:
+        """The child works on a claim from now."""
+        self._token = uuid.UUID(token).bytes
+        self._started = self._moved = time.monotonic()
+        self._done = self._total = -1
+        self._write()
+
+    def progress(self, done: int | None, total: int | None) -> None:
+        """The file moves."""
+        self._done = -1 if done is None else done
+        self._total = -1 if total is None else total
+        self._moved = time.monotonic()
+        self._write()
+
+    def settled(self) -> None:
+        """The claim is completed, though the processor still runs: nothing is held any more."""
+        self._token = _NO_TOKEN
+        self._write()
+
+    def end(self, *, completed: int = 0, failed: int = 0, retried: int = 0) -> None:
+        """The child works on nothing; count how it ended."""
+        self._token = _NO_TOKEN
+        self._started = self._moved = 0.0
+        self._done = self._total = -1
+        self._counts = [old + new for old, new in zip(self._counts, (completed, failed, retried), strict=True)]
+        self._write()
+
+    def read(self) -> Letter:
+        """What the mailbox says now, in one piece."""
+        for _ in range(100):
+            values = _LAYOUT.unpack_from(self._memory)
+            if values[0] % 2 == 0 and _LAYOUT.unpack_from(self._memory)[0] == values[0]:
+                break
+        _, token, started, moved, done, total, completed, failed, retried = values
+        return Letter(
+            str(uuid.UUID(bytes=token)) if token != _NO_TOKEN else "",
+            started,
+            moved,
+            None if done < 0 else done,
+            None if total < 0 else total,
+            completed,
+            failed,
+            retried,
+        )
+
+    def _write(self) -> None:
+        self._pack(self._sequence + 1)
+        self._sequence += 2
+        self._pack(self._sequence)
+
+    def _pack(self, sequence: int) -> None:
+        _LAYOUT.pack_into(
+            self._memory, 0, sequence, self._token, self._started, self._moved, self._done, self._total, *self._counts
+        )
+
+    def successor(self, *, failed: int = 0, retried: int = 0) -> Mailbox:
+        """Start anew after a child has died, perhaps in the middle of a word: the counts go on, its claim is gone."""
+        fresh = Mailbox(self.fd)
+        fresh.end(failed=failed, retried=retried)
+        return fresh
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._memory.close()
+        os.close(self.fd)

@@ -1,0 +1,523 @@
+"""The worker: `python -m opskit.worker` is one node, a small supervisor with a child that does the work.
+
+The supervisor registers the node, beats, sends progress, watches the child's limits, reaps for all
+nodes, and handles signals. It runs no code of the processor's, so that nothing the processor does can
+keep it from beating; the child's death is seen at once and its claim ended with the true reason.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import logging
+import os
+import random
+import select
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from opskit import claims, nodes, reaper
+from opskit.child import EXIT_DEPOSED, EXIT_NOT_CLAIMABLE, EXIT_USELESS
+from opskit.database import Database
+from opskit.errors import DatabaseError, DatabaseUnavailableError, NotMigratedError, OpskitError
+from opskit.logs import set_up_logging
+from opskit.mailbox import Mailbox
+from opskit.server_id import Boot, peak_bytes, server_id
+from opskit.settings import Settings
+
+log = logging.getLogger("opskit")
+
+BEATS_PER_LEASE = 3
+_SLOWEST_RESPAWN = 30.0
+_PRUNE_SECONDS = 3600.0
+_ABSENT = (DatabaseUnavailableError, DatabaseError)
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a claim that its child left behind is to be ended: crashed, timeout or released, and why."""
+
+    outcome: str
+    reason: str
+
+
+class Supervisor:
+    """One node: keeps a server ID's lease, and a child at work under it.
+
+    Args:
+        settings: What the node shall do.
+        drain: End when the queue is empty.
+        max_files: End after so many files.
+        only: Process this one file, by hand.
+    """
+
+    def __init__(
+        self, settings: Settings, *, drain: bool = False, max_files: int | None = None, only: str | None = None
+    ) -> None:
+        self.db = Database(settings, pooled=False)
+        self.settings = self.db.settings
+        self.server_id = server_id(settings)
+        self.mailbox = Mailbox()
+        self._drain, self._max_files, self._only = drain, max_files, only
+        self._boot: Boot | None = None
+        self._child: subprocess.Popen[bytes] | None = None
+        self._ending: Ending | None = None
+        self._unsettled = False
+        self._exit_code: int | None = None
+        self._stop_signals = 0
+        self._stop_asked_at: float | None = None
+        self._stop_reason = "stopped"
+        self._beat_every = self.settings.lease_seconds / BEATS_PER_LEASE
+        self._next_beat = 0.0
+        self._next_prune = time.monotonic() + random.uniform(0, _PRUNE_SECONDS)
+        self._last_beat = time.monotonic()
+        self._away = False
+        self._lost_token = ""
+        self._respawn_pause = 0.0
+        self._respawn_at = 0.0
+        self._child_started = 0.0
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+
+    # -- the life of a node ------------------------------------------------------------------
+
+    def run(self) -> int:
+        """Live: register, work, stop when told or when there is nothing left to do; answers the exit code."""
+        self._obey_signals()
+        try:
+            while self._exit_code is None:
+                if self._boot is None:
+                    self._register()
+                else:
+                    self._tick()
+        finally:
+            if self._child is not None:
+                self._kill_child(Ending("released", "released: the supervisor ended"))
+                self._unsettled = True
+            self._leave()
+        letter = self.mailbox.read()
+        log.info(
+            "%s: %d completed, %d failed, %d to be tried again",
+            self._stop_reason, letter.completed, letter.failed, letter.retried,
+        )  # fmt: skip
+        return self._exit_code
+
+    def summary(self) -> dict[str, Any]:
+        """What this node has done, for programs."""
+        letter = self.mailbox.read()
+        return {
+            "serverId": self.server_id,
+            "environment": self.settings.env,
+            "completed": letter.completed,
+            "failed": letter.failed,
+            "retried": letter.retried,
+            "supervisorPeakBytes": peak_bytes(),
+            "childPeakBytes": peak_bytes(children=True),
+        }
+
+    def _tick(self) -> None:
+        """One turn: wait for something to happen, then look after the child, the lease and the limits."""
+        self._wait(self._until_next())
+        self._look_after_child()
+        if self._boot is not None and time.monotonic() >= self._next_beat:
+            self._beat()
+        self._check_limits()
+        if self._stop_asked_at is not None:
+            self._go_on_stopping()
+        elif self._boot is not None and self._child is None and self._exit_code is None:
+            self._start_child()
+
+    def _until_next(self) -> float:
+        now = time.monotonic()
+        until = min(self._next_beat, now + 1.0)
+        if self._child is None:
+            until = min(until, max(self._respawn_at, now + 0.05))
+        if self._stop_asked_at is not None:
+            until = min(until, self._stop_asked_at + self.settings.drain_seconds, now + 0.2)
+        limit = self._limit_at(self.mailbox.read())
+        if limit is not None:
+            until = min(until, limit[0])
+        return max(0.0, until - now)
+
+    # -- registering -------------------------------------------------------------------------
+
+    def _register(self) -> None:
+        """Take the server ID: wait while it is alive elsewhere, then end what an earlier boot still holds."""
+        boot, told, pause = str(uuid.uuid4()), False, 0.1
+        while self._stop_asked_at is None:
+            try:
+                with self.db.deadline(5.0):
+                    self._boot = nodes.register(self.db, self.server_id, boot)
+                    if self._boot is not None:
+                        self._last_beat = time.monotonic()
+                        self._next_beat = self._last_beat + self._beat_every
+                        self._end_earlier_claims()
+                        self._answered()
+                        return
+                    holder = nodes.alive(self.db, self.server_id)
+            except NotMigratedError:
+                raise
+            except _ABSENT as error:
+                self._boot = None
+                self._absent(error)
+                self._wait(pause)
+                pause = min(pause * 2, 5.0)
+                continue
+            self._answered()
+            left = holder["lease_left_seconds"] if holder else 0.0
+            if holder and not told:
+                log.warning(
+                    "server ID %s is alive on %s, process %s; waiting for its lease to end (%.0f s at most from its last beat)",
+                    self.server_id, holder["host"], holder["pid"], self.settings.lease_seconds,
+                )  # fmt: skip
+                told = True
+            self._wait(min(max(left, 0.05), self.settings.poll_seconds))
+        self._exit_code = 0
+
+    def _end_earlier_claims(self) -> None:
+        """A claim of an earlier boot is an orphan, by the epoch: no second look is needed."""
+        done = reaper.cleanup(self.db, server_id=self.server_id, look_seconds=None, actor=self.server_id)
+        for row in done.ended:
+            log.warning("file %s of an earlier boot: %s; now %s", row["id"], row["reason"], row["outcome"])
+        assert self._boot is not None
+        log.info("registered, epoch %d", self._boot.epoch)
+
+    def _leave(self) -> None:
+        """Deregister and let go of the database; a database that is away does not keep a node from stopping."""
+        with contextlib.suppress(*_ABSENT), self.db.deadline(5.0):
+            if self._boot is not None:
+                if self._unsettled:
+                    self._settle()
+                nodes.deregister(self.db, self._boot, self._stop_reason)
+        self.db.close()
+
+    # -- the child ---------------------------------------------------------------------------
+
+    def _start_child(self) -> None:
+        if self._unsettled or time.monotonic() < self._respawn_at:
+            return
+        assert self._boot is not None
+        command = [
+            sys.executable, "-m", "opskit.child",
+            "--parent", str(os.getpid()), "--mailbox", str(self.mailbox.fd),
+            "--server-id", self.server_id, "--boot", self._boot.boot, "--epoch", str(self._boot.epoch),
+        ]  # fmt: skip
+        if self._drain:
+            command.append("--drain")
+        if self._max_files is not None:
+            letter = self.mailbox.read()
+            left = self._max_files - letter.completed - letter.failed - letter.retried
+            if left <= 0:
+                self._exit_code = 0
+                return
+            command += ["--max-files", str(left)]
+        if self._only is not None:
+            command += ["--only", self._only]
+        self._child_started = time.monotonic()
+        self._child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=sys.stderr.fileno() if _has_fd(sys.stderr) else None,
+            env={**os.environ, **self.settings.environ(), "NODE_ID": self.server_id},
+            pass_fds=(self.mailbox.fd,),
+            # A group of its own: a terminal's Ctrl-C is ours to handle, and what the processor started dies with it.
+            process_group=0,
+        )
+
+    def _look_after_child(self) -> None:
+        """See whether the child has ended, and why."""
+        if self._child is not None and (code := self._child.poll()) is not None:
+            self._child = None
+            self._ended(code)
+        if self._unsettled and self._boot is not None:
+            try:
+                with self.db.deadline(5.0):
+                    self._settle()
+            except _ABSENT as error:
+                self._absent(error)
+
+    def _ended(self, code: int) -> None:
+        if code == EXIT_DEPOSED:
+            self._deposed()
+            return
+        if code == 0 and self._ending is None:
+            self._exit_code = 0
+            self._stop_reason = "done" if self._stop_asked_at is None else self._stop_reason
+            return
+        if code in (EXIT_USELESS, EXIT_NOT_CLAIMABLE):
+            self._exit_code = 1
+            self._stop_reason = "the child could not begin"
+            return
+        if self._ending is None:
+            self._ending = Ending("crashed", _cause_of_death(code))
+            log.error("the child ended: %s", self._ending.reason)
+        self._unsettled = True
+        # A child that lives for a while has earned an immediate successor.
+        quick = time.monotonic() - self._child_started < 2.0 and not self.mailbox.read().token
+        self._respawn_pause = min(max(0.5, self._respawn_pause * 2), _SLOWEST_RESPAWN) if quick else 0.0
+        self._respawn_at = time.monotonic() + self._respawn_pause
+
+    def _settle(self) -> None:
+        """End what a dead child held, with the true reason.
+
+        Raising the epoch first waits for a claim that its backend may still be making, and deposes one still
+        on its way: nothing can land after we have looked.
+        """
+        assert self._boot is not None
+        epoch = nodes.advance(self.db, self._boot, disown=True)
+        if epoch is None:
+            self._unsettled = False
+            self._deposed()
+            return
+        self._boot.epoch = epoch
+        ending = self._ending or Ending("crashed", "the child ended")
+        failed = retried = 0
+        for row in claims.held(self.db, self.server_id):
+            held = {"id": row["id"], "token": str(row["token"]), "actor": self.server_id}
+            if ending.outcome == "released":
+                answer = claims.release(self.db, reason=ending.reason, **held)
+            else:
+                answer = claims.fail(
+                    self.db, outcome=ending.outcome, error=ending.reason, max_failures=self.settings.max_failures,
+                    retry_seconds=self.settings.retry_seconds, **held,
+                )  # fmt: skip
+                failed, retried = int(answer == "failed"), int(answer == "queued")
+            log.warning("file %s: %s; now %s", row["id"], ending.reason, answer)
+        self.mailbox = self.mailbox.successor(failed=failed, retried=retried)
+        self._unsettled, self._ending = False, None
+        if self._only is not None:
+            self._exit_code = 1
+
+    def _kill_child(self, ending: Ending | None = None) -> None:
+        """Kill the child and what it started; its claim is settled after that."""
+        if self._child is None:
+            return
+        if ending is not None:
+            self._ending = ending
+            log.warning("stopping the child: %s", ending.reason)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._child.pid, signal.SIGKILL)
+        self._child.wait()
+        self._wake()
+
+    # -- the lease ---------------------------------------------------------------------------
+
+    def _beat(self) -> None:
+        """Renew the lease, learn what we are told to do, and reap for all."""
+        assert self._boot is not None
+        before = self.mailbox.read()
+        now = time.monotonic()
+        self._next_beat = now + self._beat_every
+        try:
+            with self.db.deadline(max(0.5, min(5.0, self._beat_every))):
+                answer = nodes.heartbeat(
+                    self.db,
+                    self._boot,
+                    token=before.token,
+                    done=before.done,
+                    total=before.total,
+                    progress_age_seconds=now - before.moved if before.token else None,
+                )
+                if answer is not None:
+                    self._last_beat = now
+                    self._answered()
+                    self._reap()
+        except _ABSENT as error:
+            self._absent(error)
+            self._next_beat = now + min(1.0, self._beat_every)
+            self._mind_the_lease()
+            return
+        if answer is None:
+            self._deposed()
+            return
+        self._mind_the_claim(before.token, answer.holds)
+        if answer.state == "draining" and self._stop_asked_at is None:
+            self._ask_to_stop("drained by an operator")
+
+    def _reap(self) -> None:
+        done = reaper.cleanup(self.db, look_seconds=None, actor=self.server_id)
+        for row in done.ended:
+            log.warning("file %s of %s: %s; now %s", row["id"], row["server_id"], row["reason"], row["outcome"])
+        if time.monotonic() >= self._next_prune:
+            self._next_prune = time.monotonic() + _PRUNE_SECONDS
+            nodes.prune(self.db)
+
+    def _mind_the_claim(self, token: str, holds: bool) -> None:
+        """A child whose claim others have ended works for nothing. Two beats must agree: one may cross a completion."""
+        if not token or holds or self.mailbox.read().token != token:
+            self._lost_token = ""
+        elif self._lost_token != token:
+            self._lost_token = token
+            self._next_beat = time.monotonic() + min(1.0, self._beat_every)
+        else:
+            self._lost_token = ""
+            self._kill_child(Ending("crashed", "its claim was ended by others"))
+
+    def _mind_the_lease(self) -> None:
+        """A supervisor that cannot beat for a whole lease stops its child: by now others may have its file."""
+        if self._child is not None and time.monotonic() - self._last_beat > self.settings.lease_seconds:
+            self._kill_child(Ending("crashed", "the node could not reach the database for a whole lease"))
+
+    def _deposed(self) -> None:
+        """Another boot has our server ID, because our lease ran out: stop at once, and stand in line again."""
+        log.warning("deposed: another boot of %s is registered; what the child did is refused", self.server_id)
+        self._kill_child()
+        self._child = None
+        self.mailbox = self.mailbox.successor()
+        self._boot, self._unsettled, self._ending = None, False, None
+        self.db.drop_connection()
+
+    def _absent(self, error: Exception) -> None:
+        if not self._away:
+            log.warning("%s; going on as soon as it answers", error)
+        self._away = True
+        self.db.drop_connection()
+
+    def _answered(self) -> None:
+        if self._away:
+            log.info("the database answers again")
+        self._away = False
+
+    # -- limits ------------------------------------------------------------------------------
+
+    def _limit_at(self, letter: Any) -> tuple[float, Ending] | None:
+        """When the file in hand is over its limit [s, monotonic], and how its attempt ends then."""
+        if not letter.started or self._child is None:
+            return None
+        stale = self.settings.stale_after_seconds
+        limits = [
+            (
+                letter.moved + stale,
+                Ending("timeout", f"Processing timeout: no progress for {stale / 60:g} minutes on {self.server_id}"),
+            )
+        ]
+        hard = self.settings.hard_limit_seconds
+        if hard is not None:
+            limits.append((letter.started + hard, Ending("crashed", f"over its hard limit of {hard:g} s")))
+        return min(limits, key=lambda limit: limit[0])
+
+    def _check_limits(self) -> None:
+        limit = self._limit_at(self.mailbox.read())
+        if limit is not None and time.monotonic() >= limit[0]:
+            self._kill_child(limit[1])
+
+    # -- stopping ----------------------------------------------------------------------------
+
+    def _go_on_stopping(self) -> None:
+        """Let the child finish its file within the grace; then, or at a second signal, give the file back."""
+        assert self._stop_asked_at is not None
+        if self._child is None:
+            if not self._unsettled or self._away:
+                self._exit_code = 0 if self._exit_code is None else self._exit_code
+            return
+        over = time.monotonic() >= self._stop_asked_at + self.settings.drain_seconds
+        if over or self._stop_signals > 1:
+            why = "the grace to finish was over" if over else "told twice to stop"
+            self._kill_child(Ending("released", f"released while stopping: {why}"))
+
+    def _ask_to_stop(self, reason: str) -> None:
+        if self._stop_asked_at is None:
+            self._stop_asked_at, self._stop_reason = time.monotonic(), reason
+            log.info("stopping: %s; the file in hand may take %g s more", reason, self.settings.drain_seconds)
+            if self._child is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    self._child.terminate()
+
+    def _obey_signals(self) -> None:
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGTERM, self._on_stop_signal)
+        signal.signal(signal.SIGINT, self._on_stop_signal)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+
+    def _on_stop_signal(self, number: int, _: object) -> None:
+        self._stop_signals += 1
+        self._ask_to_stop(f"told by {signal.Signals(number).name}")
+
+    def _wake(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._wake_write, b"!")
+
+    def _wait(self, seconds: float) -> None:
+        ready, _, _ = select.select([self._wake_read], [], [], seconds)
+        if ready:
+            with contextlib.suppress(BlockingIOError):
+                os.read(self._wake_read, 4096)
+
+
+def _cause_of_death(code: int) -> str:
+    if code >= 0:
+        return f"the child ended by itself with exit code {code}"
+    name = signal.Signals(-code).name if -code in signal.Signals.__members__.values() else f"signal {-code}"
+    hint = {
+        signal.SIGKILL: ", perhaps out of memory",
+        signal.SIGSEGV: ": a memory error in the processor or a library of its",
+        signal.SIGABRT: ": a library of the processor's gave up",
+    }.get(-code, "")
+    return f"the child was killed by signal {-code} ({name}){hint}"
+
+
+def _has_fd(stream: Any) -> bool:
+    try:
+        stream.fileno()
+    except (OSError, AttributeError, ValueError):
+        return False
+    return True
+
+
+def run(
+    settings: Settings,
+    *,
+    drain: bool = False,
+    max_files: int | None = None,
+    only: str | None = None,
+    as_json: bool = False,
+    verbose: bool = False,
+) -> int:
+    """Run one node in this process until it is told to stop; answers the exit code."""
+    set_up_logging(server_id(settings), settings.env, verbose=verbose)
+    supervisor = Supervisor(settings, drain=drain, max_files=max_files, only=only)
+    code = supervisor.run()
+    if as_json:
+        print(json.dumps(supervisor.summary()), flush=True)
+    return code
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`python -m opskit.worker`: the same as `opskit worker`."""
+    from opskit.flags import add_settings, settings_of
+
+    parser = argparse.ArgumentParser(prog="opskit worker", description="Run one node: claim and process files.")
+    add_worker_flags(parser)
+    add_settings(parser)
+    given = parser.parse_args(argv)
+    try:
+        return run(
+            settings_of(given),
+            drain=given.drain,
+            max_files=given.max_files,
+            as_json=given.json,
+            verbose=given.verbose,
+        )
+    except OpskitError as error:
+        print(f"opskit: {error}", file=sys.stderr)
+        return 1
+
+
+def add_worker_flags(parser: argparse.ArgumentParser) -> None:
+    """What only a worker knows."""
+    parser.add_argument("--drain", action="store_true", help="end when the queue is empty")
+    parser.add_argument("--max-files", type=int, metavar="N", help="end after N files")
+    parser.add_argument("--json", action="store_true", help="at the end, one JSON document on stdout")
+    parser.add_argument("-v", "--verbose", action="store_true", help="log more")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

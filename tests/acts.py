@@ -1,0 +1,56 @@
+"""Processors that behave well and badly, for nodes under test: `--processor acts:name`, with tests on PYTHONPATH."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import time
+from typing import Any
+
+import opskit
+
+
+def nothing(file: opskit.ClaimedFile) -> None:
+    """Do nothing at all."""
+
+
+def effect(file: opskit.ClaimedFile) -> dict[str, Any]:
+    """Write one row of effect in the completion's own transaction; exactly once or not at all."""
+    time.sleep(float(os.environ.get("ACT_SECONDS", "0")))
+    with file.completing() as tx:
+        tx.execute(
+            "INSERT INTO effects (file_id, token, server_id) VALUES (%s, %s, %s)", (file.id, file.token, file.server_id)
+        )
+    return {"attempt": file.attempt}
+
+
+def slow(file: opskit.ClaimedFile) -> None:
+    """Work for ACT_SECONDS, with progress."""
+    seconds = float(os.environ.get("ACT_SECONDS", "1"))
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        file.progress(done=int((seconds - left) * 1000), total=int(seconds * 1000))
+        time.sleep(min(0.02, left))
+
+
+def by_name(file: opskit.ClaimedFile) -> dict[str, str] | None:
+    """Behave as the file's name says."""
+    act = (file.original_filename or "").split("-")[0]
+    if act == "raise":
+        raise ValueError("cannot parse line 17")
+    if act == "reject":
+        raise opskit.Reject("not a statement of account")
+    if act == "exit":
+        raise SystemExit(3)
+    if act == "segfault":
+        ctypes.string_at(0)
+    if act == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if act == "hang":
+        time.sleep(3600)
+    if act == "once":
+        # Goes wrong the first time only.
+        if file.attempt == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+    return {"act": act}

@@ -15,8 +15,6 @@ import os
 import random
 import select
 import signal
-import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -40,6 +38,7 @@ from opskit.errors import (
 from opskit.files import ClaimedFile, Processor
 from opskit.logs import set_up_logging
 from opskit.mailbox import Mailbox
+from opskit.parent import end_with
 from opskit.server_id import Boot
 from opskit.settings import Settings
 
@@ -440,25 +439,6 @@ def _told(error: BaseException) -> str:
     return "".join([*lines, *traceback.format_exception_only(error)]).strip()
 
 
-def die_with(parent: int) -> None:
-    """End this process when its supervisor ends, however it ends."""
-    if sys.platform == "linux":
-        import ctypes
-
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL, 0, 0, 0)
-    else:
-        threading.Thread(target=_watch_parent, args=(parent,), daemon=True).start()
-    if os.getppid() != parent:
-        os._exit(1)
-
-
-def _watch_parent(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(0.2)
-    os._exit(1)
-
-
 def main() -> int:
     """`python -m opskit.child`, as a supervisor starts it."""
     parser = argparse.ArgumentParser(prog="opskit.child", description="Started by opskit.worker, not by hand.")
@@ -471,7 +451,7 @@ def main() -> int:
     parser.add_argument("--max-files", type=int)
     parser.add_argument("--only")
     given = parser.parse_args()
-    die_with(given.parent)
+    end_with(given.parent, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     settings = Settings.load()
     set_up_logging(given.server_id, settings.env)

@@ -29,6 +29,7 @@ from opskit.database import Database
 from opskit.errors import DatabaseError, DatabaseUnavailableError, NotMigratedError, OpskitError
 from opskit.logs import set_up_logging
 from opskit.mailbox import Mailbox
+from opskit.parent import end_with
 from opskit.server_id import Boot, peak_bytes, server_id
 from opskit.settings import Settings
 
@@ -492,23 +493,28 @@ def run(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """`python -m opskit.worker`: the same as `opskit worker`."""
-    from opskit.flags import add_settings, settings_of
+    from opskit.flags import add_settings
 
     parser = argparse.ArgumentParser(prog="opskit worker", description="Run one node: claim and process files.")
     add_worker_flags(parser)
     add_settings(parser)
     given = parser.parse_args(argv)
     try:
-        return run(
-            settings_of(given),
-            drain=given.drain,
-            max_files=given.max_files,
-            as_json=given.json,
-            verbose=given.verbose,
-        )
+        return run_given(given)
     except OpskitError as error:
         print(f"opskit: {error}", file=sys.stderr)
         return 1
+
+
+def run_given(given: argparse.Namespace) -> int:
+    """Run the node that a command line describes."""
+    from opskit.flags import settings_of
+
+    if given.parent is not None:
+        end_with(given.parent, signal.SIGTERM)
+    return run(
+        settings_of(given), drain=given.drain, max_files=given.max_files, as_json=given.json, verbose=given.verbose
+    )
 
 
 def add_worker_flags(parser: argparse.ArgumentParser) -> None:
@@ -517,6 +523,7 @@ def add_worker_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-files", type=int, metavar="N", help="end after N files")
     parser.add_argument("--json", action="store_true", help="at the end, one JSON document on stdout")
     parser.add_argument("-v", "--verbose", action="store_true", help="log more")
+    parser.add_argument("--parent", type=int, help=argparse.SUPPRESS)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,42 @@
+# `make up` and `make test` are the two commands; each sets itself up with nothing but Python 3.11 or newer.
+
+PYTHON ?= python3
+VENV   := .venv
+RUN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+FILES  ?=
+NODES  ?= 3
+WORKERS ?= 2
+
+.PHONY: up test test-all lint types browser clean help
+
+help:            ## show this
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+$(READY): pyproject.toml Makefile
+	@if command -v uv >/dev/null 2>&1; then \
+	  uv venv --quiet --allow-existing $(VENV) && uv pip install --quiet --python $(RUN)/python -e '.[dev]'; \
+	else \
+	  $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "opskit needs Python 3.11 or newer; say make PYTHON=python3.12")' && \
+	  $(PYTHON) -m venv $(VENV) && echo 'installing (a minute or two the first time)' && \
+	  $(RUN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'; \
+	fi
+	@touch $@
+
+up: $(READY)     ## embedded PostgreSQL, migration, sample files (or FILES=dir), three nodes, page and API
+	@$(RUN)/opskit up --nodes $(NODES) $(FILES)
+
+test: $(READY)   ## the tests that take under five minutes
+	@$(RUN)/python -m pytest -n $(WORKERS) -m 'not slow and not browser'
+
+test-all: $(READY) ## all tests, slow ones and the browser's too
+	@$(RUN)/python -m pytest -n $(WORKERS)
+
+lint: $(READY)   ## ruff
+	@$(RUN)/ruff check . && $(RUN)/ruff format --check .
+
+types: $(READY)  ## mypy, strict
+	@$(RUN)/mypy
+
+clean:           ## remove what make made; the embedded server's data stays in .opskit
+	@rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,506 @@
+"""The shell: `opskit VERB`. A verb's body is one library call with the same words.
+
+Tables and bars for people, `--json` for programs, talk on stderr. Exit codes: 0 done, 1 opskit error,
+2 bad usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import getpass
+import os
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any, NoReturn
+
+from opskit import doctor, embedded, intake, nodes, queries, reaper, schema, show
+from opskit._version import __version__
+from opskit.database import Database
+from opskit.errors import MissingExtraError, OpskitError, SettingError
+from opskit.flags import add_settings, settings_of
+from opskit.server_id import server_info
+
+Verb = Callable[[argparse.Namespace], int]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; answers the exit code."""
+    parser = build_parser()
+    given = parser.parse_args(argv)
+    try:
+        return given.verb(given)  # type: ignore[no-any-return]  # set by build_parser
+    except OpskitError as error:
+        if given.verbose:
+            show.err.print_exception()
+        print(f"opskit: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader of our output has had enough: `opskit stats | head`.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+# -- verbs -----------------------------------------------------------------------------------
+
+
+def up(given: argparse.Namespace) -> int:
+    from opskit.up import up
+
+    summary = up(
+        settings_of(given),
+        given.paths,
+        nodes=given.nodes,
+        dashboard=not given.no_dashboard,
+        until_done=given.until_done,
+        migrate=given.migrate,
+    )
+    if given.json:
+        show.as_json(summary)
+    else:
+        columns = ("serverId", "completed", "failed", "retried")
+        show.table([{name: node.get(name) for name in columns} for node in summary["nodes"]])
+        show.out.print(
+            f"{summary['completed']} completed, {summary['failed']} failed in {summary['seconds']:g} s "
+            f"({summary['environment']}, {summary['table']})"
+        )
+    return 1 if given.until_done and summary["failed"] else 0
+
+
+def worker(given: argparse.Namespace) -> int:
+    from opskit.worker import run_given
+
+    return run_given(given)
+
+
+def process(given: argparse.Namespace) -> int:
+    from opskit import worker
+
+    settings = settings_of(given)
+    if settings.node_id is not None:
+        # A node of this name may be running right here; by hand is another node.
+        settings = dataclasses.replace(settings, node_id=f"{settings.node_id[:80]}-by-hand-{os.getpid()}")
+    code = worker.run(settings, only=given.id, verbose=given.verbose)
+    if code:
+        return code
+    with Database(settings, pooled=False) as db:
+        row = db.one("file", id=given.id)
+    if given.json:
+        show.as_json(row)
+    else:
+        show.out.print(f"file {row['id']} ({row['original_filename']}) is {row['processing_status']}")
+        if row["processing_result"]:
+            show.table([{"result": key, "value": value} for key, value in row["processing_result"].items()])
+        if row["processing_errors"]:
+            show.out.print(row["processing_errors"], markup=False)
+    return 0 if row["processing_status"] == "completed" else 1
+
+
+def migrate(given: argparse.Namespace) -> int:
+    settings = settings_of(given)
+    with Database(settings, pooled=False) as db:
+        answers = [_migrate_one(one, given) for one in schema.both(db)] if given.both else [_migrate_one(db, given)]
+    if given.json:
+        show.as_json(answers)
+    return 1 if given.check and any(answer["missing"] for answer in answers) else 0
+
+
+def _migrate_one(db: Database, given: argparse.Namespace) -> dict[str, Any]:
+    say = (lambda _: None) if given.json else show.err.print
+    env, table = db.settings.env, db.settings.files
+    answer: dict[str, Any] = {"environment": env, "table": table, "missing": schema.missing(db)}
+    if given.check:
+        for phrase in answer["missing"]:
+            say(f"{env}: {phrase}")
+        say(f"{env}: {'not migrated; run: opskit migrate' if answer['missing'] else 'migrated'}")
+    elif given.plan:
+        steps = schema.plan(db)
+        answer["plan"] = [asdict(step) for step in steps]
+        if not given.json:
+            for step in steps:
+                print(f"-- {step.what}; lock on {table}: {step.lock}\n{step.sql};\n")
+            say(f"{env}: {len(steps)} statements would be run on {table}")
+    elif given.rollback:
+        _confirm(given, f"roll back {table} ({env}): drop its processing history, nodes and indexes")
+        answer["ran"] = [asdict(step) for step in schema.rollback(db, say=say)]
+    elif given.queue_new or given.no_queue_new:
+        schema.queue_new(db, on=given.queue_new)
+        say(f"{env}: new rows of {table} {'are queued from now on' if given.queue_new else 'wait without a status'}")
+    else:
+        answer["ran"] = [asdict(step) for step in schema.migrate(db, say=say)]
+        cleaned = reaper.cleanup(db, actor=_actor(), reason="last step of the migration")
+        answer["cleaned"] = len(cleaned.ended)
+        answer["missing"] = schema.missing(db)
+        say(f"{env}: {len(answer['ran'])} statements, {table} is migrated; {cleaned.message}")
+        if not schema.queues_new(db):
+            say(f"{env}: new rows of {table} wait without a status until: opskit migrate --queue-new")
+    return answer
+
+
+def enqueue(given: argparse.Namespace) -> int:
+    settings = settings_of(given)
+    columns = dict(_pair(text) for text in given.set)
+    with Database(settings, pooled=False) as db:
+        if given.existing:
+            if given.paths:
+                raise SettingError("--existing takes no paths: it adopts rows that are in the table")
+            count = intake.adopt(db, given.where or "true", actor=_actor(), dry_run=given.dry_run, say=_counter())
+            what = "rows from before would be adopted" if given.dry_run else "rows from before adopted"
+        else:
+            if not given.paths:
+                raise SettingError("say which files or folders: opskit enqueue PATH…")
+            count = intake.enqueue(db, given.paths, columns=columns, skip_known=given.skip_known)
+            what = "files queued"
+    if given.json:
+        show.as_json({"environment": settings.env, "table": settings.files, "count": count})
+    else:
+        show.out.print(f"{count} {what} ({settings.env}, {settings.files})")
+    return 0
+
+
+def _counter() -> Callable[[int, int], None]:
+    def say(done: int, total: int) -> None:
+        if show.err.is_terminal:
+            show.err.print(f"{done} of {total}", end="\r")
+
+    return say
+
+
+def cleanup(given: argparse.Namespace) -> int:
+    settings = settings_of(given)
+    with Database(settings, pooled=False) as db:
+        if given.dry_run:
+            rows = reaper.preview(db)
+            if given.json:
+                show.as_json({"environment": settings.env, "files": rows})
+            else:
+                names = ("id", "original_filename", "processing_server_id", "minutes_processing",
+                         "minutes_without_progress", "verdict", "would_become")  # fmt: skip
+                show.table([{n: row[n] for n in names} for row in rows], empty="no claim is stale or orphaned")
+            return 0
+        done = reaper.cleanup(db, claims=given.claims, actor=_actor(), reason=given.reason)
+    if given.json:
+        show.as_json(
+            {"environment": settings.env, "cleanedFiles": len(done.ended), "message": done.message,
+             "files": done.ended, "pending": done.pending, "skipped": done.skipped}
+        )  # fmt: skip
+        return 0
+    names = ("id", "original_filename", "server_id", "started_at", "outcome", "reason")
+    if done.ended or done.pending:
+        show.table([{n: row[n] for n in names} for row in done.ended + done.pending])
+    show.out.print(f"{done.message} ({settings.env})")
+    if done.pending:
+        show.out.print(f"{len(done.pending)} need a second look: run it again in {reaper.LOOK_SECONDS:g} s")
+    if done.skipped:
+        show.out.print(f"{len(done.skipped)} skipped: they moved on")
+    return 0
+
+
+def statistics(given: argparse.Namespace) -> int:
+    settings = settings_of(given)
+    try:
+        from opskit import stats
+    except ImportError:
+        raise MissingExtraError("pandas", "ui") from None
+    with Database(settings) as db:
+        if given.what == "all":
+            frames = {name: stats.STATISTICS[name](db) for name in ("concurrency", "distribution", "nodes")}
+        else:
+            frames = {given.what: stats.STATISTICS[given.what](db)}
+    rows = {name: show.records(frame) for name, frame in frames.items()}
+    if given.json:
+        show.as_json(rows if given.what == "all" else rows[given.what])
+        return 0
+    for name, found in rows.items():
+        if name == "concurrency" and found:
+            show.table([{"number": key, "value": value} for key, value in found[0].items()], title=f"{settings.env}: now")
+        else:
+            found = [{key: row[key] for key in _SHOWN.get(name, row)} for row in found]
+            show.table(found, title=f"{settings.env}: {name}", empty=f"{settings.env}: {name}: nothing")
+    return 0
+
+
+# What fits a terminal; --json has every column.
+_SHOWN: dict[str, tuple[str, ...]] = {
+    "nodes": ("server_id", "state", "original_filename", "minutes_processing", "seconds_since_heartbeat", "host", "pid"),
+    "stale": ("id", "original_filename", "processing_server_id", "minutes_processing", "minutes_without_progress",
+              "verdict", "would_become"),
+    "events": ("at", "kind", "outcome", "next_status", "file_id", "server_id", "reason", "actor"),
+}  # fmt: skip
+
+
+def info(given: argparse.Namespace) -> int:
+    answer = server_info(settings_of(given))
+    if given.json:
+        show.as_json(answer)
+    else:
+        show.table([{"this process": key, "value": str(value)} for key, value in answer.items()])
+    return 0
+
+
+def requeue(given: argparse.Namespace) -> int:
+    settings = settings_of(given)
+    if not given.ids and not given.failed:
+        raise SettingError("say which: opskit requeue ID…, or --failed for every failed file")
+    with Database(settings, pooled=False) as db:
+        rows = intake.requeue(
+            db, given.ids, failed=given.failed, error=given.error, server_id=given.server, actor=_actor(),
+            reason=given.reason,
+        )  # fmt: skip
+    if given.json:
+        show.as_json({"environment": settings.env, "requeued": len(rows), "files": rows})
+    else:
+        show.table(rows, empty="no such file has ended; nothing was requeued")
+        show.out.print(f"{len(rows)} files queued again ({settings.env})")
+    return 0
+
+
+def pause(given: argparse.Namespace) -> int:
+    return _steer(given, nodes.pause, "paused", "was paused already")
+
+
+def resume(given: argparse.Namespace) -> int:
+    return _steer(given, nodes.resume, "goes on", "was not paused")
+
+
+def _steer(given: argparse.Namespace, action: Callable[..., bool], done: str, nothing: str) -> int:
+    settings = settings_of(given)
+    if bool(given.node) == given.all:
+        raise SettingError("say which: the server ID of one node, or --all")
+    scope = "*" if given.all else given.node
+    with Database(settings, pooled=False) as db:
+        changed = action(db, scope, actor=_actor(), reason=given.reason)
+    if given.json:
+        show.as_json({"environment": settings.env, "scope": scope, "changed": changed})
+    else:
+        who = "every node" if given.all else scope
+        show.out.print(f"{who} {done if changed else nothing} ({settings.env})", markup=False)
+    return 0
+
+
+def drain(given: argparse.Namespace) -> int:
+    settings = settings_of(given)
+    with Database(settings, pooled=False) as db:
+        nodes.drain(db, given.node, actor=_actor(), reason=given.reason)
+    show.out.print(f"{given.node} finishes its file and stops ({settings.env})", markup=False)
+    return 0
+
+
+def examine(given: argparse.Namespace) -> int:
+    settings = settings_of(given)
+    with Database(settings, pooled=False) as db:
+        missing = schema.missing(db)
+        findings = doctor.examine(db, missing=missing, queues_new=not missing and schema.queues_new(db))
+    if given.json:
+        show.as_json({"environment": settings.env, "findings": [asdict(finding) for finding in findings]})
+    else:
+        show.table([asdict(finding) for finding in findings], empty=f"all is well ({settings.env})")
+    return 1 if any(finding.level == "error" for finding in findings) else 0
+
+
+def prune(given: argparse.Namespace) -> int:
+    settings = settings_of(given)
+    with Database(settings, pooled=False) as db:
+        gone = nodes.prune(db, node_days=given.node_days, event_days=given.event_days)
+    if given.json:
+        show.as_json({"environment": settings.env, **gone})
+    else:
+        show.out.print(f"{gone['nodes']} nodes and {gone['events']} events dropped ({settings.env})")
+    return 0
+
+
+def dashboard(given: argparse.Namespace) -> int:
+    try:
+        from opskit.dashboard.serve import serve
+    except ImportError as error:
+        raise MissingExtraError(error.name or "streamlit", "ui") from None
+    return serve(settings_of(given))
+
+
+def database(given: argparse.Namespace) -> int:
+    settings = settings_of(given)
+    if given.what == "start":
+        print(embedded.start(settings))
+    elif given.what == "stop":
+        show.err.print("stopped" if embedded.stop(settings) else "it was not running")
+    elif given.what == "url":
+        url = embedded.url(settings)
+        if url is None:
+            raise OpskitError("the embedded PostgreSQL is not running; start it with: opskit db start")
+        print(url)
+    else:
+        return embedded.psql(settings, given.arguments)
+    return 0
+
+
+def query(given: argparse.Namespace) -> int:
+    print(queries.text(given.name.replace("-", "_")), end="")
+    return 0
+
+
+# -- the command line ------------------------------------------------------------------------
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line: every verb with its own flags and those of the settings."""
+    parser = argparse.ArgumentParser(
+        prog="opskit",
+        description="Process uploaded files on many nodes, each file once; see and steer it.",
+        epilog="Exit codes: 0 done, 1 error (one sentence on stderr), 2 bad usage, 130 interrupted.",
+    )
+    parser.add_argument("--version", action="version", version=f"opskit {__version__}")
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+
+    def add(name: str, verb: Verb, text: str) -> argparse.ArgumentParser:
+        one = verbs.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        one.set_defaults(verb=verb, verbose=False)
+        return one
+
+    def finish(one: argparse.ArgumentParser, *, json: bool = True) -> None:
+        if json:
+            one.add_argument("--json", action="store_true", help="one JSON document on stdout")
+        one.add_argument("-v", "--verbose", action="store_true", help="show the traceback of an error")
+        add_settings(one)
+
+    one = add("up", up, "everything at once: database, migration, files, nodes, page and API")
+    one.add_argument("paths", nargs="*", metavar="PATH", help="files, folders and URLs to enqueue")
+    one.add_argument("--nodes", type=_count, default=3, metavar="N", help="nodes to start; defaults to 3")
+    one.add_argument("--no-dashboard", action="store_true", help="no page and no API")
+    one.add_argument("--until-done", action="store_true", help="end when nothing is queued or processing")
+    one.add_argument("--migrate", action="store_true", help="migrate also a database that is not the embedded one")
+    finish(one)
+
+    one = add("worker", worker, "run one node: claim and process files (also: python -m opskit.worker)")
+    from opskit.worker import add_worker_flags
+
+    add_worker_flags(one)
+    add_settings(one)
+
+    one = add("process", process, "process one file by hand, safe beside the scheduled nodes")
+    one.add_argument("id", metavar="ID", help="the file's id")
+    finish(one)
+
+    one = add("migrate", migrate, "add what opskit needs to this environment's table")
+    one.add_argument("--both", action="store_true", help="both environments' tables")
+    choice = one.add_mutually_exclusive_group()
+    choice.add_argument("--plan", action="store_true", help="print every statement with its lock; run nothing")
+    choice.add_argument("--check", action="store_true", help="exit 1 if anything is missing; run nothing")
+    choice.add_argument("--rollback", action="store_true", help="remove triggers, constraints, indexes and our tables")
+    choice.add_argument("--queue-new", action="store_true", help="cut over: new rows are queued from now on")
+    choice.add_argument("--no-queue-new", action="store_true", help="undo the cut-over: new rows wait without a status")
+    one.add_argument("--yes", action="store_true", help="do not ask")
+    finish(one)
+
+    one = add("enqueue", enqueue, "queue files, folders and URLs, or adopt rows from before")
+    one.add_argument("paths", nargs="*", metavar="PATH", help="files, folders and URLs")
+    one.add_argument(
+        "--set", action="append", default=[], metavar="COLUMN=VALUE", help="a value for a column of the application's"
+    )
+    one.add_argument("--skip-known", action="store_true", help="leave out paths that are in the table already")
+    one.add_argument("--existing", action="store_true", help="adopt rows without a status instead")
+    one.add_argument("--where", metavar="CONDITION", help="which rows to adopt, in SQL; defaults to all")
+    one.add_argument("--dry-run", action="store_true", help="with --existing: only count")
+    finish(one)
+
+    one = add("cleanup", cleanup, "end stale claims and orphans")
+    one.add_argument("claims", nargs="*", metavar="CLAIM", help="only these, as --dry-run names them in JSON")
+    one.add_argument("--dry-run", action="store_true", help="show what would be ended, with the evidence")
+    one.add_argument("--reason", default="", help="why, for the history")
+    finish(one)
+
+    one = add("stats", statistics, "show statistics")
+    one.add_argument(
+        "what", nargs="?", default="all", metavar="WHAT",
+        choices=["all", "concurrency", "distribution", "longest-running", "stale", "nodes", "throughput", "failures",
+                 "events", "pauses"],
+        help="all (default), concurrency, distribution, longest-running, stale, nodes, throughput, failures, events, pauses",
+    )  # fmt: skip
+    finish(one)
+
+    finish(add("info", info, "show this process: server ID, environment, version"))
+
+    one = add("requeue", requeue, "queue files again that have ended, with a fresh retry budget")
+    one.add_argument("ids", nargs="*", metavar="ID", help="files, failed or completed")
+    one.add_argument("--failed", action="store_true", help="every failed file that --error and --server let through")
+    one.add_argument("--error", default="", help="only this error, as `opskit stats failures` groups it")
+    one.add_argument("--server", default="", metavar="NODE", help="only files that this node failed")
+    one.add_argument("--reason", default="", help="why, for the history")
+    finish(one)
+
+    for name, verb, text in (
+        ("pause", pause, "claim nothing more; work in hand goes on"),
+        ("resume", resume, "claim again; a named node also leaves quarantine"),
+    ):
+        one = add(name, verb, text)
+        one.add_argument("node", nargs="?", metavar="NODE", help="server ID of one node")
+        one.add_argument("--all", action="store_true", help="all nodes")
+        one.add_argument("--reason", default="", help="why, for the history")
+        finish(one)
+
+    one = add("drain", drain, "have a node finish its file and stop")
+    one.add_argument("node", metavar="NODE", help="server ID of the node")
+    one.add_argument("--reason", default="", help="why, for the history")
+    finish(one, json=False)
+
+    finish(add("doctor", examine, "say what is wrong and the command that mends it; exit 1 if something is"))
+
+    one = add("prune", prune, "drop nodes silent for long and old events")
+    one.add_argument("--node-days", type=float, default=7, metavar="DAYS", help="defaults to 7")
+    one.add_argument("--event-days", type=float, default=90, metavar="DAYS", help="defaults to 90")
+    finish(one)
+
+    finish(add("dashboard", dashboard, "serve page and API"), json=False)
+
+    one = add("query", query, "print a query's SQL, ready for psql")
+    one.add_argument("name", metavar="NAME", help="such as distribution")
+    one.add_argument("-v", "--verbose", action="store_true", help=argparse.SUPPRESS)
+
+    one = add("db", database, "start, stop or open the embedded PostgreSQL, or print its URL")
+    one.add_argument("what", choices=["start", "stop", "url", "psql"], metavar="start|stop|url|psql")
+    one.add_argument("arguments", nargs="*", metavar="ARG", help="for psql; after --")
+    finish(one, json=False)
+    return parser
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= 100:
+        raise argparse.ArgumentTypeError(f"{text} is not between 1 and 100")
+    return number
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise SettingError(f"--set is {text!r}; it must look like column=value")
+    return name, value
+
+
+def _actor() -> str:
+    """Who stands behind a command, for the history."""
+    try:
+        return f"{getpass.getuser()}@{socket.gethostname()}"
+    except (KeyError, OSError):
+        return f"{os.getuid()}@{socket.gethostname()}"
+
+
+def _confirm(given: argparse.Namespace, what: str) -> None:
+    if given.yes:
+        return
+    if not sys.stdin.isatty():
+        _refuse(f"{what}: say --yes to do it without being asked")
+    show.err.print(f"This will {what}.", markup=False)
+    if input("Type yes to go on: ").strip() != "yes":
+        _refuse("nothing was changed")
+
+
+def _refuse(sentence: str) -> NoReturn:
+    raise OpskitError(sentence)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,226 @@
+"""The charts: frames in, plotly figures out; the same on the page and in notebooks.
+
+`graph_objects` only: `plotly.express` costs eight times as much a figure. Bars stand at numbered places with
+their names as tick labels, so that two files of one name do not become one bar and an ID like "2024" is no date.
+Every state has its trace in every figure, also without bars, so that colours and legend never change.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+STATE_COLORS = {"queued": "#808080", "processing": "#0072B2", "completed": "#009E73", "failed": "#D55E00"}
+"""Colour of each state: Okabe and Ito's palette for the colour-blind, each 3:1 or better on white and on black."""
+
+NO_SERVER = "(none yet)"
+_INK = "#777777"  # text and axes: as readable on white as on black
+_GRID = "rgba(128, 128, 128, 0.25)"
+_CLEAR = "rgba(0, 0, 0, 0)"
+_LONGEST_NAME = 40
+_BAR, _FRAME = 30, 150  # px
+_NODE_COLORS = {"dead": STATE_COLORS["failed"], "stopped": STATE_COLORS["queued"]}
+
+
+def distribution(frame: pd.DataFrame) -> go.Figure:
+    """How many files each server has in each state, as stacked bars.
+
+    Args:
+        frame: As `stats.distribution` answers it.
+    """
+    servers = _servers(frame["processing_server_id"])
+    counts = {
+        (_server(server), state): int(count)
+        for server, state, count in _rows(frame, "processing_server_id", "processing_status", "file_count")
+    }
+    bars = [
+        go.Bar(
+            name=state,
+            orientation="h",
+            y=list(range(len(servers))),
+            x=[counts.get((server, state), 0) for server in servers],
+            customdata=[html.escape(server, quote=False) for server in servers],
+            hovertemplate="%{customdata}<br>%{x:,d} files " + state + "<extra></extra>",
+            marker={"color": color},
+        )
+        for state, color in STATE_COLORS.items()
+    ]
+    return _lying(bars, "Files by server and state [files]", servers, "files", nothing="no files yet")
+
+
+def throughput(frame: pd.DataFrame, *, bucket_seconds: float = 3600) -> go.Figure:
+    """How many files ended in each stretch of time, completed and failed, all servers together.
+
+    Args:
+        frame: As `stats.throughput` answers it.
+        bucket_seconds: Length of a stretch, as it was asked for [s]. Defaults to an hour.
+    """
+    counts = frame.groupby(["processing_status", "bucket_start"])["file_count"].sum()
+    width = bucket_seconds * 1000
+    bars = []
+    for state in ("completed", "failed"):
+        ours = counts[counts.index.get_level_values(0) == state]
+        # Plotly knows no zones: naive, so that every browser shows UTC as the axis says.
+        starts = [start.tz_localize(None).to_pydatetime() for start in ours.index.get_level_values(1)]
+        bars.append(
+            go.Bar(
+                name=state,
+                x=starts,
+                y=[int(count) for count in ours],
+                offset=0,
+                width=[width * 0.95] * len(starts),
+                hovertemplate="from %{x}<br>%{y:,d} files " + state + "<extra></extra>",
+                marker={"color": STATE_COLORS[state]},
+            )
+        )
+    figure = _figure(bars, f"Files ended [files per {_length(bucket_seconds)}]", 320, "nothing has ended in this time")
+    figure.update_xaxes(title={"text": "time [UTC]"}, type="date")
+    figure.update_yaxes(title={"text": "files"}, rangemode="tozero", tickformat=",d")
+    return figure
+
+
+def nodes(frame: pd.DataFrame) -> go.Figure:
+    """How far each node is with its file, in per cent; what it does stands beside the bar.
+
+    Args:
+        frame: As `stats.nodes` answers it.
+    """
+    rows = _rows(
+        frame, "server_id", "state", "original_filename", "minutes_processing", "progress_done", "progress_total"
+    )
+    shares = [_share(done, total) for *_, done, total in rows]
+    bar = go.Bar(
+        name="progress",
+        orientation="h",
+        y=list(range(len(rows))),
+        x=[0.0 if share is None else share for share in shares],
+        text=[_doing(row[1:4], share) for row, share in zip(rows, shares, strict=True)],
+        textposition="auto",
+        cliponaxis=False,
+        customdata=[html.escape(row[0], quote=False) for row in rows],
+        hovertemplate="%{customdata}<br>%{text}<extra></extra>",
+        marker={"color": [_NODE_COLORS.get(row[1], STATE_COLORS["processing"]) for row in rows]},
+    )
+    names = [row[0] for row in rows]
+    figure = _lying([bar], "Progress of each node's file [%]", names, "% of the file", nothing="no nodes yet")
+    figure.update_layout(showlegend=False)
+    figure.update_xaxes(range=[0, 100], tickformat="d")
+    return figure
+
+
+def longest_running(frame: pd.DataFrame) -> go.Figure:
+    """How long the files in processing have been claimed, the longest at the top.
+
+    Args:
+        frame: As `stats.longest_running` answers it.
+    """
+    rows = _rows(frame, "original_filename", "processing_server_id", "minutes_processing")
+    names = ["(no name)" if name is None else name for name, *_ in rows]
+    bar = go.Bar(
+        name="processing",
+        orientation="h",
+        y=list(range(len(rows))),
+        x=[0.0 if minutes is None else round(minutes, 2) for *_, minutes in rows],
+        text=[html.escape(_short(_server(server)), quote=False) for _, server, _ in rows],
+        textposition="auto",
+        customdata=[html.escape(name, quote=False) for name in names],
+        hovertemplate="%{customdata}<br>%{text}<br>%{x:,.1f} min<extra></extra>",
+        marker={"color": STATE_COLORS["processing"]},
+    )
+    figure = _lying([bar], "Longest in processing [min]", names, "min", nothing="nothing is being processed")
+    figure.update_layout(showlegend=False)
+    figure.update_xaxes(tickformat=None)
+    return figure
+
+
+def _lying(bars: list[go.Bar], title: str, names: Sequence[str], unit: str, *, nothing: str) -> go.Figure:
+    """A figure of lying bars with *names* from top to bottom."""
+    figure = _figure(bars, title, _FRAME + _BAR * max(len(names), 2), "" if names else nothing)
+    figure.update_xaxes(title={"text": unit}, rangemode="tozero", tickformat=",d")
+    figure.update_yaxes(
+        autorange="reversed",
+        tickmode="array",
+        tickvals=list(range(len(names))),
+        ticktext=[html.escape(_short(name), quote=False) for name in names],
+        automargin=True,
+    )
+    return figure
+
+
+def _figure(bars: list[go.Bar], title: str, height: int, nothing: str) -> go.Figure:
+    axis = {"gridcolor": _GRID, "zerolinecolor": _GRID, "linecolor": _GRID}
+    figure = go.Figure(
+        data=bars,
+        layout={
+            "template": "none",
+            "title": {"text": title},
+            "barmode": "stack",
+            "height": height,
+            "margin": {"l": 10, "r": 10, "t": 60, "b": 40},
+            "paper_bgcolor": _CLEAR,
+            "plot_bgcolor": _CLEAR,
+            "font": {"color": _INK},
+            "legend": {
+                "orientation": "h",
+                "yanchor": "bottom",
+                "y": 1.0,
+                "xanchor": "right",
+                "x": 1.0,
+                "traceorder": "normal",
+            },
+            "xaxis": axis,
+            "yaxis": axis,
+            "uirevision": title,  # zoom and hidden states outlive a tick
+        },
+    )
+    if nothing and not any(len(bar.x or ()) for bar in bars):
+        figure.add_annotation(text=nothing, showarrow=False, xref="paper", yref="paper", x=0.5, y=0.5)
+    return figure
+
+
+def _rows(frame: pd.DataFrame, *columns: str) -> list[tuple[Any, ...]]:
+    """The rows of some columns, with None for what is missing."""
+    values = frame[list(columns)].itertuples(index=False, name=None)
+    return [tuple(None if pd.isna(value) else value for value in row) for row in values]
+
+
+def _servers(column: pd.Series[str]) -> list[str]:
+    """Every server once: files that belong to none first, then by name."""
+    names = {_server(None if pd.isna(value) else value) for value in column}
+    return sorted(names, key=lambda name: (name != NO_SERVER, name))
+
+
+def _server(value: str | None) -> str:
+    return NO_SERVER if value is None else value
+
+
+def _share(done: int | None, total: int | None) -> float | None:
+    """Per cent, 0 to 100; None when the node has not said how far it is."""
+    return None if done is None or not total else round(min(max(done / total, 0.0), 1.0) * 100, 1)
+
+
+def _doing(row: tuple[Any, ...], share: float | None) -> str:
+    state, filename, minutes = row
+    if minutes is None:
+        return str(state)
+    parts = [] if state == "live" else [state]
+    parts.append(html.escape(_short(filename or "(no name)"), quote=False))
+    parts.append("no progress told" if share is None else f"{share:.0f} %")
+    return " · ".join([*parts, f"{minutes:.1f} min"])
+
+
+def _short(name: str) -> str:
+    """The name, with its middle left out when it is long: beginnings tell the kind, ends the number."""
+    half = _LONGEST_NAME // 2
+    return name if len(name) <= _LONGEST_NAME else f"{name[:half]}…{name[1 - half :]}"
+
+
+def _length(seconds: float) -> str:
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds % size == 0:
+            return unit if seconds == size else f"{seconds / size:g} {unit}"
+    return f"{seconds:g} s"

@@ -1,0 +1,382 @@
+"""The statistics: what is going on, as DataFrames whose columns and dtypes never change.
+
+Each function runs one file of `sql/` and owns the table of its columns; an empty answer has the same
+columns and dtypes, so that nothing downstream has to ask. Times are UTC whatever the application's column
+says, because sessions run in UTC. Missing values are NA or NaT.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import pandas as pd
+
+from opskit.database import Database, Row
+from opskit.errors import SettingError
+
+_TIME = "datetime64[us, UTC]"
+_LOOK_SECONDS = 2.0  # as the reaper's; verbs do not import one another
+_MOST_ROWS = 2**31 - 1
+_MOST_BUCKETS = 10_000
+
+DISTRIBUTION = {"processing_server_id": "string", "processing_status": "string", "file_count": "Int64"}
+CONCURRENCY = {
+    "total_files": "Int64",
+    "queued": "Int64",
+    "processing": "Int64",
+    "completed": "Int64",
+    "failed": "Int64",
+    "waiting_files": "Int64",
+    "stale_files": "Int64",
+    "orphaned_files": "Int64",
+    "active_servers": "Int64",
+    "oldest_queued_seconds": "Float64",
+    "all_paused": "boolean",
+    "as_of": _TIME,
+}
+LONGEST_RUNNING = {
+    "original_filename": "string",
+    "processing_server_id": "string",
+    "processing_started_at": _TIME,
+    "minutes_processing": "Float64",
+}
+STALE = {
+    "id": "string",
+    **LONGEST_RUNNING,
+    "minutes_without_progress": "Float64",
+    "seconds_since_heartbeat": "Float64",
+    "processing_attempt": "Int64",
+    "processing_failures": "Int64",
+    "verdict": "string",
+    "would_become": "string",
+    "claim": "string",
+}
+NODES = {
+    "server_id": "string",
+    "state": "string",
+    "original_filename": "string",
+    "minutes_processing": "Float64",
+    "progress_done": "Int64",
+    "progress_total": "Int64",
+    "beat_at": _TIME,
+    "seconds_since_heartbeat": "Float64",
+    "started_at": _TIME,
+    "host": "string",
+    "pid": "Int64",
+    "version": "string",
+    "file_id": "string",
+}
+THROUGHPUT = {
+    "bucket_start": _TIME,
+    "processing_status": "string",
+    "processing_server_id": "string",
+    "file_count": "Int64",
+    "mean_wait_seconds": "Float64",
+    "mean_run_seconds": "Float64",
+}
+FAILURES = {
+    "error": "string",
+    "file_count": "Int64",
+    "last_hour": "Int64",
+    "last_day": "Int64",
+    "last_week": "Int64",
+    "latest": _TIME,
+    "example": "string",
+}
+EVENTS = {
+    "id": "Int64",
+    "at": _TIME,
+    "kind": "string",
+    "outcome": "string",
+    "next_status": "string",
+    "file_id": "string",
+    "server_id": "string",
+    "attempt": "Int64",
+    "started_at": _TIME,
+    "reason": "string",
+    "actor": "string",
+    "token": "string",
+}
+PAUSES = {"scope": "string", "at": _TIME, "actor": "string", "reason": "string"}
+
+
+def distribution(db: Database) -> pd.DataFrame:
+    """How many files each server has in each state; rows with a status, deleted ones excluded.
+
+    Args:
+        db: An open database.
+
+    Returns:
+        | column               | dtype  | unit                                            |
+        |----------------------|--------|-------------------------------------------------|
+        | processing_server_id | string | server ID; NA for files that belong to none yet |
+        | processing_status    | string | queued, processing, completed or failed         |
+        | file_count           | Int64  | files                                           |
+
+        By server, those without one first, then by state. Empty: the same columns, no rows.
+
+    SQL: sql/distribution.sql
+    """
+    return _frame(db.run("distribution"), DISTRIBUTION)
+
+
+def concurrency(db: Database) -> pd.DataFrame:
+    """The numbers of the moment, in one row.
+
+    Args:
+        db: An open database; its `stale_after_seconds` judges claims of unknown servers.
+
+    Returns:
+        | column                                | dtype   | unit                                        |
+        |---------------------------------------|---------|---------------------------------------------|
+        | total_files                           | Int64   | files with a status, deleted ones excluded  |
+        | queued, processing, completed, failed | Int64   | files                                       |
+        | waiting_files                         | Int64   | files without a status: not ours yet        |
+        | stale_files                           | Int64   | claims without progress for too long        |
+        | orphaned_files                        | Int64   | claims of dead or rebooted nodes            |
+        | active_servers                        | Int64   | nodes whose lease runs                      |
+        | oldest_queued_seconds                 | Float64 | s; NA when nothing is queued                |
+        | all_paused                            | boolean | whether claiming is paused for all          |
+        | as_of                                 | time    | the database's clock, UTC                   |
+
+        Always one row.
+
+    SQL: sql/concurrency.sql
+    """
+    return _frame(db.run("concurrency", stale_after_seconds=db.settings.stale_after_seconds), CONCURRENCY)
+
+
+def longest_running(db: Database, *, limit: int = 10) -> pd.DataFrame:
+    """The files in processing, oldest claim first.
+
+    Args:
+        db: An open database.
+        limit: Most rows, >= 1. Defaults to 10.
+
+    Returns:
+        | column                | dtype   | unit                     |
+        |-----------------------|---------|--------------------------|
+        | original_filename     | string  | name at upload           |
+        | processing_server_id  | string  | server ID                |
+        | processing_started_at | time    | start of the claim, UTC  |
+        | minutes_processing    | Float64 | min                      |
+
+        Empty: the same columns, no rows.
+
+    SQL: sql/longest_running.sql
+    """
+    return _frame(db.run("longest_running", row_limit=_rows(limit)), LONGEST_RUNNING)
+
+
+def stale(db: Database, *, every: bool = False) -> pd.DataFrame:
+    """The claims that cleanup would end or suspects, with the evidence. Reads only: it is no look.
+
+    Args:
+        db: An open database; its `stale_after_seconds` judges claims of unknown servers.
+        every: The claims that are well, too. Defaults to False.
+
+    Returns:
+        | column                                  | dtype   | unit                                      |
+        |-----------------------------------------|---------|-------------------------------------------|
+        | id                                      | string  | file                                      |
+        | original_filename, processing_server_id | string  | name, server ID                           |
+        | processing_started_at                   | time    | start of the claim, UTC                   |
+        | minutes_processing                      | Float64 | min                                       |
+        | minutes_without_progress                | Float64 | min                                       |
+        | seconds_since_heartbeat                 | Float64 | s; NA for an unknown server               |
+        | processing_attempt, processing_failures | Int64   | attempts                                  |
+        | verdict                                 | string  | stale, hung, dead, rebooted: cleanup ends |
+        |                                         |         | it; silent, stuck: a second look decides; |
+        |                                         |         | alive, unproven: it is well               |
+        | would_become                            | string  | failed or queued; NA when it is well      |
+        | claim                                   | string  | name of the claim, as `cleanup` takes it  |
+
+        Oldest claim first. Empty: the same columns, no rows.
+
+    SQL: sql/stale.sql
+    """
+    rows = db.run("stale", stale_after_seconds=db.settings.stale_after_seconds, look_seconds=_LOOK_SECONDS, every=every)
+    return _frame(rows, STALE)
+
+
+def nodes(db: Database) -> pd.DataFrame:
+    """The nodes: who is there, what each does, how far it is.
+
+    Args:
+        db: An open database.
+
+    Returns:
+        | column                        | dtype   | unit                                               |
+        |-------------------------------|---------|----------------------------------------------------|
+        | server_id                     | string  | server ID                                          |
+        | state                         | string  | live, paused, draining, quarantined, silent, dead  |
+        |                               |         | or stopped                                         |
+        | original_filename             | string  | its file; NA when it has none                      |
+        | minutes_processing            | Float64 | min                                                |
+        | progress_done, progress_total | Int64   | bytes, or the processor's own steps                |
+        | beat_at, started_at           | time    | last heartbeat, start of this boot, UTC            |
+        | seconds_since_heartbeat       | Float64 | s                                                  |
+        | host, version                 | string  | where it runs and what                             |
+        | pid                           | Int64   | process number of its supervisor                   |
+        | file_id                       | string  | its file                                           |
+
+        By server ID, stopped ones last. Empty: the same columns, no rows.
+
+    SQL: sql/nodes.sql
+    """
+    return _frame(db.run("nodes"), NODES)
+
+
+def throughput(db: Database, *, since_seconds: float = 86400, bucket_seconds: float = 3600) -> pd.DataFrame:
+    """How many files ended in each stretch of time, and how long they waited and ran.
+
+    Args:
+        db: An open database.
+        since_seconds: How far back [s], > 0. Defaults to a day.
+        bucket_seconds: Length of a stretch [s], > 0; at most 10,000 of them. Defaults to an hour.
+
+    Returns:
+        | column               | dtype   | unit                                             |
+        |----------------------|---------|--------------------------------------------------|
+        | bucket_start         | time    | begin of the stretch, UTC                        |
+        | processing_status    | string  | completed or failed                              |
+        | processing_server_id | string  | server ID                                        |
+        | file_count           | Int64   | files                                            |
+        | mean_wait_seconds    | Float64 | s from the queue to the claim                    |
+        | mean_run_seconds     | Float64 | s from the claim to the end                      |
+
+        Stretches in which nothing ended have no row. Empty: the same columns, no rows.
+
+    Raises:
+        SettingError: A length cannot be used.
+
+    SQL: sql/throughput.sql
+    """
+    for name, value in (("since_seconds", since_seconds), ("bucket_seconds", bucket_seconds)):
+        if not (math.isfinite(value) and value > 0):
+            raise SettingError(f"{name} is {value:g}; it must be more than 0")
+    if since_seconds / bucket_seconds > _MOST_BUCKETS:
+        raise SettingError(f"{since_seconds:g} s hold more than {_MOST_BUCKETS} stretches of {bucket_seconds:g} s")
+    return _frame(db.run("throughput", since_seconds=since_seconds, bucket_seconds=bucket_seconds), THROUGHPUT)
+
+
+def failures(db: Database, *, limit: int = 100) -> pd.DataFrame:
+    """What goes wrong: failed files grouped by their error, with numbers and ids taken out of the text.
+
+    Args:
+        db: An open database.
+        limit: Most groups, >= 1. Defaults to 100.
+
+    Returns:
+        | column                         | dtype  | unit                                          |
+        |--------------------------------|--------|-----------------------------------------------|
+        | error                          | string | the group, as `requeue(error=…)` takes it     |
+        | file_count                     | Int64  | files                                         |
+        | last_hour, last_day, last_week | Int64  | files that failed within that time            |
+        | latest                         | time   | the newest of them, UTC                       |
+        | example                        | string | name of one of them                           |
+
+        Largest group first. Empty: the same columns, no rows.
+
+    SQL: sql/failures.sql
+    """
+    return _frame(db.run("failures", row_limit=_rows(limit)), FAILURES)
+
+
+def events(db: Database, *, file_id: str = "", kind: str = "", limit: int = 100) -> pd.DataFrame:
+    """The history: ends of attempts and what operators did.
+
+    Args:
+        db: An open database.
+        file_id: Only this file's. Defaults to all.
+        kind: Only this kind: attempt, requeue, pause, resume, state, boot, stop, adopt, migrate. Defaults to all.
+        limit: Most rows, >= 1. Defaults to 100.
+
+    Returns:
+        | column                     | dtype  | unit                                                 |
+        |----------------------------|--------|------------------------------------------------------|
+        | id                         | Int64  | number of the event                                  |
+        | at, started_at             | time   | when it was; start of the attempt it ends, UTC       |
+        | kind, outcome, next_status | string | what happened, how it ended, the state that followed |
+        | file_id, server_id, token  | string | whose                                                |
+        | attempt                    | Int64  | number of the attempt                                |
+        | reason, actor              | string | why and who                                          |
+
+        Newest first. Empty: the same columns, no rows.
+
+    SQL: sql/events.sql
+    """
+    return _frame(db.run("events", file_id=file_id, kind=kind, row_limit=_rows(limit)), EVENTS)
+
+
+def pauses(db: Database) -> pd.DataFrame:
+    """What is paused, since when, by whom and why.
+
+    Args:
+        db: An open database.
+
+    Returns:
+        | column        | dtype  | unit                       |
+        |---------------|--------|----------------------------|
+        | scope         | string | server ID, or * for all    |
+        | at            | time   | since when, UTC            |
+        | actor, reason | string | who and why                |
+
+        Empty: the same columns, no rows.
+
+    SQL: sql/pauses.sql
+    """
+    return _frame(db.run("pauses"), PAUSES)
+
+
+STATISTICS: dict[str, Callable[..., pd.DataFrame]] = {
+    "concurrency": concurrency,
+    "distribution": distribution,
+    "longest-running": longest_running,
+    "stale": stale,
+    "nodes": nodes,
+    "throughput": throughput,
+    "failures": failures,
+    "events": events,
+    "pauses": pauses,
+}
+"""The statistics by the name that shell and HTTP give them."""
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """A frame's rows as JSON knows them: None for what is missing, times as `iso` writes them."""
+    names = [str(name) for name in frame.columns]
+    return [
+        {name: _plain(value) for name, value in zip(names, row, strict=True)}
+        for row in frame.itertuples(index=False, name=None)
+    ]
+
+
+def iso(moment: datetime | None) -> str | None:
+    """A time as text in UTC, with milliseconds: 2026-11-23T12:00:00.000Z. A naive one means UTC."""
+    if moment is None:
+        return None
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _plain(value: Any) -> Any:
+    if pd.isna(value):
+        return None
+    if isinstance(value, datetime):
+        return iso(value)
+    return value.item() if hasattr(value, "item") else value
+
+
+def _frame(rows: list[Row], columns: Mapping[str, str]) -> pd.DataFrame:
+    # Through object: pandas must not guess a dtype that depends on the rows, such as float for 1 and None.
+    return pd.DataFrame(rows, columns=list(columns), dtype=object).astype(dict(columns))
+
+
+def _rows(limit: int) -> int:
+    if not 1 <= limit <= _MOST_ROWS:
+        raise SettingError(f"the limit is {limit}; it must be at least 1")
+    return limit

@@ -1,0 +1,333 @@
+"""`opskit up`: everything at once: database, migration, files, nodes, page and API, until Ctrl-C or until done."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from opskit import intake, schema
+from opskit.database import Database
+from opskit.errors import DatabaseError, DatabaseUnavailableError, NotMigratedError, OpskitError
+from opskit.server_id import server_id
+from opskit.settings import Settings
+from opskit.show import err
+
+_PACKAGED = Path(__file__).parent / "_samples"
+SAMPLES = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parent.parent / "samples"
+
+_LOOK_SECONDS = 0.5
+_NODES_READY_SECONDS = 10.0
+
+
+@dataclass
+class Part:
+    """One process that `up` started: a node or the page."""
+
+    name: str
+    command: list[str]
+    settings: Settings
+    log: Path | None
+    process: subprocess.Popen[bytes] | None = None
+    answers: IO[bytes] | None = None
+    restarts: int = 0
+    started: float = field(default=0.0)
+
+    def start(self) -> None:
+        """Start it in a group of its own, so that Ctrl-C reaches only `up`."""
+        self.answers = tempfile.TemporaryFile()
+        self.started = time.monotonic()
+        target = self.log.open("ab") if self.log else None
+        try:
+            self.process = subprocess.Popen(
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=self.answers,
+                stderr=target,
+                env={**os.environ, **self.settings.environ()},
+                process_group=0,
+            )
+        finally:
+            if target:
+                target.close()
+
+    def summary(self) -> dict[str, Any] | None:
+        """What a node said at its end."""
+        if self.answers is None:
+            return None
+        self.answers.seek(0)
+        lines = self.answers.read().decode(errors="replace").strip().splitlines()
+        with contextlib.suppress(ValueError, IndexError):
+            answer: dict[str, Any] = json.loads(lines[-1])
+            return answer
+        return None
+
+    def last_words(self) -> str:
+        """The end of its log, for when it ended at once."""
+        if self.log is None or not self.log.exists():
+            return ""
+        lines = self.log.read_text(errors="replace").strip().splitlines()
+        return lines[-1] if lines else ""
+
+
+def up(
+    settings: Settings,
+    paths: Sequence[str] = (),
+    *,
+    nodes: int = 3,
+    dashboard: bool = True,
+    until_done: bool = False,
+    migrate: bool = False,
+) -> dict[str, Any]:
+    """Bring everything up, and stay until told to stop.
+
+    Args:
+        settings: Database, environment, port, processor.
+        paths: What to enqueue; what is in the table already is left out. With none and an empty table: the samples.
+        nodes: How many nodes to start, each a process of its own.
+        dashboard: Serve page and API.
+        until_done: End when nothing is queued or processing.
+        migrate: Migrate also a database that is not the embedded one.
+
+    Returns:
+        A summary: what was enqueued, completed and failed since the start, and by whom.
+
+    Raises:
+        NotMigratedError: The database is not the embedded one, and not migrated.
+        OpskitError: A node ends again and again.
+    """
+    own = settings.database_url is None
+    with Database(settings, statement_seconds=None) as db:
+        _prepare(db, migrate=own or migrate)
+        return _Show(db, paths, nodes, dashboard, until_done).run()
+
+
+def _prepare(db: Database, *, migrate: bool) -> None:
+    if schema.check(db):
+        return
+    if not migrate:
+        raise NotMigratedError(
+            f"{db.settings.files} is not migrated; look at: opskit migrate --plan, then run: opskit migrate (or opskit up --migrate)"
+        )
+    with err.status(f"migrating {db.settings.files}"):
+        schema.migrate(db)
+
+
+class _Show:
+    """One run of `up`."""
+
+    def __init__(self, db: Database, paths: Sequence[str], nodes: int, dashboard: bool, until_done: bool) -> None:
+        self.db = db
+        self.settings = db.settings
+        self.paths, self.dashboard, self.until_done = paths, dashboard, until_done
+        self.stop = threading.Event()
+        self.since = db.one("pending")["now"]
+        self.started = time.monotonic()
+        self.log_folder = self.settings.home_path / "logs" if err.is_terminal else None
+        base = server_id(self.settings)
+        self.nodes = [self._node(f"{base}-{number}") for number in range(1, nodes + 1)]
+        self.page = self._page() if dashboard else None
+
+    def run(self) -> dict[str, Any]:
+        # Looked at before anything is started: a wrong path is the user's to mend.
+        files = list(intake.expand(self.paths))
+        with self._obeying_signals():
+            try:
+                for part in self._parts():
+                    part.start()
+                self._wait_for_nodes()
+                enqueued = self._enqueue([path for path, _, _ in files])
+                if self.page is not None:
+                    err.print(f"page and API: [bold]{self._url()}[/bold]  (Ctrl-C drains and ends)")
+                self._watch()
+            finally:
+                self._drain()
+        return self._summary(enqueued)
+
+    # -- parts -------------------------------------------------------------------------------
+
+    def _node(self, name: str) -> Part:
+        import dataclasses
+
+        settings = dataclasses.replace(self.settings, node_id=name)
+        command = [sys.executable, "-m", "opskit.worker", "--json", "--parent", str(os.getpid())]
+        return Part(name, command, settings, self._log(name))
+
+    def _page(self) -> Part:
+        command = [sys.executable, "-m", "opskit.dashboard", "--parent", str(os.getpid())]
+        return Part("page", command, self.settings, self._log("page"))
+
+    def _log(self, name: str) -> Path | None:
+        if self.log_folder is None:
+            return None
+        self.log_folder.mkdir(parents=True, exist_ok=True)
+        return self.log_folder / f"{name.replace('/', '_')}.log"
+
+    def _parts(self) -> Iterator[Part]:
+        yield from self.nodes
+        if self.page is not None:
+            yield self.page
+
+    def _url(self) -> str:
+        host = self.settings.host if ":" not in self.settings.host else f"[{self.settings.host}]"
+        return f"http://{host}:{self.settings.port}"
+
+    def _wait_for_nodes(self) -> None:
+        """Files come when all nodes are there: each gets its share."""
+        names, deadline = {node.name for node in self.nodes}, time.monotonic() + _NODES_READY_SECONDS
+        while time.monotonic() < deadline and not self.stop.is_set():
+            live = {row["server_id"] for row in self.db.run("nodes") if row["state"] in ("live", "paused")}
+            if names <= live:
+                return
+            self._look_after_parts()
+            self.stop.wait(0.05)
+
+    def _enqueue(self, paths: list[str]) -> int:
+        if not paths and not self.paths and self._table_is_empty() and SAMPLES.is_dir():
+            paths = [path for path, name, _ in intake.expand([SAMPLES]) if name != "README.md"]
+        if not paths:
+            return 0
+        with err.status(f"enqueueing {len(paths)} files"):
+            return intake.enqueue(self.db, paths, skip_known=True)
+
+    def _table_is_empty(self) -> bool:
+        return not self.db.run("any_file")
+
+    # -- the run -----------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        """Show progress until stopped, or until done."""
+        progress = Progress(
+            TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[doing]}"),
+            TimeElapsedColumn(), console=err,
+        )  # fmt: skip
+        whole = progress.add_task(f"{self.settings.env} files", total=None, doing="")
+        tasks = {node.name: progress.add_task(node.name[:28], total=None, doing="") for node in self.nodes}
+        display = Live(progress, console=err, refresh_per_second=4) if err.is_terminal else contextlib.nullcontext()
+        with display:
+            while not self.stop.is_set():
+                self._look_after_parts()
+                with contextlib.suppress(DatabaseUnavailableError, DatabaseError):
+                    pending = self.db.one("pending")
+                    ended = {row["server_id"]: row for row in self.db.run("ended_since", since=self.since)}
+                    done = sum(row["completed"] + row["failed"] for row in ended.values())
+                    left = pending["queued"] + pending["processing"]
+                    progress.update(
+                        whole, completed=done, total=done + left,
+                        doing=f"{pending['queued']} queued, {pending['processing']} in processing",
+                    )  # fmt: skip
+                    if err.is_terminal:
+                        self._show_nodes(progress, tasks, ended)
+                    if self.until_done and left == 0:
+                        return
+                self.stop.wait(_LOOK_SECONDS)
+
+    def _show_nodes(self, progress: Progress, tasks: dict[str, Any], ended: dict[str, Any]) -> None:
+        for row in self.db.run("nodes"):
+            task = tasks.get(row["server_id"])
+            if task is None:
+                continue
+            own = ended.get(row["server_id"], {"completed": 0, "failed": 0})
+            count = own["completed"] + own["failed"]
+            percent = ""
+            if row["progress_done"] is not None and row["progress_total"]:
+                percent = f" {100 * row['progress_done'] / row['progress_total']:.0f} %"
+            doing = f"{row['original_filename']}{percent}" if row["original_filename"] else row["state"]
+            progress.update(task, completed=count, total=max(count, 1), doing=doing.replace("[", "\\["))
+
+    def _look_after_parts(self) -> None:
+        """Start again what ended by itself; give up on what cannot live."""
+        for part in self._parts():
+            if part.process is None or part.process.poll() is None or self.stop.is_set():
+                continue
+            code = part.process.returncode
+            if code == 0 and part is not self.page:
+                # Drained by an operator: that was meant.
+                part.process = None
+                continue
+            part.restarts += 1
+            if time.monotonic() - part.started < 5 and part.restarts > 3 or code in (1, 2):
+                raise OpskitError(f"{part.name} ended with exit code {code}{_colon(part.last_words())}")
+            err.print(f"{part.name} ended with code {code}; starting it again")
+            part.start()
+
+    def _drain(self) -> None:
+        """Let every node finish its file; then end the page."""
+        for part in self.nodes:
+            _signal(part, signal.SIGTERM)
+        grace = self.settings.drain_seconds + 10
+        for part in self.nodes:
+            _end(part, grace)
+        if self.page is not None:
+            _signal(self.page, signal.SIGTERM)
+            _end(self.page, 5)
+
+    def _summary(self, enqueued: int) -> dict[str, Any]:
+        ended = {row["server_id"]: row for row in self.db.run("ended_since", since=self.since)}
+        nodes = []
+        for node in self.nodes:
+            said = node.summary() or {"serverId": node.name}
+            own = ended.get(node.name, {"completed": 0, "failed": 0})
+            nodes.append({**said, "completed": own["completed"], "failed": own["failed"]})
+        return {
+            "environment": self.settings.env,
+            "table": self.settings.files,
+            "enqueued": enqueued,
+            "completed": sum(row["completed"] for row in ended.values()),
+            "failed": sum(row["failed"] for row in ended.values()),
+            "seconds": round(time.monotonic() - self.started, 2),
+            "nodes": nodes,
+        }
+
+    @contextlib.contextmanager
+    def _obeying_signals(self) -> Iterator[None]:
+        """Ctrl-C and SIGTERM drain."""
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+        def stop(*_: object) -> None:
+            if self.stop.is_set():
+                for part in self.nodes:
+                    _signal(part, signal.SIGTERM)
+            else:
+                err.print("draining: every node finishes its file (Ctrl-C again: give the files back now)")
+            self.stop.set()
+
+        for number in before:
+            signal.signal(number, stop)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _colon(text: str) -> str:
+    return f": {text}" if text else ""
+
+
+def _signal(part: Part, number: signal.Signals) -> None:
+    if part.process is not None and part.process.poll() is None:
+        part.process.send_signal(number)
+
+
+def _end(part: Part, seconds: float) -> None:
+    if part.process is None:
+        return
+    try:
+        part.process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        part.process.kill()
+        part.process.wait()

@@ -8,6 +8,7 @@ a database that is away is a 503, never zeros.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import os
 import re
@@ -16,7 +17,6 @@ import threading
 import unicodedata
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
 
@@ -33,7 +33,7 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from opskit import intake, nodes, reaper, schema, server_id, stats
+from opskit import doctor, intake, nodes, reaper, schema, stats
 from opskit._version import __version__
 from opskit.access import TokenNeededError, writing_allowed
 from opskit.database import Database, Row
@@ -47,6 +47,7 @@ from opskit.errors import (
     OpskitError,
     SettingError,
 )
+from opskit.server_id import server_id, server_info
 from opskit.settings import Settings
 
 STATEMENT_SECONDS = 5.0
@@ -101,7 +102,7 @@ def create_api(
     Raises:
         SettingError: NODE_ID cannot be used.
     """
-    server_id.server_id(settings)
+    server_id(settings)
     api = FastAPI(
         title="opskit",
         summary="Process uploaded files on many nodes, each file once: see and steer it.",
@@ -127,7 +128,11 @@ def probe_routes(api: FastAPI) -> list[BaseRoute]:
 
 
 def _database(request: Request) -> Database:
-    opened: Database = request.app.state.database()
+    try:
+        opened: Database = request.app.state.database()
+    except SettingError as error:
+        # Not the caller's fault, as a SettingError of a verb is: DATABASE_URL cannot be used.
+        raise DatabaseUnavailableError(str(error)) from error
     return opened
 
 
@@ -163,7 +168,7 @@ def concurrency_stats(db: Db, settings: Set) -> Record:
         "totalFiles": sum(by_status.values()),
         "processingByServer": {name: row["processing"] for name, row in by_server.items() if "processing" in row},
         "staleProcessingFiles": now["stale_files"],
-        "serverId": server_id.server_id(settings),
+        "serverId": server_id(settings),
         "timestamp": now["as_of"],
         "environment": settings.env,
         "byStatus": by_status,
@@ -191,7 +196,7 @@ def _longest(row: Record) -> Record:
 
 @_reads.get("/server-info", summary="What this process is, and what its server ID has done")
 def server_information(db: Db, settings: Set) -> Record:
-    info = server_id.server_info(settings)
+    info = server_info(settings)
     return info | {"stats": db.one("server_counts", server_id=info["serverId"])}
 
 
@@ -244,6 +249,12 @@ def pauses(db: Db) -> list[Record]:
     return _camel(stats.records(stats.pauses(db)))
 
 
+@_reads.get("/doctor", summary="What is wrong, why it matters, and what mends it")
+def diagnosis(db: Db) -> list[Record]:
+    found = doctor.examine(db, missing=schema.missing(db), queues_new=schema.queues_new(db))
+    return [dataclasses.asdict(finding) for finding in found]
+
+
 def _camel(rows: list[Record]) -> list[Record]:
     return [{to_camel(name): value for name, value in row.items()} for row in rows]
 
@@ -262,30 +273,30 @@ class _Body(BaseModel):
     # A key that nobody knows is refused: {"serverID": "node-a"} must not pause all nodes.
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid", coerce_numbers_to_str=True)
 
-    reason: str = Field("", max_length=1000, description="Why, for the history.")
+    reason: str = Field(default="", max_length=1000, description="Why, for the history.")
 
 
 class CleanupBody(_Body):
     """What to clean up."""
 
-    claims: list[str] = Field([], description="Only these, as /stale names them.")
-    server_id: str = Field("", description="Only this server's.")
+    claims: list[str] = Field(default=[], description="Only these, as /stale names them.")
+    server_id: str = Field(default="", description="Only this server's.")
 
 
 class RequeueBody(_Body):
     """What to queue again: ids, or failed files."""
 
-    ids: list[str] = Field([], description="These files, failed or completed.")
-    failed: bool = Field(False, description="Every failed file that error and serverId let through.")
-    error: str = Field("", description="Only failed files whose error, as /failures groups it, is this.")
-    server_id: str = Field("", description="Only failed files of this server.")
-    limit: int = Field(10_000, ge=1, le=100_000, description="Most files.")
+    ids: list[str] = Field(default=[], description="These files, failed or completed.")
+    failed: bool = Field(default=False, description="Every failed file that error and serverId let through.")
+    error: str = Field(default="", description="Only failed files whose error, as /failures groups it, is this.")
+    server_id: str = Field(default="", description="Only failed files of this server.")
+    limit: int = Field(default=10_000, ge=1, le=100_000, description="Most files.")
 
 
 class ScopeBody(_Body):
     """Whom to pause or resume."""
 
-    server_id: str = Field("*", min_length=1, max_length=100, description="A node, or * for all.")
+    server_id: str = Field(default="*", min_length=1, max_length=100, description="A node, or * for all.")
 
 
 @_writes.post("/cleanup-stale-locks", summary="End stale claims and orphans")
@@ -385,7 +396,7 @@ def _assignments(given: Sequence[str]) -> dict[str, str]:
     return dict(text.split("=", 1) for text in given)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class _Stored:
     path: str
     name: str
@@ -485,14 +496,14 @@ _probes = APIRouter(tags=["probe"])
 
 @_probes.get("/healthz", summary="Whether the database is reachable and migrated")
 def healthz(request: Request, settings: Set) -> Response:
-    about = {"environment": settings.env, "version": __version__, "serverId": server_id.server_id(settings)}
+    about = {"environment": settings.env, "version": __version__, "serverId": server_id(settings)}
     try:
         missing = schema.missing(_database(request))
     except OpskitError as error:
         return JSONResponse({"status": "unavailable", "error": str(error)} | about, 503)
     if missing:
-        error = f"{missing[0]}; the tables are not migrated, run: opskit migrate"
-        return JSONResponse({"status": "not migrated", "error": error} | about, 503)
+        sentence = f"{missing[0]}; the tables are not migrated, run: opskit migrate"
+        return JSONResponse({"status": "not migrated", "error": sentence} | about, 503)
     return JSONResponse({"status": "ok"} | about)
 
 

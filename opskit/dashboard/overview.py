@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from typing import Any
 
 import streamlit as st
 
 from opskit.dashboard import actions, shared
 from opskit.figures import STATE_COLORS
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
 STATES = ("queued", "processing", "completed", "failed")
 SERVERS_DRAWN = 12
@@ -35,6 +33,7 @@ def moment() -> None:
     distribution, longest = shared.read("distribution"), shared.read("longest_running")
     throughput = shared.read("throughput", since_seconds=86400, bucket_seconds=3600)
     readings = (numbers, nodes, pauses, distribution, longest, throughput)
+    shared.as_of(*readings)
     if not shared.healthy(readings):
         return
     now = numbers.rows()[0]
@@ -51,7 +50,6 @@ def moment() -> None:
         workers(nodes)
     with right:
         oldest(longest)
-    shared.as_of(*readings)
 
 
 def attention(now: dict[str, Any], nodes: list[dict[str, Any]], pauses: list[dict[str, Any]]) -> None:
@@ -68,7 +66,7 @@ def attention(now: dict[str, Any], nodes: list[dict[str, Any]], pauses: list[dic
     if stuck := now["stale_files"] + now["orphaned_files"]:
         st.warning(
             f"**{shared.count(stuck, 'claim')}** without anybody working on {'it' if stuck == 1 else 'them'}: "
-            "nodes clean up by themselves within seconds of proof; **Clean up…** shows the evidence.",
+            "a live node ends such claims by itself; **Clean up…** shows the evidence and does it now.",
             icon=":material/mop:",
         )
         quiet = False
@@ -97,15 +95,15 @@ def attention(now: dict[str, Any], nodes: list[dict[str, Any]], pauses: list[dic
 
 def metrics(now: dict[str, Any], last_day: dict[str, int]) -> None:
     """The headline numbers."""
-    with st.grid(min_column_width=150, gap="small"):
+    with st.grid(8 if now["waiting_files"] else 7, gap="small"):
         st.metric(
             "Oldest queued",
             shared.span(now["oldest_queued_seconds"]) if now["queued"] else "none",
             border=True,
-            help="How long the first file of the queue has waited to be claimed",
+            height="stretch",
         )
-        st.metric("Queued", f"{now['queued']:,}", border=True)
-        st.metric("Processing", f"{now['processing']:,}", border=True)
+        st.metric("Queued", f"{now['queued']:,}", border=True, height="stretch")
+        st.metric("Processing", f"{now['processing']:,}", border=True, height="stretch")
         for state, color in (("completed", "green"), ("failed", "red")):
             st.metric(
                 state.capitalize(),
@@ -114,16 +112,17 @@ def metrics(now: dict[str, Any], last_day: dict[str, int]) -> None:
                 delta_color=color,  # type: ignore[arg-type]  # both are among the colours allowed
                 delta_arrow="off",
                 border=True,
+                height="stretch",
             )
-        st.metric("Live nodes", f"{now['active_servers']:,}", border=True)
+        st.metric("Live nodes", f"{now['active_servers']:,}", border=True, height="stretch")
         st.metric(
-            "Stale · orphaned",
-            f"{now['stale_files']:,} · {now['orphaned_files']:,}",
+            "Stale + orphaned",
+            f"{now['stale_files']:,} + {now['orphaned_files']:,}",
             border=True,
-            help="Stale: no progress for too long. Orphaned: its node's lease has run out, or it has started again.",
+            height="stretch",
         )
         if now["waiting_files"]:
-            st.metric("No status yet", f"{now['waiting_files']:,}", border=True, help="Rows that are not opskit's yet")
+            st.metric("No status yet", f"{now['waiting_files']:,}", border=True, height="stretch")
 
 
 def _last_day(throughput: shared.Reading) -> dict[str, int]:
@@ -157,7 +156,7 @@ def spread(distribution: shared.Reading) -> None:
         y=states,
         color=[STATE_COLORS[state] for state in states],
         horizontal=True,
-        x_label="files",
+        x_label="",
         y_label="",
         height=max(160, 60 + 34 * len(drawn)),
     )
@@ -169,21 +168,24 @@ def spread(distribution: shared.Reading) -> None:
 
 def outcomes(throughput: shared.Reading) -> None:
     """How many files ended in each hour of the last day."""
-    st.subheader("Ended per hour, last 24 h")
-    hours: dict[Any, dict[str, int]] = {}
-    for row in throughput.rows():
-        hour = hours.setdefault(row["bucket_start"], {"completed": 0, "failed": 0})
-        hour[row["processing_status"]] += row["file_count"]
-    if not hours:
+    st.subheader(f"Ended in each hour, last 24 h ({shared.zone()})")
+    rows = throughput.rows()
+    if not rows:
         st.caption("Nothing has ended in the last 24 hours.")
         return
+    now = throughput.taken_at.replace(minute=0, second=0, microsecond=0)
+    hours = {now - timedelta(hours=back): {"completed": 0, "failed": 0} for back in range(23, -1, -1)}
+    for row in rows:
+        if counts := hours.get(row["bucket_start"]):
+            counts[row["processing_status"]] += row["file_count"]
     st.bar_chart(
-        [{"hour": hour, **counts} for hour, counts in sorted(hours.items())],
+        [{"hour": shared.local(hour).strftime("%H"), **counts} for hour, counts in hours.items()],
         x="hour",
         y=["completed", "failed"],
         color=[STATE_COLORS["completed"], STATE_COLORS["failed"]],
         x_label="",
-        y_label="files",
+        y_label="",
+        sort=False,
         height=260,
     )
 

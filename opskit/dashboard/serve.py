@@ -1,54 +1,81 @@
-"""The launcher: page and API on one port, by `python -m opskit.dashboard`, `streamlit run`, uvicorn or Python."""
+"""The launcher: page and API on one port; behind `opskit dashboard`, `python -m opskit.dashboard` and app.py."""
 
 from __future__ import annotations
 
+import argparse
+import os
+import signal
 import sys
 from pathlib import Path
-from typing import Any
 
 import streamlit as st
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Mount
 
+from opskit.api import create_api, probe_routes
+from opskit.dashboard import shared
 from opskit.errors import OpskitError, SettingError
+from opskit.flags import add_settings, settings_of
+from opskit.parent import end_with
 from opskit.settings import LOOPBACK, Settings
 
 PAGE = Path(__file__).with_name("page.py").absolute()
+"""The script that `st.App` runs for every tab."""
 
 
-def routes() -> list[BaseRoute]:
-    """What is served beside the page: the API under /api, /healthz and /metrics."""
-    from opskit.api import routes as api_routes
+def routes(settings: Settings) -> list[BaseRoute]:
+    """What is served beside the page, over the page's own database: /api, /healthz and /metrics.
 
-    return api_routes()
+    Mounted, not flat: Streamlit's catch-all would answer a wrong method or path with 200 and HTML.
+    """
+    api = create_api(shared.database, settings)
+    return [Mount("/api", api), *probe_routes(api)]
 
 
 def check(settings: Settings) -> None:
-    """Refuse an address that others can reach while anybody could act.
+    """Refuse an address that others can reach while no token says who may act.
 
     Raises:
         SettingError: Another address than this machine's own, and no token.
     """
-    if settings.host not in LOOPBACK and settings.api_token is None and not settings.read_only:
+    if settings.host not in LOOPBACK and settings.api_token is None:
         raise SettingError(
-            f"OPSKIT_HOST is {settings.host!r}, which others can reach, and OPSKIT_API_TOKEN is not set; "
-            "set a token, or OPSKIT_READ_ONLY=1"
+            f"OPSKIT_HOST is {settings.host!r}, which others can reach, and no OPSKIT_API_TOKEN is set; set one"
         )
 
 
-def options(settings: Settings) -> dict[str, Any]:
-    """Streamlit's options that follow from the settings; the others stand in .streamlit/config.toml."""
-    return {"server.address": settings.host, "server.port": settings.port, "logger.hideWelcomeMessage": True}
+def serve(settings: Settings) -> int:
+    """Serve page and API on the settings' host and port until stopped.
+
+    Raises:
+        SettingError: The address is not this machine's own and there is no token.
+    """
+    check(settings)
+    # The page is a script that Streamlit runs: it finds its settings where every process finds them.
+    os.environ.update(settings.environ())
+    app = st.App(PAGE, routes=routes(settings))
+    print(f"page and API on http://{settings.host}:{settings.port} ({settings.env})", file=sys.stderr, flush=True)
+    app.run(
+        config={
+            "server.address": settings.host,
+            "server.port": settings.port,
+            "logger.hideWelcomeMessage": True,
+        }
+    )
+    return 0
 
 
-def main() -> int:
-    """Serve until stopped."""
+def main(argv: list[str] | None = None) -> int:
+    """`python -m opskit.dashboard`, with a flag for every setting."""
+    parser = argparse.ArgumentParser(prog="opskit dashboard", description="Serve page and API.")
+    parser.add_argument("--parent", type=int, help=argparse.SUPPRESS)
+    add_settings(parser)
+    given = parser.parse_args(argv)
+    if given.parent is not None:
+        end_with(given.parent, signal.SIGTERM)
+    # Streamlit takes what is left on the command line for the script's own.
+    del sys.argv[1:]
     try:
-        settings = Settings.load()
-        check(settings)
-        app = st.App(PAGE, routes=routes())
+        return serve(settings_of(given))
     except OpskitError as error:
         print(f"opskit: {error}", file=sys.stderr)
         return 1
-    print(f"page and API on http://{settings.host}:{settings.port} ({settings.env})", file=sys.stderr)
-    app.run(config=options(settings))
-    return 0

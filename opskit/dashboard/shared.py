@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo, available_timezones
 
 import streamlit as st
 
@@ -56,7 +58,8 @@ class Reading:
         if self.frame is None:
             return []
         plain = self.frame.astype(object).where(self.frame.notna(), None)
-        return [{str(key): value for key, value in row.items()} for row in plain.to_dict("records")]
+        names = [str(name) for name in plain.columns]
+        return [dict(zip(names, row, strict=True)) for row in plain.itertuples(index=False, name=None)]
 
 
 @dataclass(slots=True)
@@ -154,26 +157,36 @@ def live(draw: Callable[[], None]) -> None:
     st.fragment(draw, run_every=every)()
 
 
+def stamp() -> None:
+    """Keep a place in the frame for the stamp, which the live part of a page fills."""
+    st.session_state["stamp"] = st.container(width="content")
+
+
 def as_of(*readings: Reading) -> None:
     """The stamp: as of when these numbers are true."""
     oldest = min(reading.taken_at for reading in readings)
-    st.caption(f"As of {moment(oldest)}", width="content")
+    st.session_state["stamp"].caption(f"as of {moment(oldest)}", width="content")
 
 
 def moment(when: datetime) -> str:
     """A time of day in the operator's own zone, which is named."""
-    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+    return f"{local(when):%H:%M:%S} {zone()}"
 
-    name = zone()
-    try:
-        return f"{when.astimezone(ZoneInfo(name)):%H:%M:%S} {name}"
-    except (ZoneInfoNotFoundError, ValueError):
-        return f"{when.astimezone(UTC):%H:%M:%S} UTC"
+
+def local(when: datetime) -> datetime:
+    """A time in the operator's own zone."""
+    return when.astimezone(ZoneInfo(zone()))
 
 
 def zone() -> str:
-    """The browser's time zone."""
-    return st.context.timezone or "UTC"
+    """The browser's time zone, when it is one that this machine knows."""
+    name = st.context.timezone or "UTC"
+    return name if name in _zones() else "UTC"
+
+
+@functools.cache
+def _zones() -> set[str]:
+    return available_timezones()
 
 
 def span(seconds: float | None) -> str:

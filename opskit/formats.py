@@ -413,7 +413,7 @@ def _as_text(value: Any) -> str | None:
         return "true" if value else "false"
     if isinstance(value, _Written):
         return value.text
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         return str(int(value))
     if isinstance(value, (datetime.datetime, datetime.date, datetime.time)):
         return value.isoformat()

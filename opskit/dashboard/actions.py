@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,8 @@ VERDICTS = {
     "silent": "silent: lease ran out, second look needed",
     "stuck": "stuck: no progress, second look needed",
 }
+FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip")
+"""Headers by which a proxy says that it passed the call on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,26 +37,51 @@ class Result:
 # -- who may -----------------------------------------------------------------------------------
 
 
-def client() -> dict[str, str | None]:
-    """Who asks, as the door sees it."""
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who asks, as the page's connection told it."""
+
+    host: str
+    headers: Mapping[str, str]
+    authorization: str | None
+
+
+def client() -> Client:
+    """The browser of this tab."""
     headers = st.context.headers
     token = st.session_state.get("token")
-    return {
+    return Client(
         # Streamlit says None for a client on this machine.
-        "client_host": st.context.ip_address or "127.0.0.1",
-        "host_header": headers.get("Host"),
-        "origin": headers.get("Origin"),
-        "authorization": f"Bearer {token}" if token else headers.get("Authorization"),
-    }
+        host=st.context.ip_address or "127.0.0.1",
+        headers=headers,
+        authorization=f"Bearer {token}" if token else headers.get("Authorization"),
+    )
 
 
 def refusal() -> str | None:
     """Why this page may change nothing; None when it may."""
     try:
-        access.writing_allowed(shared.settings(), **client())
+        allow()
     except ForbiddenError as error:
         return str(error)
     return None
+
+
+def allow() -> None:
+    """Return when this page's client may act.
+
+    Raises:
+        ForbiddenError: It may not.
+    """
+    asking = client()
+    access.writing_allowed(
+        shared.settings(),
+        client_host=asking.host,
+        host_header=asking.headers.get("Host"),
+        origin=asking.headers.get("Origin"),
+        authorization=asking.authorization,
+        forwarded=any(name in asking.headers for name in FORWARDED),
+    )
 
 
 def unlock() -> None:
@@ -74,7 +101,7 @@ def actor(name: str = "") -> str:
     """Who acts, for the history."""
     user = st.user.get("email") if st.user.get("is_logged_in") else None
     who = str(user or name.strip())
-    place = f"page, {client()['client_host']}"
+    place = f"page, {client().host}"
     return f"{who} ({place})" if who else place
 
 
@@ -94,13 +121,12 @@ def button(label: str, *, icon: str, key: str, primary: bool = False, disabled: 
     )
 
 
-def ask(title: str, button: str, show: Callable[[], object], act: Callable[[Database, str, str], Result]) -> None:
+def ask(title: str, show: Callable[[], str], act: Callable[[Database, str, str], Result]) -> None:
     """Show what would be done and to which environment; do it when the operator confirms.
 
     Args:
         title: The question.
-        button: The verb on the button that does it.
-        show: Draws the evidence. Answering False means that there is nothing to do.
+        show: Draws the evidence and answers what the button that does it says; "" when there is nothing to do.
         act: Called with the database, the actor and the reason once it is confirmed.
     """
 
@@ -108,19 +134,20 @@ def ask(title: str, button: str, show: Callable[[], object], act: Callable[[Data
     def dialog() -> None:
         where()
         try:
-            if show() is False:
-                if st.button("Close", key="close"):
-                    st.rerun()
-                return
+            verb = show()
         except OpskitError as error:
             shared.say_error(error)
+            return
+        if not verb:
+            if st.button("Close", key="close"):
+                st.rerun()
             return
         # Enter must not confirm: it is what one presses after typing a reason.
         with st.form("confirm", enter_to_submit=False, border=False):
             name, reason = st.columns([1, 2])
             name.text_input("Your name", key="actor_name", value=st.session_state.get("operator", ""))
             reason.text_input("Reason", key="actor_reason", placeholder="goes to the history with your name")
-            if st.form_submit_button(button, type="primary", on_click=perform, args=(act,), key="confirm_button"):
+            if st.form_submit_button(verb, type="primary", on_click=perform, args=(act,), key="confirm_button"):
                 st.rerun()
 
     dialog()
@@ -140,7 +167,7 @@ def perform(act: Callable[[Database, str, str], Result]) -> None:
     name, reason = st.session_state.get("actor_name", ""), st.session_state.get("actor_reason", "")
     st.session_state["operator"] = name
     try:
-        access.writing_allowed(shared.settings(), **client())
+        allow()
         result = act(shared.database(), actor(name), reason.strip())
     except OpskitError as error:
         result = Result(str(error), fine=False)
@@ -175,23 +202,23 @@ def cleanup() -> None:
     found: list[dict[str, Any]] = []
     looked: list[bool] = []
 
-    def show() -> bool:
+    def show() -> str:
         # Opening counts as the first of the two looks; drawing it again must not.
         found[:] = reaper.preview(shared.database(), look=not looked)
         looked.append(True)
         if not found:
             st.success("No stale processing locks found: every claim has a live node that makes progress.")
-            return False
+            return ""
         fail = sum(row["would_become"] == "failed" for row in found)
-        sure = sum(row["verdict"] in ("stale", "hung", "dead", "rebooted") for row in found)
+        unsure = sum(row["verdict"] in ("silent", "stuck") for row in found)
         st.markdown(
             f"**{shared.count(len(found), 'claim')}** to end: {fail} would fail, {len(found) - fail} would go back to the "
             "queue. "
-            + ("" if sure == len(found) else f"{len(found) - sure} of them need a second look, two seconds from now. ")
+            + (f"To be confirmed by a second look, two seconds from now: {unsure}. " if unsure else "")
             + "Each is judged anew; one that has moved on is left alone."
         )
         evidence(found)
-        return True
+        return f"End {shared.count(len(found), 'claim')}"
 
     def act(db: Database, actor: str, reason: str) -> Result:
         done = reaper.cleanup(db, claims=[row["claim"] for row in found], actor=actor, reason=reason)
@@ -204,7 +231,7 @@ def cleanup() -> None:
             sentence += " Clean up again in two seconds for the pending ones."
         return Result(sentence, requeue=failed)
 
-    ask("Clean up stale processing locks", "Clean up", show, act)
+    ask("Clean up stale processing locks", show, act)
 
 
 def evidence(found: Sequence[dict[str, Any]]) -> None:
@@ -236,12 +263,11 @@ def pause(scope: str = "*") -> None:
         changed = nodes.pause(db, scope, actor=actor, reason=reason)
         return Result(f"Paused {_named(scope)}." if changed else f"{_capital(_named(scope))} was paused already.")
 
-    ask(
-        f"Pause {_named(scope)}?",
-        "Pause",
-        lambda: st.markdown(f"No new file is claimed by **{_named(scope)}** until resumed; work in hand goes on."),
-        act,
-    )
+    def show() -> str:
+        st.markdown(f"No new file is claimed by **{shared.escaped(_named(scope))}** until resumed; work in hand goes on.")
+        return "Pause"
+
+    ask(f"Pause {shared.escaped(_named(scope))}?", show, act)
 
 
 def resume(scope: str = "*") -> None:
@@ -251,13 +277,12 @@ def resume(scope: str = "*") -> None:
         changed = nodes.resume(db, scope, actor=actor, reason=reason)
         return Result(f"Resumed {_named(scope)}." if changed else f"{_capital(_named(scope))} was not paused.")
 
-    note = " Nodes that were paused by name stay paused." if scope == "*" else " Also ends a quarantine."
-    ask(
-        f"Resume {_named(scope)}?",
-        "Resume",
-        lambda: st.markdown(f"**{_capital(_named(scope))}** may claim files again.{note}"),
-        act,
-    )
+    def show() -> str:
+        note = "Nodes that were paused by name stay paused." if scope == "*" else "This also ends a quarantine."
+        st.markdown(f"**{shared.escaped(_capital(_named(scope)))}** may claim files again. {note}")
+        return "Resume"
+
+    ask(f"Resume {shared.escaped(_named(scope))}?", show, act)
 
 
 def drain(server_id: str) -> None:
@@ -267,46 +292,47 @@ def drain(server_id: str) -> None:
         nodes.drain(db, server_id, actor=actor, reason=reason)
         return Result(f"{server_id} is draining: it finishes its file and stops.")
 
-    ask(
-        f"Drain {server_id}?",
-        "Drain",
-        lambda: st.markdown(
+    def show() -> str:
+        st.markdown(
             f"**{shared.escaped(server_id)}** finishes the file in hand, claims nothing more and stops. "
             "It comes back only when it is started again."
-        ),
-        act,
-    )
+        )
+        return "Drain"
+
+    ask(f"Drain {shared.escaped(server_id)}?", show, act)
 
 
 def requeue(ids: Sequence[str], names: Sequence[str] = ()) -> None:
     """Queue given files again."""
 
-    def show() -> None:
+    def show() -> str:
         st.markdown(
             f"**{shared.count(len(ids), 'file')}** would go back to the queue with a fresh retry budget. "
             "A file that is running or queued by then is left alone."
         )
         for name in names[:20]:
             st.markdown(f"- {shared.escaped(name)}")
+        return f"Requeue {shared.count(len(ids), 'file')}"
 
     def act(db: Database, actor: str, reason: str) -> Result:
         done = intake.requeue(db, ids, actor=actor, reason=reason)
         return _requeued(len(done), len(ids) - len(done))
 
-    ask(f"Requeue {shared.count(len(ids), 'file')}?", "Requeue", show, act)
+    ask(f"Requeue {shared.count(len(ids), 'file')}?", show, act)
 
 
 def requeue_group(error: str, file_count: int) -> None:
     """Queue every failed file of one error again."""
 
-    def show() -> None:
+    def show() -> str:
         st.markdown(f"**{shared.count(file_count, 'failed file')}** with this error would go back to the queue:")
         st.code(error, language=None, wrap_lines=True)
+        return f"Requeue {shared.count(file_count, 'file')}"
 
     def act(db: Database, actor: str, reason: str) -> Result:
         return _requeued(len(intake.requeue(db, failed=True, error=error, actor=actor, reason=reason)))
 
-    ask(f"Requeue {shared.count(file_count, 'file')}?", "Requeue", show, act)
+    ask(f"Requeue {shared.count(file_count, 'file')}?", show, act)
 
 
 def _requeued(done: int, skipped: int = 0) -> Result:

@@ -1,1 +1,167 @@
-"""Placeholder."""
+"""Files: filter and search them, read one file's story, queue it again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from opskit.dashboard import actions, shared
+
+STATES = {
+    "": "all states",
+    "queued": "queued",
+    "processing": "processing",
+    "completed": "completed",
+    "failed": "failed",
+    "none": "no status yet",
+}
+PAGE_ROWS = 200
+MOST_ROWS = 5000
+
+
+def listing() -> None:
+    """The filters, the files they let through, and the one that is chosen."""
+    servers = sorted({row["processing_server_id"] for row in shared.read("distribution").rows()} - {None})
+    status_column, server_column, name_column = st.columns([1, 1, 2])
+    status = status_column.selectbox(
+        "State", list(STATES), format_func=lambda state: STATES[state], key="state", bind="query-params"
+    )
+    server = server_column.selectbox(
+        "Server", ["", *servers], format_func=lambda name: name or "all servers", key="server", bind="query-params"
+    )
+    name = name_column.text_input(
+        "Name contains, or id", key="name", bind="query-params", placeholder="any part of a name; Enter searches"
+    )
+    asked = (status, server, name)
+    if st.session_state.get("asked") != asked:
+        st.session_state.update(asked=asked, most=PAGE_ROWS)
+    most = st.session_state["most"]
+    found = shared.read("files", status=status, server_id=server, name=name.strip(), limit=most + 1)
+    shared.as_of(found)
+    if not shared.healthy([found]):
+        return
+    rows = found.rows()
+    more = len(rows) > most
+    rows = rows[:most]
+    if not rows:
+        st.info("No file meets this.")
+        return
+    order = "in no order" if status == "none" else "newest event first"
+    st.caption(
+        f"The first {most:,}, {order}; there are more." if more else f"All {shared.count(len(rows), 'file')}, {order}."
+    )
+    chosen = table(rows)
+    if more and most < MOST_ROWS:
+        st.button("Show more", key="more", on_click=lambda: st.session_state.update(most=min(most * 2, MOST_ROWS)))
+    elif more:
+        st.caption(f"No more than {MOST_ROWS:,} are shown; narrow the filter.")
+    if len(chosen) > 1:
+        several(chosen)
+    one = chosen[0]["id"] if len(chosen) == 1 else st.query_params.get("file")
+    if one and len(chosen) < 2:
+        story(one)
+
+
+def table(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The files as a table; answers those that are ticked."""
+    ticked = st.dataframe(
+        [
+            {
+                "File": row["original_filename"],
+                "State": row["processing_status"] or "",
+                "Server": row["processing_server_id"] or "",
+                "Last event": row["last_at"],
+                "Size": row["file_size"],
+                "Attempts": row["processing_attempt"],
+                "Error": (row["processing_errors"] or "")[:300],
+                "Id": row["id"],
+            }
+            for row in rows
+        ],
+        column_config={
+            "Last event": shared.time_column(),
+            "Size": st.column_config.NumberColumn(format="bytes"),
+        },
+        hide_index=True,
+        height=420,
+        # A new list is a new table: a tick never moves to another file.
+        key="files " + str(hash(tuple(row["id"] for row in rows))),
+        on_select="rerun",
+        selection_mode="multi-row",
+    )
+    return [rows[place] for place in ticked.selection.rows if place < len(rows)]
+
+
+def several(chosen: list[dict[str, Any]]) -> None:
+    """What can be done with several files at once."""
+    ended = [row for row in chosen if row["processing_status"] in ("failed", "completed")]
+    label = f"Requeue {shared.count(len(ended), 'file')}…"
+    if actions.button(label, icon=":material/replay:", key="requeue_several", disabled=not ended):
+        actions.requeue([row["id"] for row in ended], [row["original_filename"] or row["id"] for row in ended])
+
+
+def story(file_id: str) -> None:
+    """One file: as it stands now, and every attempt at it."""
+    now, events = shared.read("file", file_id=file_id), shared.read("events", file_id=file_id, limit=200)
+    if not shared.healthy([now, events]):
+        return
+    rows = now.rows()
+    st.divider()
+    if not rows:
+        st.info(f"There is no file with the id {shared.escaped(file_id)}.")
+        return
+    file = rows[0]
+    state = file["processing_status"] or "no status yet"
+    st.subheader(shared.escaped(file["original_filename"] or file["id"]))
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.badge(state, color=shared.BADGES.get(state, "gray"))
+        st.caption(
+            f"id `{file['id']}` · {shared.count(file['processing_attempt'] or 0, 'attempt')} · "
+            f"{shared.escaped(file['processing_server_id'] or 'no server')} · "
+            f"{shared.escaped(file['storage_path'] or 'no path')}"
+            + (" · **deleted**" if file["deleted"] else "")
+        )
+        ended = state in ("failed", "completed") and not file["deleted"]
+        if ended and actions.button("Requeue…", icon=":material/replay:", key="requeue_one"):
+            actions.requeue([file["id"]], [file["original_filename"] or file["id"]])
+    if file["processing_errors"]:
+        st.code(file["processing_errors"], language=None, wrap_lines=True)
+    if file["processing_result"] is not None:
+        st.json(file["processing_result"], expanded=1)
+    st.dataframe(timeline(file, events.rows()), column_config={"When": shared.time_column()}, hide_index=True)
+    st.page_link("files.py", label="Link to this file", query_params={"file": file_id}, icon=":material/link:")
+
+
+def timeline(file: dict[str, Any], events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Everything that happened to a file, oldest first; what the row itself still holds comes last."""
+    lines = [
+        {
+            "When": event["at"],
+            "What": shared.what_happened(event),
+            "Attempt": event["attempt"],
+            "Server": event["server_id"] or "",
+            "Ran for": _between(event["started_at"], event["at"]) if event["kind"] == "attempt" else "",
+            "Why": event["reason"] or "",
+            "By": event["actor"] or "",
+        }
+        for event in reversed(events)
+    ]
+    last = {"Attempt": file["processing_attempt"], "Server": file["processing_server_id"] or "", "By": ""}
+    if file["processing_status"] == "processing":
+        lines.append(last | {"When": file["processing_started_at"], "What": "in processing since", "Ran for": "", "Why": ""})
+    if file["processing_status"] == "completed":
+        ran = _between(file["processing_started_at"], file["processing_completed_at"])
+        lines.append(last | {"When": file["processing_completed_at"], "What": "completed", "Ran for": ran, "Why": ""})
+    if file["processing_status"] == "queued":
+        lines.append(
+            last | {"When": file["processing_queued_at"], "What": "queued, to be claimed from then", "Ran for": "", "Why": ""}
+        )
+    return lines
+
+
+def _between(start: Any, end: Any) -> str:
+    return shared.span((end - start).total_seconds()) if start and end else ""
+
+
+listing()

@@ -1,1 +1,89 @@
-"""Placeholder."""
+"""Nodes: who is there, what each does and how far it is; pause, resume and drain them."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from opskit.dashboard import actions, shared
+
+MARKS = {
+    "live": "🟢 live",
+    "silent": "🟡 silent",
+    "paused": "⏸️ paused",
+    "draining": "🔵 draining",
+    "quarantined": "🟠 quarantined",
+    "dead": "🔴 dead",
+    "stopped": "⚪ stopped",
+}
+
+
+def steer() -> None:
+    """One node, chosen by name, and what can be done with it; above everything that ticks."""
+    known = {row["server_id"]: row["state"] for row in shared.read("nodes").rows()}
+    running = [name for name, state in known.items() if state != "stopped"]
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        chosen = st.selectbox(
+            "Node",
+            running,
+            index=None,
+            placeholder="Choose a node to steer" if running else "No node is running",
+            format_func=lambda name: f"{name} ({known.get(name, 'gone')})",
+            key="node",
+            width=380,
+        )
+        if actions.button("Pause…", icon=":material/pause:", key="pause", disabled=not chosen):
+            actions.pause(str(chosen))
+        if actions.button("Resume…", icon=":material/play_arrow:", key="resume", disabled=not chosen):
+            actions.resume(str(chosen))
+        if actions.button("Drain…", icon=":material/logout:", key="drain", disabled=not chosen):
+            actions.drain(str(chosen))
+
+
+def table() -> None:
+    """The nodes, those that are gone behind a switch."""
+    nodes = shared.read("nodes")
+    shared.as_of(nodes)
+    if not shared.healthy([nodes]):
+        return
+    rows = nodes.rows()
+    stopped = sum(row["state"] == "stopped" for row in rows)
+    states = [f"{sum(row['state'] == state for row in rows)} {state}" for state in MARKS if state != "stopped"]
+    st.markdown(" · ".join(part for part in states if not part.startswith("0 ")) or "No node is running.")
+    if not rows:
+        st.caption("No node has registered yet. Start one: `opskit up`, or `python -m opskit.worker`.")
+        return
+    everyone = stopped and st.toggle(f"Show stopped ({stopped})", key="stopped")
+    shown = [row for row in rows if everyone or row["state"] != "stopped"]
+    if shown:
+        st.dataframe(
+            [
+                {
+                    "Node": row["server_id"],
+                    "State": MARKS.get(row["state"], row["state"]),
+                    "File": row["original_filename"] or "",
+                    "Progress": shared.progress(row),
+                    "For": shared.span(row["minutes_processing"] * 60) if row["minutes_processing"] is not None else "",
+                    "Last heartbeat": f"{shared.span(row['seconds_since_heartbeat'])} ago",
+                    "Started": row["started_at"],
+                    "Host": row["host"],
+                    "Process": row["pid"],
+                    "Version": row["version"],
+                }
+                for row in shown
+            ],
+            column_config={
+                "Progress": st.column_config.ProgressColumn(format="percent", min_value=0.0, max_value=1.0),
+                "Started": shared.time_column(),
+                "Process": st.column_config.NumberColumn(format="plain"),
+            },
+            hide_index=True,
+            height="content",
+        )
+    st.caption(
+        "silent: a heartbeat is overdue · dead: its lease has run out without a good-bye · "
+        "draining: finishes its file and stops · quarantined: took itself out of service until resumed"
+    )
+
+
+steer()
+shared.live(table)

@@ -95,7 +95,7 @@ def attention(now: dict[str, Any], nodes: list[dict[str, Any]], pauses: list[dic
 
 def metrics(now: dict[str, Any], last_day: dict[str, int]) -> None:
     """The headline numbers."""
-    with st.grid(8 if now["waiting_files"] else 7, gap="small"):
+    with st.grid(8 if now["waiting_files"] else 7, min_column_width=110, gap="small"):
         st.metric(
             "Oldest queued",
             shared.span(now["oldest_queued_seconds"]) if now["queued"] else "none",
@@ -203,7 +203,7 @@ def workers(nodes: shared.Reading) -> None:
                 "Node": row["server_id"],
                 "State": row["state"],
                 "File": row["original_filename"] or "",
-                "Progress": progress(row),
+                "Progress": shared.progress(row),
                 "For": shared.span(row["minutes_processing"] * 60) if row["minutes_processing"] is not None else "",
             }
             for row in here
@@ -211,12 +211,6 @@ def workers(nodes: shared.Reading) -> None:
         column_config={"Progress": st.column_config.ProgressColumn(format="percent", min_value=0.0, max_value=1.0)},
         hide_index=True,
     )
-
-
-def progress(row: dict[str, Any]) -> float | None:
-    """How far a node is with its file, when it says so."""
-    done, total = row["progress_done"], row["progress_total"]
-    return None if done is None or not total else min(1.0, float(done) / float(total))
 
 
 def oldest(longest: shared.Reading) -> None:

@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
 import streamlit as st
 
 from opskit import stats
-from opskit.database import Database
+from opskit.database import Database, Row
 from opskit.errors import DatabaseUnavailableError, NotMigratedError, OpskitError
 from opskit.settings import Settings
 
@@ -31,11 +31,21 @@ PROBE_SECONDS = 3.0
 """How long an unreachable database is left alone before it is asked again [s]."""
 _REMEMBERED = 200
 
-STATISTICS: dict[str, Callable[..., DataFrame]] = {
+BADGES: dict[str, Literal["green", "red", "blue", "gray"]] = {
+    "completed": "green",
+    "failed": "red",
+    "processing": "blue",
+    "queued": "gray",
+}
+
+STATISTICS: dict[str, Callable[..., Any]] = {
     name: getattr(stats, name)
     for name in (
         "concurrency", "distribution", "events", "failures", "longest_running", "nodes", "pauses", "stale", "throughput",
     )
+} | {
+    "file": lambda db, file_id: db.run("file", id=file_id),
+    "files": lambda db, *, limit, **values: db.run("files_list", row_limit=limit, **values),
 }  # fmt: skip
 
 
@@ -44,19 +54,19 @@ class Reading:
     """What the database said last.
 
     Attributes:
-        frame: The numbers; None when there have been none yet.
+        frame: The numbers, or plain rows; None when there have been none yet.
         taken_at: When they were read.
         error: Why there are no newer ones.
     """
 
-    frame: DataFrame | None
+    frame: DataFrame | list[Row] | None
     taken_at: datetime
     error: OpskitError | None = None
 
     def rows(self) -> list[dict[str, Any]]:
         """The numbers as plain rows, missing ones as None."""
-        if self.frame is None:
-            return []
+        if self.frame is None or isinstance(self.frame, list):
+            return self.frame or []
         plain = self.frame.astype(object).where(self.frame.notna(), None)
         names = [str(name) for name in plain.columns]
         return [dict(zip(names, row, strict=True)) for row in plain.itertuples(index=False, name=None)]
@@ -202,6 +212,30 @@ def span(seconds: float | None) -> str:
         elif parts:
             break
     return " ".join(parts[:2])
+
+
+def time_column() -> Any:
+    """A column of times in the operator's own zone."""
+    return st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm:ss", timezone=zone())
+
+
+def progress(row: Row) -> float | None:
+    """How far a node is with its file, when it says so."""
+    done, total = row["progress_done"], row["progress_total"]
+    return None if done is None or not total else min(1.0, float(done) / float(total))
+
+
+def what_happened(event: Row) -> str:
+    """An event in words."""
+    if event["kind"] == "attempt":
+        return f"attempt {event['outcome']}, then {event['next_status']}"
+    if event["kind"] == "requeue":
+        return f"requeued, was {event['outcome']}"
+    if event["kind"] == "state":
+        return f"set to {event['outcome']}"
+    if event["kind"] in ("pause", "resume"):
+        return f"{event['kind']}d" + (" all nodes" if event["server_id"] == "*" else "")
+    return {"boot": "started", "stop": "stopped", "adopt": "adopted"}.get(event["kind"], event["kind"])
 
 
 def count(number: int, what: str, many: str = "") -> str:

@@ -1,10 +1,10 @@
 """opskit: process uploaded files on many nodes, each file once, and see and steer it.
 
-    import opskit
-    from opskit import stats
+import opskit
+from opskit import stats
 
-    with opskit.connect() as db:
-        print(stats.distribution(db))
+with opskit.connect() as db:
+    print(stats.distribution(db))
 """
 
 from __future__ import annotations

@@ -90,13 +90,13 @@ class Child:
                 worked += 1
                 last = self.stopping or worked == max_files
                 answer = self._work(answer, last=last)
-                if last or self.stopping and answer.outcome != "claimed":
+                if last or (self.stopping and answer.outcome != "claimed"):
                     return 0
                 continue
             if answer.outcome == "deposed":
                 log.warning("deposed: another boot of this server ID is registered")
                 return EXIT_DEPOSED
-            if self.stopping or drain and answer.outcome == "empty" and answer.next_seconds is None:
+            if self.stopping or (drain and answer.outcome == "empty" and answer.next_seconds is None):
                 return 0
             self._wait(answer.next_seconds)
             if self.stopping:
@@ -169,7 +169,13 @@ class Child:
             token = claims.new_token()
             try:
                 answer = claims.complete_and_claim(
-                    self.db, self.node, id=file.id, done_token=file.token, result=result, after=self._after(), token=token
+                    self.db,
+                    self.node,
+                    id=file.id,
+                    done_token=file.token,
+                    result=result,
+                    after=self._after(),
+                    token=token,
                 )
             except (DatabaseUnavailableError, DatabaseError) as error:
                 self._completed(file, result)
@@ -194,7 +200,11 @@ class Child:
         """Complete a file by itself, with patience; a lost claim is told in the log."""
         try:
             claims.complete(
-                self.db, id=file.id, token=file.token, result=result, patience_seconds=self.db.settings.lease_seconds * 2
+                self.db,
+                id=file.id,
+                token=file.token,
+                result=result,
+                patience_seconds=self.db.settings.lease_seconds * 2,
             )
             self.mailbox.end(completed=1)
         except ClaimLostError as error:
@@ -421,7 +431,7 @@ def load_processor(name: str) -> Processor:
         raise ProcessorError(f"the processor {name!r} cannot be loaded: {type(error).__name__}: {error}") from error
     if not callable(found):
         raise ProcessorError(f"the processor {name!r} is {type(found).__name__}, not a function")
-    return found  # type: ignore[return-value]  # what it takes and gives is seen when it is called
+    return found
 
 
 def _passing(error: DatabaseError | DatabaseUnavailableError) -> bool:

@@ -75,9 +75,7 @@ def claim(db: Database, node: Boot, *, after: str = ALL_OF_THE_QUEUE, token: str
     SQL: sql/claim.sql
     """
     token = token or new_token()
-    (row,) = db.run(
-        "claim", server_id=node.server_id, boot=node.boot, epoch=node.epoch, token=token, after=after
-    )
+    (row,) = db.run("claim", server_id=node.server_id, boot=node.boot, epoch=node.epoch, token=token, after=after)
     return _answer(row, token)
 
 
@@ -91,9 +89,7 @@ def claim_one(db: Database, node: Boot, id: str) -> Answer:
     """
     token = new_token()
     try:
-        (row,) = db.run(
-            "claim_one", server_id=node.server_id, boot=node.boot, epoch=node.epoch, token=token, id=id
-        )
+        (row,) = db.run("claim_one", server_id=node.server_id, boot=node.boot, epoch=node.epoch, token=token, id=id)
     except DatabaseError as error:
         if error.sqlstate and error.sqlstate.startswith("22"):
             raise NotClaimableError(f"there is no file {id!r}: the table's ids look different") from error
@@ -320,11 +316,15 @@ def as_json(result: Mapping[str, Any] | None) -> str:
     Raises:
         OpskitError: It is no mapping.
     """
-    if result is None or result == "null":
+    if result is None:
         return "null"
     if not isinstance(result, Mapping):
         raise OpskitError(f"the processor returned {type(result).__name__}; it must return a mapping or None")
-    text = json.dumps(result, default=str, allow_nan=False) if _finite(result) else json.dumps(_finite_copy(result), default=str)
+    text = (
+        json.dumps(result, default=str, allow_nan=False)
+        if _finite(result)
+        else json.dumps(_finite_copy(result), default=str)
+    )
     return text.replace("\\u0000", "\\ufffd")
 
 

@@ -110,7 +110,10 @@ def migrate(given: argparse.Namespace) -> int:
 
 
 def _migrate_one(db: Database, given: argparse.Namespace) -> dict[str, Any]:
-    say = (lambda _: None) if given.json else show.err.print
+    def say(line: str) -> None:
+        if not given.json:
+            show.err.print(line, markup=False, soft_wrap=True)
+
     env, table = db.settings.env, db.settings.files
     answer: dict[str, Any] = {"environment": env, "table": table, "missing": schema.missing(db)}
     if given.check:
@@ -178,9 +181,8 @@ def cleanup(given: argparse.Namespace) -> int:
             if given.json:
                 show.as_json({"environment": settings.env, "files": rows})
             else:
-                names = ("id", "original_filename", "processing_server_id", "minutes_processing",
-                         "minutes_without_progress", "verdict", "would_become")  # fmt: skip
-                show.table([{n: row[n] for n in names} for row in rows], empty="no claim is stale or orphaned")
+                shown = [{name: row[name] for name in _SHOWN["stale"]} for row in rows]
+                show.table(shown, empty="no claim is stale or orphaned")
             return 0
         done = reaper.cleanup(db, claims=given.claims, actor=_actor(), reason=given.reason)
     if given.json:
@@ -217,7 +219,9 @@ def statistics(given: argparse.Namespace) -> int:
         return 0
     for name, found in rows.items():
         if name == "concurrency" and found:
-            show.table([{"number": key, "value": value} for key, value in found[0].items()], title=f"{settings.env}: now")
+            show.table(
+                [{"number": key, "value": value} for key, value in found[0].items()], title=f"{settings.env}: now"
+            )
         else:
             found = [{key: row[key] for key in _SHOWN.get(name, row)} for row in found]
             show.table(found, title=f"{settings.env}: {name}", empty=f"{settings.env}: {name}: nothing")
@@ -226,7 +230,7 @@ def statistics(given: argparse.Namespace) -> int:
 
 # What fits a terminal; --json has every column.
 _SHOWN: dict[str, tuple[str, ...]] = {
-    "nodes": ("server_id", "state", "original_filename", "minutes_processing", "seconds_since_heartbeat", "host", "pid"),
+    "nodes": ("server_id", "state", "original_filename", "minutes_processing", "seconds_since_heartbeat", "host"),
     "stale": ("id", "original_filename", "processing_server_id", "minutes_processing", "minutes_without_progress",
               "verdict", "would_become"),
     "events": ("at", "kind", "outcome", "next_status", "file_id", "server_id", "reason", "actor"),
@@ -417,7 +421,8 @@ def build_parser() -> argparse.ArgumentParser:
         "what", nargs="?", default="all", metavar="WHAT",
         choices=["all", "concurrency", "distribution", "longest-running", "stale", "nodes", "throughput", "failures",
                  "events", "pauses"],
-        help="all (default), concurrency, distribution, longest-running, stale, nodes, throughput, failures, events, pauses",
+        help="all (default), concurrency, distribution, longest-running, stale, nodes, throughput, failures, events "
+        "or pauses",
     )  # fmt: skip
     finish(one)
 

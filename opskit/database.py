@@ -147,9 +147,7 @@ class Database:
 
     def _connect(self) -> Connection:
         os.environ["PGTZ"] = "UTC"
-        connection = psycopg.connect(
-            autocommit=True, row_factory=dict_row, prepare_threshold=2, **self._parameters
-        )
+        connection = psycopg.connect(autocommit=True, row_factory=dict_row, prepare_threshold=2, **self._parameters)
         self._configure(connection)
         return connection
 
@@ -332,7 +330,7 @@ def translated() -> Iterator[None]:
 def _translation(error: psycopg.Error) -> DatabaseError | DatabaseUnavailableError:
     said = masked(" ".join((error.diag.message_primary or str(error)).split()))
     state = error.sqlstate
-    if isinstance(error, _GONE) or (state or "08").startswith("08") and isinstance(error, psycopg.OperationalError):
+    if isinstance(error, _GONE) or ((state or "08").startswith("08") and isinstance(error, psycopg.OperationalError)):
         return DatabaseUnavailableError(f"the database cannot be reached: {said}")
     translation: DatabaseError
     if isinstance(error, (pg.UndefinedTable, pg.UndefinedColumn, pg.UndefinedFunction)):

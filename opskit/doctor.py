@@ -72,9 +72,10 @@ def _queue(db: Database, queues_new: bool) -> Iterator[Finding]:
         )  # fmt: skip
     for pause in db.run("pauses"):
         who = "everything" if pause["scope"] == "*" else pause["scope"]
+        why = pause["reason"] or "no reason given"
         yield Finding(
             "warning",
-            f"{who} is paused since {pause['at']:%Y-%m-%d %H:%M} by {pause['actor']}: {pause['reason'] or 'no reason given'}",
+            f"{who} is paused since {pause['at']:%Y-%m-%d %H:%M} by {pause['actor']}: {why}",
             "no file is claimed there",
             f"opskit resume {'--all' if pause['scope'] == '*' else pause['scope']}",
         )
@@ -84,10 +85,11 @@ def _claims(db: Database) -> Iterator[Finding]:
     claims = db.run("stale", stale_after_seconds=db.settings.stale_after_seconds, look_seconds=2, every=False)
     if claims:
         oldest = claims[0]
+        server = oldest["processing_server_id"] or "an unnamed server"
         yield Finding(
             "error",
             f"{len(claims)} claims are stale or orphaned, the oldest {oldest['original_filename']!r} "
-            f"on {oldest['processing_server_id'] or 'an unnamed server'} for {oldest['minutes_processing']:.0f} minutes",
+            f"on {server} for {oldest['minutes_processing']:.0f} minutes",
             "nobody works on these files",
             "opskit cleanup",
         )

@@ -31,6 +31,4 @@ def settings_of(given: argparse.Namespace) -> Settings:
     Raises:
         SettingError: A value cannot be used.
     """
-    return Settings.load(
-        **{field.name: getattr(given, field.name, None) for field in dataclasses.fields(Settings)}
-    )
+    return Settings.load(**{field.name: getattr(given, field.name, None) for field in dataclasses.fields(Settings)})

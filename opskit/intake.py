@@ -126,7 +126,7 @@ def adopt(
     """
     query = sql.SQL(
         "SELECT id::text AS id FROM {} WHERE processing_status IS NULL AND deleted IS NOT TRUE AND ({}) ORDER BY id"
-    ).format(sql.Identifier(db.settings.files), sql.SQL(where))  # type: ignore[arg-type]  # the operator's own SQL
+    ).format(sql.Identifier(db.settings.files), sql.SQL(where))
     with db.connection() as connection, connection.transaction():
         connection.execute("SET TRANSACTION READ ONLY")
         ids = [row["id"] for row in connection.execute(query)]

@@ -54,8 +54,8 @@ class Mailbox:
             os.ftruncate(fd, mmap.PAGESIZE)
         self.fd = fd
         self._memory = mmap.mmap(fd, mmap.PAGESIZE)
-        sequence, self._token, self._started, self._moved, self._done, self._total, *self._counts = (
-            _LAYOUT.unpack_from(self._memory)
+        sequence, self._token, self._started, self._moved, self._done, self._total, *self._counts = _LAYOUT.unpack_from(
+            self._memory
         )
         # A child that died while it wrote left an odd number.
         self._sequence = sequence + sequence % 2

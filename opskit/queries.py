@@ -140,6 +140,5 @@ def _split(name: str, body: str) -> Iterator[Statement]:
 def _says_something(pieces: list[tuple[str, str]]) -> bool:
     """Whether there is more than white space and comments."""
     return any(
-        kind != "sql" or re.sub(r"--[^\n]*|/\*.*?\*/", "", content, flags=re.DOTALL).strip()
-        for kind, content in pieces
+        kind != "sql" or re.sub(r"--[^\n]*|/\*.*?\*/", "", content, flags=re.DOTALL).strip() for kind, content in pieces
     )

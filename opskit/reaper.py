@@ -97,6 +97,4 @@ def preview(db: Database, *, look: bool = True, every: bool = False) -> list[dic
     """
     if look:
         db.run("look")
-    return db.run(
-        "stale", stale_after_seconds=db.settings.stale_after_seconds, look_seconds=LOOK_SECONDS, every=every
-    )
+    return db.run("stale", stale_after_seconds=db.settings.stale_after_seconds, look_seconds=LOOK_SECONDS, every=every)

@@ -133,7 +133,8 @@ def refuse(db: Database) -> None:
 
     query = sql.SQL(
         "SELECT processing_status AS status, count(*) AS count FROM {} "
-        "WHERE processing_status NOT IN ('queued', 'processing', 'completed', 'failed') GROUP BY 1 ORDER BY 2 DESC LIMIT 10"
+        "WHERE processing_status NOT IN ('queued', 'processing', 'completed', 'failed') "
+        "GROUP BY 1 ORDER BY 2 DESC LIMIT 10"
     ).format(sql.Identifier(db.settings.files))
     with db.connection() as connection:
         foreign = connection.execute(query).fetchall()
@@ -265,7 +266,8 @@ def _run(db: Database, step: Step) -> None:
 
 # Beside a lock held too long: another migration that runs at the same time was quicker.
 _IN_THE_WAY = (
-    pg.LockNotAvailable, pg.DeadlockDetected, pg.UniqueViolation, pg.DuplicateTable, pg.DuplicateObject, pg.InternalError_,
+    pg.LockNotAvailable, pg.DeadlockDetected, pg.UniqueViolation, pg.DuplicateTable, pg.DuplicateObject,
+    pg.InternalError_,
 )  # fmt: skip
 
 

@@ -96,17 +96,13 @@ class Settings:
     pg_bin: str | None = _setting(
         None, "OPSKIT_PG_BIN", "Folder with PostgreSQL's programs for the embedded server. Defaults to the best found."
     )
-    pg_port: int = _setting(
-        15433, "OPSKIT_PG_PORT", "First port to try for the embedded server. Defaults to 15433."
-    )
+    pg_port: int = _setting(15433, "OPSKIT_PG_PORT", "First port to try for the embedded server. Defaults to 15433.")
     host: str = _setting("127.0.0.1", "OPSKIT_HOST", "Address that page and API listen on. Defaults to 127.0.0.1.")
     port: int = _setting(8501, "OPSKIT_PORT", "Port that page and API listen on. Defaults to 8501.")
     api_token: str | None = _setting(
         None, "OPSKIT_API_TOKEN", "Token that writing calls of the API must carry. Defaults to none: loopback only."
     )
-    read_only: bool = _setting(
-        False, "OPSKIT_READ_ONLY", "Refuse every action of page and API: 1 or 0. Defaults to 0."
-    )
+    read_only: bool = _setting(False, "OPSKIT_READ_ONLY", "Refuse every action of page and API: 1 or 0. Defaults to 0.")
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None, **given: Any) -> Settings:

@@ -48,7 +48,7 @@ class Part:
 
     def start(self) -> None:
         """Start it in a group of its own, so that Ctrl-C reaches only `up`."""
-        self.answers = tempfile.TemporaryFile()
+        self.answers = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the part
         self.started = time.monotonic()
         target = self.log.open("ab") if self.log else None
         try:
@@ -120,7 +120,8 @@ def _prepare(db: Database, *, migrate: bool) -> None:
         return
     if not migrate:
         raise NotMigratedError(
-            f"{db.settings.files} is not migrated; look at: opskit migrate --plan, then run: opskit migrate (or opskit up --migrate)"
+            f"{db.settings.files} is not migrated; run: opskit migrate (or opskit up --migrate); "
+            "opskit migrate --plan shows what it would do"
         )
     with err.status(f"migrating {db.settings.files}"):
         schema.migrate(db)
@@ -259,7 +260,7 @@ class _Show:
                 part.process = None
                 continue
             part.restarts += 1
-            if time.monotonic() - part.started < 5 and part.restarts > 3 or code in (1, 2):
+            if (time.monotonic() - part.started < 5 and part.restarts > 3) or code in (1, 2):
                 raise OpskitError(f"{part.name} ended with exit code {code}{_colon(part.last_words())}")
             err.print(f"{part.name} ended with code {code}; starting it again")
             part.start()

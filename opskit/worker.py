@@ -176,7 +176,7 @@ class Supervisor:
             left = holder["lease_left_seconds"] if holder else 0.0
             if holder and not told:
                 log.warning(
-                    "server ID %s is alive on %s, process %s; waiting for its lease to end (%.0f s at most from its last beat)",
+                    "server ID %s is alive on %s, process %s; waiting for its lease to end (%.0f s after its last beat)",
                     self.server_id, holder["host"], holder["pid"], self.settings.lease_seconds,
                 )  # fmt: skip
                 told = True
@@ -453,16 +453,21 @@ class Supervisor:
                 os.read(self._wake_read, 4096)
 
 
+_HINTS = {
+    signal.SIGKILL: ", perhaps out of memory",
+    signal.SIGSEGV: ": a memory error in the processor or a library of its",
+    signal.SIGABRT: ": a library of the processor's gave up",
+}
+
+
 def _cause_of_death(code: int) -> str:
     if code >= 0:
         return f"the child ended by itself with exit code {code}"
-    name = signal.Signals(-code).name if -code in signal.Signals.__members__.values() else f"signal {-code}"
-    hint = {
-        signal.SIGKILL: ", perhaps out of memory",
-        signal.SIGSEGV: ": a memory error in the processor or a library of its",
-        signal.SIGABRT: ": a library of the processor's gave up",
-    }.get(-code, "")
-    return f"the child was killed by signal {-code} ({name}){hint}"
+    try:
+        number = signal.Signals(-code)
+    except ValueError:
+        return f"the child was killed by signal {-code}"
+    return f"the child was killed by signal {-code} ({number.name}){_HINTS.get(number, '')}"
 
 
 def _has_fd(stream: Any) -> bool:

@@ -49,8 +49,6 @@ def by_name(file: opskit.ClaimedFile) -> dict[str, str] | None:
         os.kill(os.getpid(), signal.SIGKILL)
     if act == "hang":
         time.sleep(3600)
-    if act == "once":
-        # Goes wrong the first time only.
-        if file.attempt == 1:
-            os.kill(os.getpid(), signal.SIGKILL)
+    if act == "once" and file.attempt == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
     return {"act": act}

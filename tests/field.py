@@ -20,7 +20,9 @@ TESTS = Path(__file__).parent
 class Node:
     """One `python -m opskit.worker`."""
 
-    def __init__(self, db: Database, name: str, folder: Path, *flags: str, act: str = "nothing", **environ: str) -> None:
+    def __init__(
+        self, db: Database, name: str, folder: Path, *flags: str, act: str = "nothing", **environ: str
+    ) -> None:
         self.name = name
         self.log_path = folder / f"{name}-{time.monotonic_ns()}.log"
         settings = db.settings.environ() | {

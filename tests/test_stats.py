@@ -50,7 +50,9 @@ def a_bit_of_everything(db: Database) -> None:
     assert boot is not None
     answer = claims.claim(db, boot)
     nodes.heartbeat(db, boot, token=answer.token, done=10, total=40)
-    run(db, "UPDATE {files} SET processing_started_at = now() - interval '6 min' WHERE processing_status = 'processing'")
+    run(
+        db, "UPDATE {files} SET processing_started_at = now() - interval '6 min' WHERE processing_status = 'processing'"
+    )
     nodes.pause(db, "*", actor="me", reason="disk full")
 
 

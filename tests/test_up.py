@@ -83,9 +83,7 @@ def test_two_hundred_real_files_are_each_completed_once_by_all_three_nodes_in_li
         assert db.run("events", file_id="", kind="attempt", row_limit=10) == []
 
 
-def test_up_again_leaves_out_what_is_there_and_a_failure_makes_exit_code_one(
-    db: Database, tmp_path: Path
-) -> None:
+def test_up_again_leaves_out_what_is_there_and_a_failure_makes_exit_code_one(db: Database, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "fine.txt").write_text("fine")
     environ = {**db.settings.environ(), "NODE_ID": "up", "PYTHONPATH": str(Path(__file__).parent)}

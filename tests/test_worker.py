@@ -100,7 +100,9 @@ def test_a_killed_supervisor_takes_its_child_along_and_another_node_gets_the_fil
     node.kill()
     node.end()
 
-    until(lambda: not Path(f"/proc/{child}/status").exists() or "Z (zombie)" in Path(f"/proc/{child}/status").read_text())
+    until(
+        lambda: not Path(f"/proc/{child}/status").exists() or "Z (zombie)" in Path(f"/proc/{child}/status").read_text()
+    )
     heir = start("node-b", act="slow", ACT_SECONDS="0.1")
     # lease 2 s, two ticks of a third of it, and the time to start
     until(lambda: status(db, file) == "completed", 10)
@@ -383,7 +385,8 @@ def test_a_worker_on_tables_that_are_not_migrated_says_the_command(database_url:
 def test_a_node_imports_nothing_heavy(db: Database) -> None:
     code = (
         "import sys, opskit.worker, opskit.child, opskit.processors; "
-        "print([m for m in ('pandas', 'sqlalchemy', 'plotly', 'streamlit', 'fastapi', 'numpy', 'pyarrow') if m in sys.modules])"
+        "heavy = ('pandas', 'sqlalchemy', 'plotly', 'streamlit', 'fastapi', 'numpy', 'pyarrow'); "
+        "print([m for m in heavy if m in sys.modules])"
     )
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -391,18 +394,24 @@ def test_a_node_imports_nothing_heavy(db: Database) -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_processing_one_file_by_hand_races_with_scheduled_nodes_and_is_done_once(
-    db: Database, start: Start
-) -> None:
+def test_processing_one_file_by_hand_races_with_scheduled_nodes_and_is_done_once(db: Database, start: Start) -> None:
     record(db)
     files = queue(db, *[f"file-{n}" for n in range(4)])
     ask(db, f"UPDATE {db.settings.files} SET processing_queued_at = now() + interval '1 hour'")
     start("node-a", act="effect", ACT_SECONDS="0.3")
     start("node-b", act="effect", ACT_SECONDS="0.3")
-    environ = {**os.environ, **db.settings.environ(), "OPSKIT_PROCESSOR": "acts:effect", "PYTHONPATH": str(Path(__file__).parent)}
+    environ = {
+        **os.environ,
+        **db.settings.environ(),
+        "OPSKIT_PROCESSOR": "acts:effect",
+        "PYTHONPATH": str(Path(__file__).parent),
+    }
 
     by_hand = subprocess.Popen(
-        [sys.executable, "-m", "opskit", "process", files[0]], env=environ, stderr=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-m", "opskit", "process", files[0]],
+        env=environ,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     )
     until(lambda: "registered" in str(db.run("events", file_id="", kind="boot", row_limit=5)))
     ask(db, f"UPDATE {db.settings.files} SET processing_queued_at = now()")
@@ -410,7 +419,12 @@ def test_processing_one_file_by_hand_races_with_scheduled_nodes_and_is_done_once
     until(lambda: counts(db) == {"completed": 4})
 
     late = subprocess.run(
-        [sys.executable, "-m", "opskit", "process", files[0]], env=environ, capture_output=True, text=True, timeout=20, check=False
+        [sys.executable, "-m", "opskit", "process", files[0]],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
     )
     assert violations(db) == []
     assert late.returncode == 1

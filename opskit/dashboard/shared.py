@@ -123,7 +123,7 @@ def _reading(name: str, values: tuple[tuple[str, object], ...]) -> Reading:
         return memory.last(key, error)
 
 
-def read(name: str, **values: object) -> Reading:
+def read(name: str, /, **values: object) -> Reading:
     """One statistic, read once for all tabs; never raises what the database does."""
     return _reading(name, tuple(sorted(values.items())))
 

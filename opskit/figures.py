@@ -93,22 +93,35 @@ def nodes(frame: pd.DataFrame) -> go.Figure:
         frame, "server_id", "state", "original_filename", "minutes_processing", "progress_done", "progress_total"
     )
     shares = [_share(done, total) for *_, done, total in rows]
+    texts = [_doing(row[1:4], share) for row, share in zip(rows, shares, strict=True)]
+    bare = [place for place, share in enumerate(shares) if not share]
     bar = go.Bar(
         name="progress",
         orientation="h",
         y=list(range(len(rows))),
         x=[0.0 if share is None else share for share in shares],
-        text=[_doing(row[1:4], share) for row, share in zip(rows, shares, strict=True)],
+        text=texts,
         textposition="auto",
         cliponaxis=False,
         customdata=[html.escape(row[0], quote=False) for row in rows],
         hovertemplate="%{customdata}<br>%{text}<extra></extra>",
         marker={"color": [_NODE_COLORS.get(row[1], STATE_COLORS["processing"]) for row in rows]},
     )
+    # Plotly draws no text at a bar of no length.
+    beside = go.Scatter(
+        name="state",
+        mode="text",
+        x=[0.5] * len(bare),
+        y=bare,
+        text=[texts[place] for place in bare],
+        textposition="middle right",
+        textfont={"color": _INK},
+        hoverinfo="skip",
+    )
     names = [row[0] for row in rows]
-    figure = _lying([bar], "Progress of each node's file [%]", names, "% of the file", nothing="no nodes yet")
+    figure = _lying([bar, beside], "Progress of each node's file [%]", names, "% of the file", nothing="no nodes yet")
     figure.update_layout(showlegend=False)
-    figure.update_xaxes(range=[0, 100], tickformat="d")
+    figure.update_xaxes(range=[0, 101], dtick=25, tickformat="d")
     return figure
 
 
@@ -137,7 +150,7 @@ def longest_running(frame: pd.DataFrame) -> go.Figure:
     return figure
 
 
-def _lying(bars: list[go.Bar], title: str, names: Sequence[str], unit: str, *, nothing: str) -> go.Figure:
+def _lying(bars: list[Any], title: str, names: Sequence[str], unit: str, *, nothing: str) -> go.Figure:
     """A figure of lying bars with *names* from top to bottom."""
     figure = _figure(bars, title, _FRAME + _BAR * max(len(names), 2), "" if names else nothing)
     figure.update_xaxes(title={"text": unit}, rangemode="tozero", tickformat=",d")
@@ -146,24 +159,24 @@ def _lying(bars: list[go.Bar], title: str, names: Sequence[str], unit: str, *, n
         tickmode="array",
         tickvals=list(range(len(names))),
         ticktext=[html.escape(_short(name), quote=False) for name in names],
-        automargin=True,
     )
     return figure
 
 
-def _figure(bars: list[go.Bar], title: str, height: int, nothing: str) -> go.Figure:
-    axis = {"gridcolor": _GRID, "zerolinecolor": _GRID, "linecolor": _GRID}
+def _figure(bars: list[Any], title: str, height: int, nothing: str) -> go.Figure:
+    axis = {"gridcolor": _GRID, "zerolinecolor": _GRID, "linecolor": _GRID, "automargin": True}
     figure = go.Figure(
         data=bars,
         layout={
             "template": "none",
-            "title": {"text": title},
+            "title": {"text": title, "x": 0, "xref": "paper"},
             "barmode": "stack",
             "height": height,
             "margin": {"l": 10, "r": 10, "t": 60, "b": 40},
             "paper_bgcolor": _CLEAR,
             "plot_bgcolor": _CLEAR,
             "font": {"color": _INK},
+            "modebar": {"bgcolor": _CLEAR},
             "legend": {
                 "orientation": "h",
                 "yanchor": "bottom",
@@ -179,6 +192,7 @@ def _figure(bars: list[go.Bar], title: str, height: int, nothing: str) -> go.Fig
     )
     if nothing and not any(len(bar.x or ()) for bar in bars):
         figure.add_annotation(text=nothing, showarrow=False, xref="paper", yref="paper", x=0.5, y=0.5)
+        figure.update_layout(xaxis_visible=False, yaxis_visible=False)
     return figure
 
 

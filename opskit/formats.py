@@ -48,6 +48,7 @@ _BY_MAGIC = {
 }
 _BY_SUFFIX = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json"}
 _TEXT = bytes({7, 8, 9, 10, 12, 13, 27} | set(range(0x20, 0x100)) - {0x7F})
+_END_MARK = re.compile(rb"[\r\n]\\\.(?=[\r\n])")
 _WORKBOOK = re.compile(rb"xl/(workbook|worksheets|_rels|theme|styles|sharedStrings)")
 
 # Names that a column of ours cannot have: PostgreSQL's own columns, and the one that load_table adds.
@@ -160,12 +161,17 @@ def _trimmed(file: ClaimedFile, block: bytes, stream: io.BufferedReader) -> Iter
 
     A line that is only `\.` is refused: before version 18, PostgreSQL ends there and says nothing.
     """
-    held = b""
-    before = b"\n"
-    while block:
-        if b"\\." in (seam := before + block[:4]) or b"\\." in block:
-            _refuse_end_mark(file, seam, block)
-        before = (before + block[-4:])[-4:]
+    held, before, quotes = b"", b"\n", 0
+    while True:
+        window = before + (block or b"\n")
+        if b"\\." in window:
+            for mark in _END_MARK.finditer(window):
+                if (quotes + window.count(b'"', 0, mark.start())) % 2 == 0:
+                    raise Reject(rf"{file.name} has a line that is only \., where PostgreSQL may stop reading")
+        if not block:
+            return
+        before = window[-3:]
+        quotes += window.count(b'"', 0, len(window) - len(before))
         body = block.rstrip(b"\r\n")
         if body:
             yield held + body
@@ -175,13 +181,6 @@ def _trimmed(file: ClaimedFile, block: bytes, stream: io.BufferedReader) -> Iter
             yield held
             held = b""
         block = stream.read(BLOCK)
-    if re.search(rb"[\r\n]\\\.$", before):
-        _refuse_end_mark(file, before + b"\n", b"")
-
-
-def _refuse_end_mark(file: ClaimedFile, *parts: bytes) -> None:
-    if any(re.search(rb"[\r\n]\\\.[\r\n]", part) for part in parts):
-        raise Reject(rf"{file.name} has a line that is only \., where PostgreSQL would stop reading")
 
 
 # -- JSON lines ------------------------------------------------------------------------------
@@ -196,6 +195,9 @@ class _Written(float):
         number = super().__new__(cls, text)
         number.text = text
         return number
+
+
+_DECODER = json.JSONDecoder(parse_float=_Written, parse_constant=str)
 
 
 def _open_jsonl(file: ClaimedFile, stream: io.BufferedReader) -> Table:
@@ -230,7 +232,7 @@ def _records(file: ClaimedFile, stream: io.BufferedReader) -> Iterator[dict[str,
             raise Reject(f"{file.name}, line {number}: longer than {_LONGEST_LINE >> 20} MB")
         try:
             text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-            record = json.loads(text, parse_float=_Written, parse_constant=str) if text.strip() else None
+            record = _DECODER.decode(text) if text.strip() else None
         except (ValueError, RecursionError) as error:
             raise Reject(f"{file.name}, line {number}: {error}") from error
         if isinstance(record, dict):

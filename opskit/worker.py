@@ -176,8 +176,11 @@ class Supervisor:
             left = holder["lease_left_seconds"] if holder else 0.0
             if holder and not told:
                 log.warning(
-                    "server ID %s is alive on %s, process %s; waiting for its lease to end (%.0f s after its last beat)",
-                    self.server_id, holder["host"], holder["pid"], self.settings.lease_seconds,
+                    "server ID %s is alive on %s, process %s; waiting for its lease to end (%.0f s after a beat)",
+                    self.server_id,
+                    holder["host"],
+                    holder["pid"],
+                    self.settings.lease_seconds,
                 )  # fmt: skip
                 told = True
             self._wait(min(max(left, 0.05), self.settings.poll_seconds))

@@ -1,39 +1,39 @@
 -- The files by their last event, newest first: bounded, each state read from the end of its own index.
 --
--- psql "$DATABASE_URL" -v env=development -v status=failed -v name=invoice -f sql/files_list.sql
+-- psql "$DATABASE_URL" -v env=development -v status=failed -v search=invoice -f sql/files_list.sql
 --
 -- status      only this state: queued, processing, completed, failed, or none for rows without one (default '': all with one)
 -- server_id   only this server's (default '': all)
--- name        only files whose name contains this, in any case, or whose id is this (default '': all)
+-- search      only files whose name contains this, in any case, or whose id is this (default '': all)
 -- row_limit   most rows (default 200)
 \ir _session.sql
 \if :{?status} \else \set status '' \endif
 \if :{?server_id} \else \set server_id '' \endif
-\if :{?name} \else \set name '' \endif
+\if :{?search} \else \set search '' \endif
 \if :{?row_limit} \else \set row_limit 200 \endif
 WITH newest AS (
     (SELECT f.*, processing_queued_at AS last_at FROM :"files" AS f
       WHERE :'status' IN ('', 'queued') AND :'server_id' = ''
         AND processing_status = 'queued' AND deleted IS NOT TRUE
-        AND (:'name' = '' OR strpos(lower(original_filename), lower(:'name')) > 0 OR id::text = :'name')
+        AND (:'search' = '' OR strpos(lower(original_filename), lower(:'search')) > 0 OR id::text = :'search')
       ORDER BY processing_queued_at DESC, id DESC LIMIT :'row_limit'::int)
     UNION ALL
     (SELECT f.*, processing_started_at FROM :"files" AS f
       WHERE :'status' IN ('', 'processing') AND processing_status = 'processing' AND deleted IS NOT TRUE
         AND (:'server_id' = '' OR processing_server_id = :'server_id')
-        AND (:'name' = '' OR strpos(lower(original_filename), lower(:'name')) > 0 OR id::text = :'name')
+        AND (:'search' = '' OR strpos(lower(original_filename), lower(:'search')) > 0 OR id::text = :'search')
       ORDER BY processing_started_at DESC LIMIT :'row_limit'::int)
     UNION ALL
     (SELECT f.*, processing_completed_at FROM :"files" AS f
       WHERE :'status' IN ('', 'completed', 'failed') AND processing_status IN ('completed', 'failed') AND deleted IS NOT TRUE
         AND (:'status' = '' OR processing_status = :'status')
         AND (:'server_id' = '' OR processing_server_id = :'server_id')
-        AND (:'name' = '' OR strpos(lower(original_filename), lower(:'name')) > 0 OR id::text = :'name')
+        AND (:'search' = '' OR strpos(lower(original_filename), lower(:'search')) > 0 OR id::text = :'search')
       ORDER BY processing_completed_at DESC LIMIT :'row_limit'::int)
     UNION ALL
     (SELECT f.*, uploaded_at FROM :"files" AS f
       WHERE :'status' = 'none' AND :'server_id' = '' AND processing_status IS NULL AND deleted IS NOT TRUE
-        AND (:'name' = '' OR strpos(lower(original_filename), lower(:'name')) > 0 OR id::text = :'name')
+        AND (:'search' = '' OR strpos(lower(original_filename), lower(:'search')) > 0 OR id::text = :'search')
       LIMIT :'row_limit'::int)
 )
 SELECT id::text AS id, original_filename, processing_status, processing_server_id, last_at, file_size,

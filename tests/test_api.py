@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
-from fastapi.testclient import TestClient
 from psycopg import sql
 from starlette.applications import Starlette
 from starlette.routing import Mount
@@ -34,26 +35,46 @@ BOOT = "00000000-0000-0000-0000-00000000000{}"
 CLEANUP = "/api/processing/cleanup-stale-locks"
 
 
+class Client:
+    """Calls an application without a network, from whatever address, as `httpx` would."""
+
+    def __init__(self, app: Starlette, client: str, host: str) -> None:
+        self._transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=(client, 50000))
+        self._url = f"http://{host}"
+
+    def request(self, method: str, path: str, **given: Any) -> httpx.Response:
+        async def asked() -> httpx.Response:
+            async with httpx.AsyncClient(transport=self._transport, base_url=self._url) as client:
+                return await client.request(method, path, **given)
+
+        return asyncio.run(asked())
+
+    def get(self, path: str) -> httpx.Response:
+        return self.request("GET", path)
+
+    def post(self, path: str, **given: Any) -> httpx.Response:
+        return self.request("POST", path, **given)
+
+
 def served(
     database: Any, settings: Settings, client: str = "127.0.0.1", host: str = "127.0.0.1", **given: Any
-) -> TestClient:
+) -> Client:
     """A client of the API, mounted as the page mounts it."""
     api = create_api(database, settings, **given)
-    app = Starlette(routes=[Mount("/api", api), *probe_routes(api)])
-    return TestClient(app, base_url=f"http://{host}", client=(client, 50000), raise_server_exceptions=False)
+    return Client(Starlette(routes=[Mount("/api", api), *probe_routes(api)]), client, host)
 
 
 @pytest.fixture
-def http(db: Database, settings: Settings) -> TestClient:
+def http(db: Database, settings: Settings) -> Client:
     """The API over a migrated database, called from this machine."""
     return served(db, settings)
 
 
 @pytest.fixture
-def nowhere(settings: Settings) -> Iterator[TestClient]:
+def nowhere(settings: Settings) -> Iterator[Client]:
     """The API over a database that does not answer."""
     url = "postgresql://somebody:Passw0rd@127.0.0.1:9/nowhere"
-    shared = SharedDatabase(dataclasses.replace(settings, database_url=url), statement_seconds=0.5)
+    shared = SharedDatabase(dataclasses.replace(settings, database_url=url), statement_seconds=0.2)
     yield served(shared, settings)
     shared.close()
 
@@ -91,7 +112,7 @@ def same_time(text: str, moment: datetime) -> bool:
 # -- reading -------------------------------------------------------------------------------------
 
 
-def test_concurrency_stats_have_the_keys_that_clients_read(db: Database, http: TestClient, settings: Settings) -> None:
+def test_concurrency_stats_have_the_keys_that_clients_read(db: Database, http: Client, settings: Settings) -> None:
     claimed_by_node(db)
     claimed_without_token(db, None, 3)
     run(db, "INSERT INTO {files} (original_filename) VALUES ('waits.csv')")
@@ -120,7 +141,7 @@ def test_concurrency_stats_have_the_keys_that_clients_read(db: Database, http: T
     assert longest == {"filename": "3.csv", "serverId": None}
 
 
-def test_the_longest_file_is_absent_when_nothing_is_processing(http: TestClient) -> None:
+def test_the_longest_file_is_absent_when_nothing_is_processing(http: Client) -> None:
     answer = http.get("/api/processing/concurrency-stats").json()
 
     assert "longestProcessingFile" not in answer
@@ -142,7 +163,7 @@ def test_server_info_tells_the_process_and_what_its_server_id_has_done(db: Datab
     assert info["stats"] == {"processing": 1, "completed": 0, "failed": 0}
 
 
-def test_frames_become_records_with_camel_case_keys_and_null(db: Database, http: TestClient) -> None:
+def test_frames_become_records_with_camel_case_keys_and_null(db: Database, http: Client) -> None:
     claimed_without_token(db, None, 61)
 
     def keys(name: str) -> list[str]:
@@ -159,7 +180,7 @@ def test_frames_become_records_with_camel_case_keys_and_null(db: Database, http:
     assert row["processingStartedAt"].endswith("Z")
 
 
-def test_reading_takes_parameters(db: Database, http: TestClient) -> None:
+def test_reading_takes_parameters(db: Database, http: Client) -> None:
     claimed_by_node(db)
     nodes.pause(db, "*", actor="me")
 
@@ -172,7 +193,7 @@ def test_reading_takes_parameters(db: Database, http: TestClient) -> None:
     assert (node["state"], node["originalFilename"]) == ("paused", "held.csv")
 
 
-def test_the_doctor_is_asked_over_http_too(db: Database, http: TestClient) -> None:
+def test_the_doctor_is_asked_over_http_too(db: Database, http: Client) -> None:
     run(db, "INSERT INTO {files} (original_filename) VALUES ('waits.csv')")
 
     findings = http.get("/api/processing/doctor").json()
@@ -183,7 +204,7 @@ def test_the_doctor_is_asked_over_http_too(db: Database, http: TestClient) -> No
 
 
 def test_a_two_hours_old_claim_of_an_unknown_server_is_failed_and_one_of_59_minutes_left(
-    db: Database, http: TestClient
+    db: Database, http: Client
 ) -> None:
     claimed_without_token(db, "old-server", 120)
     claimed_without_token(db, "older-server", 59)
@@ -211,7 +232,7 @@ def test_a_two_hours_old_claim_of_an_unknown_server_is_failed_and_one_of_59_minu
     assert tuple(event.values()) == ("attempt", "timeout", "failed", reason, "api 127.0.0.1")
 
 
-def test_cleanup_with_nothing_to_do_says_so(http: TestClient) -> None:
+def test_cleanup_with_nothing_to_do_says_so(http: Client) -> None:
     assert http.post(CLEANUP).json() == {
         "success": True,
         "cleanedFiles": 0,
@@ -222,7 +243,7 @@ def test_cleanup_with_nothing_to_do_says_so(http: TestClient) -> None:
     }
 
 
-def test_a_dead_nodes_claim_is_pending_first_and_ended_after_a_second_look(db: Database, http: TestClient) -> None:
+def test_a_dead_nodes_claim_is_pending_first_and_ended_after_a_second_look(db: Database, http: Client) -> None:
     claimed_by_node(db)
     run(db, "UPDATE {nodes} SET lease_until = now() - interval '1 min'")
 
@@ -239,7 +260,7 @@ def test_a_dead_nodes_claim_is_pending_first_and_ended_after_a_second_look(db: D
     assert ended["reason"].startswith("Orphaned: node-a has been silent")
 
 
-def test_a_live_node_with_progress_is_left_alone(db: Database, http: TestClient) -> None:
+def test_a_live_node_with_progress_is_left_alone(db: Database, http: Client) -> None:
     boot = claimed_by_node(db)
     (row,) = run(
         db, "UPDATE {files} SET processing_started_at = now() - interval '3 h' RETURNING processing_token AS token"
@@ -253,7 +274,7 @@ def test_a_live_node_with_progress_is_left_alone(db: Database, http: TestClient)
     assert run(db, "SELECT processing_status AS status FROM {files}") == [{"status": "processing"}]
 
 
-def test_cleanup_can_be_narrowed_to_a_claim_or_a_server(db: Database, http: TestClient) -> None:
+def test_cleanup_can_be_narrowed_to_a_claim_or_a_server(db: Database, http: Client) -> None:
     claimed_without_token(db, "x", 120)
     claimed_without_token(db, "y", 180)
     claim = next(row["claim"] for row in http.get("/api/processing/stale").json() if row["processingServerId"] == "x")
@@ -266,7 +287,7 @@ def test_cleanup_can_be_narrowed_to_a_claim_or_a_server(db: Database, http: Test
 # -- other writing -------------------------------------------------------------------------------
 
 
-def test_requeue_takes_ids_as_numbers_or_text(db: Database, http: TestClient) -> None:
+def test_requeue_takes_ids_as_numbers_or_text(db: Database, http: Client) -> None:
     run(db, "INSERT INTO {files} (original_filename, processing_status) VALUES ('a', 'failed'), ('b', 'failed')")
 
     answer = http.post("/api/processing/requeue", json={"ids": [1, "2"], "reason": "parser mended"}).json()
@@ -276,7 +297,7 @@ def test_requeue_takes_ids_as_numbers_or_text(db: Database, http: TestClient) ->
     assert tuple(event.values()) == ("requeue", "api 127.0.0.1", "parser mended")
 
 
-def test_requeue_takes_all_failed_files_of_one_error(db: Database, http: TestClient) -> None:
+def test_requeue_takes_all_failed_files_of_one_error(db: Database, http: Client) -> None:
     run(
         db, "INSERT INTO {files} (processing_status, processing_errors) VALUES ('failed', 'line 3'), ('failed', 'disk')"
     )
@@ -285,7 +306,7 @@ def test_requeue_takes_all_failed_files_of_one_error(db: Database, http: TestCli
     assert [file["id"] for file in answer["files"]] == ["1"]
 
 
-def test_pause_and_resume_say_whether_anything_changed(http: TestClient) -> None:
+def test_pause_and_resume_say_whether_anything_changed(http: Client) -> None:
     def ask(verb: str, **body: str) -> tuple[bool, str]:
         answer = (
             http.post(f"/api/processing/{verb}", json=body).json()
@@ -306,9 +327,7 @@ def test_pause_and_resume_say_whether_anything_changed(http: TestClient) -> None
 # -- uploads -------------------------------------------------------------------------------------
 
 
-def test_an_upload_is_stored_under_a_name_of_our_own_and_queued(
-    db: Database, http: TestClient, settings: Settings
-) -> None:
+def test_an_upload_is_stored_under_a_name_of_our_own_and_queued(db: Database, http: Client, settings: Settings) -> None:
     sent = [("files", ("../../etc/Länder 1.CSV", b"a,b\n")), ("files", ("second.tar.gz", b"xyz"))]
 
     response = http.post("/api/processing/files", files=sent)
@@ -331,9 +350,7 @@ def test_an_upload_is_stored_under_a_name_of_our_own_and_queued(
     assert (first.read_bytes(), second.read_bytes()) == (b"a,b\n", b"xyz")
 
 
-def test_an_upload_that_cannot_be_queued_leaves_no_file_behind(
-    db: Database, http: TestClient, settings: Settings
-) -> None:
+def test_an_upload_that_cannot_be_queued_leaves_no_file_behind(db: Database, http: Client, settings: Settings) -> None:
     run(db, "ALTER TABLE {files} ADD COLUMN file_type text NOT NULL")
 
     refused = http.post("/api/processing/files", files={"files": ("a.csv", b"x")})
@@ -359,8 +376,9 @@ def test_an_upload_too_large_is_refused_whether_it_says_so_or_not(db: Database, 
     kind = {"content-type": "multipart/form-data; boundary=b"}
     body = b'--b\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\n' + b"x" * 2000 + b"\r\n--b--\r\n"
 
-    def in_pieces() -> Iterator[bytes]:
-        yield from (body[at : at + 100] for at in range(0, len(body), 100))
+    async def in_pieces() -> AsyncIterator[bytes]:
+        for at in range(0, len(body), 100):
+            yield body[at : at + 100]
 
     for content in (body, in_pieces()):
         response = http.post("/api/processing/files", content=content, headers=kind)
@@ -392,12 +410,9 @@ AWAY = {"client_host": "192.0.2.7", "host_header": "ops.example.com"}
 
 
 def may(token: str | None, **call: Any) -> bool:
-    settings = Settings.load({}, api_token=token)
     try:
-        writing_allowed(settings, **{"origin": None, "authorization": None} | call)
-    except ForbiddenError as error:
-        assert "\n" not in str(error)
-        assert not token or token not in str(error)
+        writing_allowed(Settings.load({}, api_token=token), **{"origin": None, "authorization": None} | call)
+    except ForbiddenError:
         return False
     return True
 
@@ -483,7 +498,7 @@ def test_the_token_opens_from_everywhere(db: Database, settings: Settings) -> No
     assert response.status_code == 200
 
 
-def test_a_foreign_page_and_a_proxied_call_are_refused(http: TestClient) -> None:
+def test_a_foreign_page_and_a_proxied_call_are_refused(http: Client) -> None:
     for header in ({"origin": "https://evil.example"}, {"x-forwarded-for": "192.0.2.7"}):
         assert http.post(CLEANUP, headers=header).status_code == 403
 
@@ -492,7 +507,7 @@ def test_a_foreign_page_and_a_proxied_call_are_refused(http: TestClient) -> None
 
 
 @pytest.mark.parametrize("path", [*(f"/api/processing/{name}" for name in GETS), "/api/metrics", "/metrics"])
-def test_a_database_that_is_away_is_a_503_and_never_zeros(nowhere: TestClient, path: str) -> None:
+def test_a_database_that_is_away_is_a_503_and_never_zeros(nowhere: Client, path: str) -> None:
     response = nowhere.get(path)
 
     assert response.status_code == 503
@@ -501,7 +516,7 @@ def test_a_database_that_is_away_is_a_503_and_never_zeros(nowhere: TestClient, p
     assert "Passw0rd" not in response.text
 
 
-def test_writing_to_a_database_that_is_away_is_a_503_too(nowhere: TestClient, settings: Settings) -> None:
+def test_writing_to_a_database_that_is_away_is_a_503_too(nowhere: Client, settings: Settings) -> None:
     assert nowhere.post(CLEANUP).status_code == 503
     assert nowhere.post("/api/processing/files", files={"files": ("a.csv", b"x")}).status_code == 503
     assert not Path(settings.storage_root).exists() or not list(Path(settings.storage_root).iterdir())
@@ -537,7 +552,7 @@ def test_tables_that_are_not_migrated_are_a_503_with_the_command(settings: Setti
         ("POST", "/metrics", 405, "POST is not allowed at /metrics"),
     ],
 )
-def test_wrong_paths_and_methods_are_json(http: TestClient, method: str, path: str, status: int, sentence: str) -> None:
+def test_wrong_paths_and_methods_are_json(http: Client, method: str, path: str, status: int, sentence: str) -> None:
     response = http.request(method, path)
 
     assert response.status_code == status
@@ -564,7 +579,7 @@ def test_wrong_paths_and_methods_are_json(http: TestClient, method: str, path: s
         ("files", {}, 422),
     ],
 )
-def test_a_bad_body_is_refused_in_one_sentence(http: TestClient, path: str, body: Any, status: int) -> None:
+def test_a_bad_body_is_refused_in_one_sentence(http: Client, path: str, body: Any, status: int) -> None:
     response = (
         http.post(f"/api/processing/{path}", json=body) if body is not None else http.post(f"/api/processing/{path}")
     )
@@ -586,14 +601,14 @@ def test_a_bad_body_is_refused_in_one_sentence(http: TestClient, path: str, body
         "events?fileId=%00",
     ],
 )
-def test_a_bad_parameter_is_refused_in_one_sentence(http: TestClient, query: str) -> None:
+def test_a_bad_parameter_is_refused_in_one_sentence(http: Client, query: str) -> None:
     response = http.get(f"/api/processing/{query}")
 
     assert response.status_code in (400, 422)
     assert list(response.json()) == ["error"]
 
 
-def test_a_json_body_of_another_sites_form_is_not_obeyed(db: Database, http: TestClient) -> None:
+def test_a_json_body_of_another_sites_form_is_not_obeyed(db: Database, http: Client) -> None:
     body = json.dumps({"reason": "x"}).encode()
 
     assert http.post("/api/processing/pause", content=body, headers={"content-type": "text/plain"}).status_code == 422
@@ -627,7 +642,7 @@ def test_what_postgresql_refuses_is_one_sentence(settings: Settings, state: str,
 
 @pytest.mark.parametrize("path", ["/healthz", "/api/healthz"])
 def test_healthz_is_well_only_when_reachable_and_migrated(
-    db: Database, http: TestClient, nowhere: TestClient, path: str
+    db: Database, http: Client, nowhere: Client, path: str
 ) -> None:
     well = http.get(path)
     assert (well.status_code, well.json()["status"], well.json()["environment"]) == (200, "ok", "development")
@@ -642,7 +657,7 @@ def test_healthz_is_well_only_when_reachable_and_migrated(
 
 @pytest.mark.parametrize("path", ["/metrics", "/api/metrics"])
 def test_metrics_are_read_at_scrape_time_and_every_series_is_always_there(
-    db: Database, http: TestClient, path: str
+    db: Database, http: Client, path: str
 ) -> None:
     def scraped() -> dict[str, float]:
         response = http.get(path)
@@ -667,7 +682,7 @@ def test_metrics_are_read_at_scrape_time_and_every_series_is_always_there(
     } < after.keys()
 
 
-def test_the_documents_stand_under_the_mount(http: TestClient) -> None:
+def test_the_documents_stand_under_the_mount(http: Client) -> None:
     document = http.get("/api/openapi.json").json()
 
     assert document["servers"] == [{"url": "/api"}]

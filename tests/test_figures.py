@@ -104,12 +104,13 @@ def test_nodes_show_how_far_they_are() -> None:
         node("e", state="stopped"),
     ]
 
-    (bar,) = figures.nodes(frame(stats.NODES, *rows)).data
+    bar, beside = figures.nodes(frame(stats.NODES, *rows)).data
     assert list(bar.x) == [25, 0, 100, 0, 0]
     assert bar.text[0] == "x.csv · 25 % · 3.2 min"
     assert bar.text[1] == "y.csv · no progress told · 1.0 min"
     assert bar.text[2] == "dead · z.csv · 100 % · 9.0 min"
-    assert (bar.text[3], bar.text[4]) == ("live", "stopped")
+    assert list(beside.text) == ["y.csv · no progress told · 1.0 min", "live", "stopped"]
+    assert list(beside.y) == [1, 3, 4]
     assert bar.marker.color[2] == figures.STATE_COLORS["failed"]
 
 

@@ -402,6 +402,7 @@ def test_a_table_is_named_for_its_file(make_file: MakeFile, name: str, table: st
         "\ufeffa,b\n1,2\n",
         '\ufeff"a","b"\n1,2\n',
         'a,b\n"x\n""y""","\\."\n,ö\n',
+        'a,b\n"x\n\\.\ny",1\n',
         "a,b\n",
         "a,b",
         '"a\nb","c"\n1,2\n',
@@ -410,7 +411,15 @@ def test_a_table_is_named_for_its_file(make_file: MakeFile, name: str, table: st
     ],
     ids=[
         *("plain", "no final newline", "windows", "empty lines at the end", "bom", "bom and quotes"),
-        *("quotes", "header only", "header without newline", "line break in header", "one column", "semicolons"),
+        *(
+            "quotes",
+            "end mark in quotes",
+            "header only",
+            "header without newline",
+            "line break in header",
+            "one column",
+            "semicolons",
+        ),
     ],
 )
 def test_csv_rows_arrive_as_they_are(connection: Connection, load: Load, content: str) -> None:
@@ -620,6 +629,7 @@ REJECTED = [
     ("latin.csv", b"a,b\n1,2\n\xe4,3\n", r"latin\.csv, line 3: not UTF-8 \(byte 0xe4\)"),
     ("end.csv", b"a\n1\n\\.\n2\n", r"a line that is only \\\."),
     ("end.csv", b"a\n1\n\\.", r"a line that is only \\\."),
+    ("end.csv", b'"a\n\\.\n"\n1\n\\.\r\n', r"a line that is only \\\."),
     ("many.csv", b",".join(b"c%d" % n for n in range(1600)) + b"\n", "more columns than a table can have, 1599"),
     ("a.jsonl", b'{"a": 1}\n{"a": \n', r"a\.jsonl, line 2: Expecting value"),
     ("a.jsonl", b'{"a": 1}\n[1]\n', r"a\.jsonl, line 2: not a JSON object"),

@@ -93,7 +93,7 @@ def unlock() -> None:
     label = "Unlocked" if open_already else "Unlock actions"
     icon = ":material/lock_open:" if open_already else ":material/lock:"
     with st.popover(label, icon=icon, width="content"):
-        st.text_input("OPSKIT_API_TOKEN", type="password", key="token", persist_state=True)
+        st.text_input("OPSKIT_API_TOKEN", type="password", key="token", persist_state="session")
         st.caption("Kept for this tab only." if open_already else "Actions need the token of this installation.")
 
 

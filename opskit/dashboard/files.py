@@ -30,14 +30,14 @@ def listing() -> None:
     server = server_column.selectbox(
         "Server", ["", *servers], format_func=lambda name: name or "all servers", key="server", bind="query-params"
     )
-    name = name_column.text_input(
-        "Name contains, or id", key="name", bind="query-params", placeholder="any part of a name; Enter searches"
+    search = name_column.text_input(
+        "Name contains, or id", key="search", bind="query-params", placeholder="any part of a name; Enter searches"
     )
-    asked = (status, server, name)
+    asked = (status, server, search)
     if st.session_state.get("asked") != asked:
         st.session_state.update(asked=asked, most=PAGE_ROWS)
     most = st.session_state["most"]
-    found = shared.read("files", status=status, server_id=server, name=name.strip(), limit=most + 1)
+    found = shared.read("files", status=status, server_id=server, search=search.strip(), limit=most + 1)
     shared.as_of(found)
     if not shared.healthy([found]):
         return
@@ -129,7 +129,7 @@ def story(file_id: str) -> None:
         st.code(file["processing_errors"], language=None, wrap_lines=True)
     if file["processing_result"] is not None:
         st.json(file["processing_result"], expanded=1)
-    st.dataframe(timeline(file, events.rows()), column_config={"When": shared.time_column()}, hide_index=True)
+    st.dataframe(timeline(file, events.rows()), column_config={"When": shared.time_column()}, hide_index=True, placeholder="")
     st.page_link("files.py", label="Link to this file", query_params={"file": file_id}, icon=":material/link:")
 
 

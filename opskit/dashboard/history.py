@@ -48,7 +48,7 @@ def table() -> None:
                 "When": row["at"],
                 "Who": row["actor"] or "",
                 "What": shared.what_happened(row),
-                "Server": row["server_id"] or "",
+                "Server": (row["server_id"] or "").replace("*", "all"),
                 "File": row["file_id"] or "",
                 "Attempt": row["attempt"],
                 "Why": row["reason"] or "",
@@ -57,6 +57,7 @@ def table() -> None:
         ],
         column_config={"When": shared.time_column(), "Why": st.column_config.TextColumn(width="large")},
         hide_index=True,
+        placeholder="",
         height=620,
     )
 

@@ -6,14 +6,14 @@ import streamlit as st
 
 from opskit.dashboard import actions, shared
 
-MARKS = {
-    "live": "🟢 live",
-    "silent": "🟡 silent",
-    "paused": "⏸️ paused",
-    "draining": "🔵 draining",
-    "quarantined": "🟠 quarantined",
-    "dead": "🔴 dead",
-    "stopped": "⚪ stopped",
+STATES = {
+    "live": "green",
+    "paused": "yellow",
+    "draining": "blue",
+    "silent": "orange",
+    "quarantined": "orange",
+    "dead": "red",
+    "stopped": "gray",
 }
 
 
@@ -47,7 +47,7 @@ def table() -> None:
         return
     rows = nodes.rows()
     stopped = sum(row["state"] == "stopped" for row in rows)
-    states = [f"{sum(row['state'] == state for row in rows)} {state}" for state in MARKS if state != "stopped"]
+    states = [f"{sum(row['state'] == state for row in rows)} {state}" for state in STATES if state != "stopped"]
     st.markdown(" · ".join(part for part in states if not part.startswith("0 ")) or "No node is running.")
     if not rows:
         st.caption("No node has registered yet. Start one: `opskit up`, or `python -m opskit.worker`.")
@@ -59,14 +59,14 @@ def table() -> None:
             [
                 {
                     "Node": row["server_id"],
-                    "State": MARKS.get(row["state"], row["state"]),
+                    "State": [row["state"]],
                     "File": row["original_filename"] or "",
                     "Progress": shared.progress(row),
                     "For": shared.span(row["minutes_processing"] * 60) if row["minutes_processing"] is not None else "",
                     "Last heartbeat": f"{shared.span(row['seconds_since_heartbeat'])} ago",
                     "Started": row["started_at"],
                     "Host": row["host"],
-                    "Process": row["pid"],
+                    "Process": str(row["pid"]),
                     "Version": row["version"],
                 }
                 for row in shown
@@ -74,10 +74,11 @@ def table() -> None:
             column_config={
                 "Progress": st.column_config.ProgressColumn(format="percent", min_value=0.0, max_value=1.0),
                 "Started": shared.time_column(),
-                "Process": st.column_config.NumberColumn(format="plain"),
+                "State": st.column_config.MultiselectColumn(options=list(STATES), color=list(STATES.values())),
             },
             hide_index=True,
             height="content",
+            placeholder="",
         )
     st.caption(
         "silent: a heartbeat is overdue · dead: its lease has run out without a good-bye · "

@@ -210,6 +210,7 @@ def workers(nodes: shared.Reading) -> None:
         ],
         column_config={"Progress": st.column_config.ProgressColumn(format="percent", min_value=0.0, max_value=1.0)},
         hide_index=True,
+        placeholder="",
     )
 
 

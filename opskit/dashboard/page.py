@@ -11,8 +11,10 @@ from opskit.database import masked
 from opskit.errors import OpskitError
 
 HERE = Path(__file__).parent
+TICKING = ("", "nodes")
+"""The pages with parts that renew themselves, by their address."""
 # Streamlit leaves six lines empty above a page; at night every line counts.
-STYLE = "<style>[data-testid=stMainBlockContainer] {padding-top: 3.6rem; padding-bottom: 2rem}</style>"
+STYLE = "<style>[data-testid=stMainBlockContainer] {padding-top: 4.1rem; padding-bottom: 2rem}</style>"
 
 
 def frame() -> None:
@@ -41,7 +43,10 @@ def frame() -> None:
             st.space("stretch")
             shared.stamp()
             actions.unlock()
-            st.toggle("Live", value=True, key="live", help="Off: the numbers stand still until you act.")
+            if page.url_path in TICKING:
+                st.toggle("Live", value=True, key="live", persist_state="session", help="Off: the numbers stand still.")
+            else:
+                st.button("Refresh", icon=":material/refresh:", key="refresh", on_click=shared.forget)
         actions.results()
         page.run()
     except OpskitError as error:

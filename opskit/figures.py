@@ -156,6 +156,8 @@ def _lying(bars: list[Any], title: str, names: Sequence[str], unit: str, *, noth
     figure.update_xaxes(title={"text": unit}, rangemode="tozero", tickformat=",d")
     figure.update_yaxes(
         autorange="reversed",
+        showgrid=False,
+        zeroline=False,
         tickmode="array",
         tickvals=list(range(len(names))),
         ticktext=[html.escape(_short(name), quote=False) for name in names],
@@ -169,14 +171,14 @@ def _figure(bars: list[Any], title: str, height: int, nothing: str) -> go.Figure
         data=bars,
         layout={
             "template": "none",
-            "title": {"text": title, "x": 0, "xref": "paper"},
+            "title": {"text": title, "x": 0, "xref": "container", "pad": {"l": 10}},
             "barmode": "stack",
             "height": height,
             "margin": {"l": 10, "r": 10, "t": 60, "b": 40},
             "paper_bgcolor": _CLEAR,
             "plot_bgcolor": _CLEAR,
             "font": {"color": _INK},
-            "modebar": {"bgcolor": _CLEAR},
+            "modebar": {"bgcolor": _CLEAR, "color": _INK, "activecolor": STATE_COLORS["processing"]},
             "legend": {
                 "orientation": "h",
                 "yanchor": "bottom",

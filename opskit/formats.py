@@ -197,6 +197,7 @@ class _Written(float):
         return number
 
 
+_ENCODER = json.JSONEncoder(default=str)
 _DECODER = json.JSONDecoder(parse_float=_Written, parse_constant=str)
 
 
@@ -426,7 +427,7 @@ def _as_json(value: Any) -> str | None:
     """A value as JSON; numbers that JSON does not know (NaN) become text."""
     if value is None:
         return None
-    text = json.dumps(value, default=str)
+    text = _ENCODER.encode(value)
     if "NaN" in text or "Infinity" in text:
-        text = json.dumps(json.loads(text, parse_constant=str))
+        text = _ENCODER.encode(json.loads(text, parse_constant=str))
     return text

@@ -522,14 +522,15 @@ def test_writing_to_a_database_that_is_away_is_a_503_too(nowhere: Client, settin
     assert not Path(settings.storage_root).exists() or not list(Path(settings.storage_root).iterdir())
 
 
-def test_a_url_that_cannot_be_used_is_a_503_without_its_password(settings: Settings) -> None:
-    broken = dataclasses.replace(settings, database_url="postgresql://me:Passw0rd@host:port/x")
-    http = served(SharedDatabase(broken), settings)
+@pytest.mark.parametrize("url", ["postgresql://me:Passw0rd@[::/x", "postgresql://me:Passw0rd@host:port/x"])
+def test_a_url_that_cannot_be_used_is_a_503_without_its_password(settings: Settings, url: str) -> None:
+    shared = SharedDatabase(dataclasses.replace(settings, database_url=url), statement_seconds=0.2)
 
     for path in ("/api/processing/distribution", "/healthz"):
-        response = http.get(path)
+        response = served(shared, settings).get(path)
         assert response.status_code == 503
         assert "Passw0rd" not in response.text
+    shared.close()
 
 
 def test_tables_that_are_not_migrated_are_a_503_with_the_command(settings: Settings) -> None:

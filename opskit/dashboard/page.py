@@ -14,7 +14,11 @@ HERE = Path(__file__).parent
 TICKING = ("", "nodes")
 """The pages with parts that renew themselves, by their address."""
 # Streamlit leaves six lines empty above a page; at night every line counts.
-STYLE = "<style>[data-testid=stMainBlockContainer] {padding-top: 4.1rem; padding-bottom: 2rem}</style>"
+STYLE = "[data-testid=stMainBlockContainer] {padding-top: 4.1rem; padding-bottom: 2rem}"
+PRODUCTION_STYLE = """
+[data-testid=stHeader] {border-top: 5px solid #b3261e}
+.production {background: #b3261e; color: #fff; font-weight: 700; padding: .15rem .6rem; border-radius: .3rem}
+"""
 
 
 def frame() -> None:
@@ -37,7 +41,7 @@ def frame() -> None:
             page_icon=str(HERE / "favicon.svg"),
             layout="wide",
         )
-        st.html(STYLE)
+        st.html(f"<style>{STYLE}{PRODUCTION_STYLE if settings.env == 'production' else ''}</style>")
         with st.container(horizontal=True, vertical_alignment="center", key="frame"):
             environment()
             st.space("stretch")
@@ -56,12 +60,10 @@ def frame() -> None:
 def environment() -> None:
     """Which environment, table and database this page acts on."""
     settings = shared.settings()
-    production = settings.env == "production"
-    st.badge(
-        settings.env.upper() if production else settings.env,
-        icon=":material/warning:" if production else ":material/science:",
-        color="red" if production else "blue",
-    )
+    if settings.env == "production":
+        st.html('<span class="production">PRODUCTION</span>', width="content")
+    else:
+        st.badge(settings.env, icon=":material/science:", color="blue")
     if settings.read_only:
         st.badge("read-only", icon=":material/lock:", color="gray")
     where = masked(settings.database_url or "the embedded database").partition("?")[0].rpartition("@")[2]

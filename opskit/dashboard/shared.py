@@ -174,8 +174,9 @@ def stamp() -> None:
 
 def as_of(*readings: Reading) -> None:
     """The stamp: as of when these numbers are true."""
-    oldest = min(reading.taken_at for reading in readings)
-    st.session_state["stamp"].caption(f"as of {moment(oldest)}", width="content")
+    taken = [reading.taken_at for reading in readings if reading.frame is not None]
+    if taken:
+        st.session_state["stamp"].caption(f"as of {moment(min(taken))}", width="content")
 
 
 def moment(when: datetime) -> str:

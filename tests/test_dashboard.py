@@ -1,0 +1,454 @@
+"""The page, run as Streamlit runs it, on a real PostgreSQL: no page ever shows a traceback."""
+
+from __future__ import annotations
+
+import dataclasses
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import streamlit as st
+from psycopg import sql
+from streamlit.testing.v1 import AppTest
+
+import opskit.dashboard
+from opskit import intake, nodes
+from opskit.dashboard import actions, serve, shared
+from opskit.database import Database
+from opskit.errors import DatabaseUnavailableError, SettingError
+from opskit.settings import Settings
+
+HERE = Path(opskit.dashboard.__file__).parent
+PAGES = ["overview.py", "nodes.py", "files.py", "failures.py", "history.py"]
+
+Open = Callable[..., AppTest]
+
+
+@pytest.fixture
+def open_page(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
+    """Open a page of the dashboard over this test's database, as a browser on this machine does."""
+    loopback = actions.Client("127.0.0.1", {"Host": "127.0.0.1:8501", "Origin": "http://127.0.0.1:8501"}, None)
+    monkeypatch.setattr(actions, "client", lambda: loopback)
+    st.cache_resource.clear()
+
+    def open_it(page: str = "overview.py", **variables: str) -> AppTest:
+        for name, value in (settings.environ() | variables).items():
+            monkeypatch.setenv(name, value)
+        app = AppTest.from_file(HERE / "page.py", default_timeout=30).run()
+        if page != "overview.py":
+            app.switch_page(page).run()
+        assert fine(app)
+        return app
+
+    yield open_it
+    st.cache_resource.clear()
+
+
+def fine(app: AppTest) -> bool:
+    assert not app.exception, [element.message for element in app.exception]
+    return True
+
+
+def click(app: AppTest, key: str) -> AppTest:
+    app.button(key=key).click().run()
+    assert fine(app)
+    return app
+
+
+def said(app: AppTest) -> str:
+    """Everything that the page says in words."""
+    kinds = (app.error, app.warning, app.info, app.success, app.markdown, app.caption, app.html, app.code, app.metric)
+    return "\n".join(str(getattr(element, "label", "")) + " " + str(element.value) for kind in kinds for element in kind)
+
+
+def metric(app: AppTest, label: str) -> str:
+    return next(str(element.value) for element in app.metric if element.label == label)
+
+
+def tables(app: AppTest) -> str:
+    return "\n".join(element.value.to_string() for element in app.dataframe)
+
+
+def execute(db: Database, statement: str, *values: Any) -> list[dict[str, Any]]:
+    query = sql.SQL(statement).format(**{name: sql.Identifier(table) for name, table in db.names.items()})  # type: ignore[arg-type]  # literals of this file
+    with db.connection() as connection:
+        cursor = connection.execute(query, values)
+        return cursor.fetchall() if cursor.description else []
+
+
+def old_claim(db: Database, name: str, minutes: float) -> str:
+    """A claim of a server that nobody knows, as the application's older processors leave them."""
+    rows = execute(
+        db,
+        "INSERT INTO {files} (original_filename, processing_status, processing_server_id, processing_started_at) "
+        "VALUES (%s, 'processing', 'legacy-1', clock_timestamp() - %s * interval '1 minute') RETURNING id::text AS id",
+        name,
+        minutes,
+    )
+    return str(rows[0]["id"])
+
+
+def status(db: Database, file_id: str) -> str:
+    return str(db.one("file", id=file_id)["processing_status"])
+
+
+@pytest.fixture
+def full(db: Database) -> Database:
+    """A database with something of everything."""
+    execute(
+        db,
+        """
+        INSERT INTO {nodes} (server_id, boot, host, pid, version, started_at, beat_at, lease_until, lease_seconds, token,
+                             progress_done, progress_total, progress_at, stopped_at)
+        SELECT 'node-' || n, gen_random_uuid(), 'host', n, '0', now() - interval '1 h', now() - CASE n WHEN 2 THEN 1 ELSE 0 END * interval '1 h',
+               now() + CASE n WHEN 2 THEN -1 ELSE 1 END * interval '50 min', 3600,
+               '00000000-0000-0000-0000-000000000001', 3, CASE n WHEN 1 THEN 4 END, now(), CASE n WHEN 3 THEN now() END
+          FROM generate_series(1, 4) AS n
+        """,
+    )
+    execute(
+        db,
+        """
+        INSERT INTO {files} (original_filename, processing_status, processing_server_id, processing_started_at,
+                             processing_completed_at, processing_errors, processing_token, processing_epoch)
+        VALUES ('one *bold* [x](y).csv', 'processing', 'node-1', now() - interval '5 min', NULL, NULL,
+                '00000000-0000-0000-0000-000000000001', 1),
+               ('two.csv', 'processing', 'node-2', now() - interval '5 min', NULL, NULL,
+                '00000000-0000-0000-0000-000000000002', 1),
+               (NULL, 'completed', 'node-1', now() - interval '9 min', now() - interval '8 min', NULL, NULL, NULL),
+               ('bad.csv', 'failed', 'node-1', now() - interval '9 min', now() - interval '8 min', 'line 7 is $bad$', NULL, NULL),
+               ('worse.csv', 'failed', NULL, NULL, NULL, 'line 8 is $bad$', NULL, NULL),
+               ('waits.csv', NULL, NULL, NULL, NULL, NULL, NULL, NULL),
+               ('next.csv', 'queued', NULL, NULL, NULL, NULL, NULL, NULL)
+        """,
+    )
+    nodes.pause(db, "node-4", actor="ann", reason="disk *full*")
+    nodes.pause(db, "*", actor="ann", reason="")
+    return db
+
+
+# -- every page, whatever the database ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_shows_an_empty_database(open_page: Open, db: Database, page: str) -> None:
+    app = open_page(page)
+
+    assert not app.error
+    assert "development" in said(app)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_shows_a_full_database(open_page: Open, full: Database, page: str) -> None:
+    app = open_page(page)
+
+    assert not app.error
+    assert app.dataframe
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_says_how_to_migrate(open_page: Open, page: str) -> None:
+    app = open_page(page)
+
+    assert "opskit migrate" in said(app)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_says_that_the_database_is_away(open_page: Open, page: str) -> None:
+    app = open_page(page, DATABASE_URL=f"postgresql://nobody@127.0.0.1:{_free_port()}/none")
+
+    assert "cannot be reached" in said(app)
+    assert "comes back by itself" in said(app)
+
+
+def test_a_setting_that_cannot_be_used_is_one_sentence(open_page: Open) -> None:
+    assert "OPSKIT_ENV is" in said(open_page(OPSKIT_ENV="staging"))
+
+
+def _free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+def test_the_last_known_numbers_stay_with_their_age(
+    open_page: Open, full: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = open_page()
+    queued = metric(app, "Queued")
+
+    def away(*_: object, **__: object) -> None:
+        raise DatabaseUnavailableError
+
+    with monkeypatch.context() as patched:
+        for name in shared.STATISTICS:
+            patched.setitem(shared.STATISTICS, name, away)
+        shared.forget()
+        app.run()
+
+    assert fine(app)
+    assert "last known numbers" in said(app)
+    assert metric(app, "Queued") == queued == "1"
+
+    shared.forget()
+    st.cache_resource.clear()
+    app.run()
+    assert fine(app)
+    assert not app.error
+
+
+# -- the environment ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("env", "badge"), [("production", "PRODUCTION"), ("development", "development")])
+def test_the_environment_is_always_in_sight(open_page: Open, db: Database, env: str, badge: str) -> None:
+    assert badge in said(open_page("history.py", OPSKIT_ENV=env))
+
+
+# -- the numbers ----------------------------------------------------------------------------------
+
+
+def test_the_overview_shows_what_the_database_says(open_page: Open, full: Database) -> None:
+    app = open_page()
+
+    now = full.one("concurrency", stale_after_seconds=3600)
+    assert metric(app, "Queued") == str(now["queued"]) == "1"
+    assert metric(app, "Processing") == str(now["processing"]) == "2"
+    assert metric(app, "Completed") == str(now["completed"]) == "1"
+    assert metric(app, "Failed") == str(now["failed"]) == "2"
+    assert metric(app, "Live nodes") == str(now["active_servers"]) == "2"
+    assert metric(app, "Stale + orphaned") == "0 + 1"
+    assert metric(app, "No status yet") == "1"
+    assert "migrate --queue-new" in said(app)
+    assert "paused on all nodes" in said(app)
+
+
+def test_nothing_to_do_is_one_calm_line(open_page: Open, db: Database) -> None:
+    app = open_page()
+
+    assert [element.value for element in app.success] == ["Nothing needs you now."]
+    assert not app.warning
+
+
+def test_many_servers_stay_readable(open_page: Open, db: Database) -> None:
+    execute(
+        db,
+        "INSERT INTO {files} (original_filename, processing_status, processing_server_id, processing_completed_at) "
+        "SELECT 'f', 'completed', 'host-' || n, now() FROM generate_series(1, 40) AS n",
+    )
+
+    assert "host-40" in tables(open_page())
+
+
+def test_files_are_found_by_state_and_name(open_page: Open, full: Database) -> None:
+    app = open_page("files.py")
+
+    app.selectbox(key="state").set_value("failed")
+    app.text_input(key="search").set_value("WORSE").run()
+
+    assert fine(app)
+    assert "worse.csv" in tables(app)
+    assert "bad.csv" not in tables(app)
+
+
+def test_more_files_than_are_shown_are_admitted(open_page: Open, db: Database) -> None:
+    execute(
+        db,
+        "INSERT INTO {files} (original_filename, processing_status) "
+        "SELECT 'f-' || n, 'queued' FROM generate_series(1, 301) AS n",
+    )
+    app = open_page("files.py")
+    assert "there are more" in said(app)
+
+    click(app, "more")
+
+    assert "All 301 files" in said(app)
+
+
+def test_one_file_tells_its_story(open_page: Open, full: Database) -> None:
+    (bad,) = execute(full, "SELECT id::text AS id FROM {files} WHERE original_filename = 'bad.csv'")
+    intake.requeue(full, [bad["id"]], actor="ann", reason="parser mended")
+    app = open_page("files.py")
+
+    app.query_params["file"] = bad["id"]
+    app.run()
+
+    assert fine(app)
+    assert "requeued, was failed" in tables(app)
+    assert "parser mended" in tables(app)
+
+
+# -- the actions ----------------------------------------------------------------------------------
+
+
+def test_the_cleanup_button_fails_what_is_stale_and_nothing_else(open_page: Open, db: Database) -> None:
+    stale, young = old_claim(db, "stale.csv", 120), old_claim(db, "young.csv", 59)
+    app = open_page()
+
+    click(app, "cleanup")
+    assert "1 claim" in said(app)
+    assert "stale.csv" in tables(app)
+    assert status(db, stale) == "processing"
+
+    app.text_input(key="actor_name").set_value("ann")
+    app.text_input(key="actor_reason").set_value("old processor is gone")
+    click(app, "confirm_button")
+
+    assert "1 ended, 0 pending a second look, 0 skipped because they moved" in said(app).replace("\\", "")
+    assert status(db, stale) == "failed"
+    assert status(db, young) == "processing"
+    (event,) = db.run("events", file_id=stale, kind="", row_limit=10)
+    assert event["actor"] == "ann (page, 127.0.0.1)"
+    assert "Processing timeout" in event["reason"]
+
+
+def test_a_claim_that_moves_while_the_dialog_is_open_is_skipped(open_page: Open, db: Database) -> None:
+    stale = old_claim(db, "stale.csv", 120)
+    app = click(open_page(), "cleanup")
+    execute(db, "UPDATE {files} SET processing_status = 'completed' WHERE id::text = %s", stale)
+
+    click(app, "confirm_button")
+
+    assert "1 skipped because they moved" in said(app).replace("\\", "")
+    assert status(db, stale) == "completed"
+
+
+def test_a_dead_nodes_claim_is_requeued_by_the_second_look(open_page: Open, full: Database) -> None:
+    app = click(open_page(), "cleanup")
+    assert "second look" in said(app)
+    execute(full, "UPDATE {nodes} SET looked_at = looked_at - interval '3 seconds'")
+
+    click(app, "confirm_button")
+
+    assert "1 ended" in said(app)
+    (two,) = execute(full, "SELECT processing_status FROM {files} WHERE original_filename = 'two.csv'")
+    assert two["processing_status"] == "queued"
+
+
+def test_nothing_to_clean_up_asks_for_nothing(open_page: Open, db: Database) -> None:
+    app = click(open_page(), "cleanup")
+
+    assert "No stale processing locks found" in said(app)
+    assert not [button for button in app.button if button.key == "confirm_button"]
+
+
+def test_all_nodes_are_paused_and_resumed(open_page: Open, db: Database) -> None:
+    app = click(open_page(), "pause_all")
+    assert not db.run("pauses")
+
+    click(app, "confirm_button")
+    assert [row["scope"] for row in db.run("pauses")] == ["*"]
+    assert "paused on all nodes" in said(app)
+
+    click(click(app, "resume_all"), "confirm_button")
+    assert not db.run("pauses")
+
+
+@pytest.mark.parametrize(("verb", "state"), [("pause", "paused"), ("drain", "draining")])
+def test_one_node_is_steered(open_page: Open, full: Database, verb: str, state: str) -> None:
+    nodes.resume(full, "*", actor="ann")
+    app = open_page("nodes.py")
+    app.selectbox(key="node").set_value("node-1").run()
+
+    click(click(app, verb), "confirm_button")
+
+    assert {row["server_id"]: row["state"] for row in full.run("nodes")}["node-1"] == state
+
+
+def test_a_refused_action_is_one_sentence(open_page: Open, full: Database) -> None:
+    app = open_page("nodes.py")
+    app.selectbox(key="node").set_value("node-1").run()
+    click(app, "drain")
+    execute(full, "UPDATE {nodes} SET stopped_at = now()")
+
+    click(app, "confirm_button")
+
+    assert "there is no running node" in said(app).replace("\\", "")
+
+
+def test_read_only_refuses_every_action(open_page: Open, full: Database) -> None:
+    for page in ("overview.py", "nodes.py"):
+        app = open_page(page, OPSKIT_READ_ONLY="1")
+        verbs = [button for button in app.button if button.key not in ("refresh", "more")]
+        assert verbs
+        assert all(button.disabled for button in verbs)
+        assert "read-only" in said(app)
+
+
+def test_a_dialog_left_open_is_refused_once_it_is_read_only(
+    open_page: Open, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stale = old_claim(db, "stale.csv", 120)
+    app = click(open_page(), "cleanup")
+    read_only = dataclasses.replace(shared.settings(), read_only=True)
+    monkeypatch.setattr(shared, "settings", lambda: read_only)
+
+    click(app, "confirm_button")
+
+    assert "read-only" in said(app)
+    assert status(db, stale) == "processing"
+
+
+@pytest.mark.parametrize(
+    "client",
+    [
+        actions.Client("192.0.2.7", {"Host": "127.0.0.1:8501"}, None),
+        actions.Client("127.0.0.1", {"Host": "evil.example"}, None),
+        actions.Client("127.0.0.1", {}, None),
+        actions.Client("127.0.0.1", {"Host": "127.0.0.1:8501", "Origin": "http://evil.example"}, None),
+        actions.Client("127.0.0.1", {"Host": "127.0.0.1:8501", "X-Forwarded-For": "192.0.2.7"}, None),
+    ],
+)
+def test_a_client_from_elsewhere_may_only_read(
+    open_page: Open, db: Database, monkeypatch: pytest.MonkeyPatch, client: actions.Client
+) -> None:
+    monkeypatch.setattr(actions, "client", lambda: client)
+
+    app = open_page()
+
+    assert app.button(key="cleanup").disabled
+
+
+def test_a_token_unlocks_the_actions(open_page: Open, db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        actions,
+        "client",
+        lambda: actions.Client(
+            "192.0.2.7", {"Host": "ops.example"}, f"Bearer {st.session_state.get('token')}"
+        ),
+    )
+    app = open_page(OPSKIT_API_TOKEN="open sesame")
+    assert app.button(key="cleanup").disabled
+
+    app.text_input(key="token").set_value("open sesame").run()
+
+    assert fine(app)
+    assert not app.button(key="cleanup").disabled
+
+
+# -- the launcher ---------------------------------------------------------------------------------
+
+
+def test_an_open_address_without_a_token_is_refused(settings: Settings) -> None:
+    with pytest.raises(SettingError, match="OPSKIT_API_TOKEN"):
+        serve.check(dataclasses.replace(settings, host="0.0.0.0"))
+
+    serve.check(dataclasses.replace(settings, host="0.0.0.0", api_token="secret"))
+
+
+def test_refusing_to_start_is_one_sentence_and_exit_code_1(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["opskit dashboard"])
+
+    assert serve.main(["--host", "0.0.0.0"]) == 1
+
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_the_launchers_options_are_the_packages() -> None:
+    beside = HERE.parents[1] / ".streamlit" / "config.toml"
+
+    assert beside.read_text() == (HERE / ".streamlit" / "config.toml").read_text()

@@ -163,9 +163,14 @@ def requeue(
     Returns:
         The files queued, with their name and the state they were in.
 
+    Raises:
+        SettingError: Both files and *failed* were given.
+
     SQL: sql/requeue.sql
     """
     ids = list(ids)
+    if ids and failed:
+        raise SettingError("give the files, or say that every failed one is meant; not both")
     if not ids and not failed:
         return []
     return db.run(
@@ -211,7 +216,7 @@ def _check_columns(db: Database, table: dict[str, dict[str, str | None]], column
     for name in columns:
         if name not in table:
             raise SettingError(f"{db.settings.files} has no column {name!r}")
-        if name in ("original_filename", "storage_path", "file_size", "processing_status"):
+        if name.startswith("processing_") or name in ("original_filename", "storage_path", "file_size"):
             raise SettingError(f"{name} is set by opskit itself; it cannot be given")
     given = {*columns, "id", "original_filename", "storage_path", "file_size", "processing_status", "uploaded_at"}
     needy = [

@@ -8,6 +8,6 @@
 SELECT original_filename, processing_server_id, processing_started_at,
        extract(epoch FROM clock_timestamp() - processing_started_at)::float8 / 60 AS minutes_processing
   FROM :"files"
- WHERE processing_status = 'processing'
+ WHERE processing_status = 'processing' AND deleted IS NOT TRUE
  ORDER BY processing_started_at NULLS FIRST, id
  LIMIT :'row_limit'::int;

@@ -60,7 +60,9 @@ def click(app: AppTest, key: str) -> AppTest:
 def said(app: AppTest) -> str:
     """Everything that the page says in words."""
     kinds = (app.error, app.warning, app.info, app.success, app.markdown, app.caption, app.html, app.code, app.metric)
-    return "\n".join(str(getattr(element, "label", "")) + " " + str(element.value) for kind in kinds for element in kind)
+    return "\n".join(
+        str(getattr(element, "label", "")) + " " + str(element.value) for kind in kinds for element in kind
+    )
 
 
 def metric(app: AppTest, label: str) -> str:
@@ -100,11 +102,13 @@ def full(db: Database) -> Database:
     execute(
         db,
         """
-        INSERT INTO {nodes} (server_id, boot, host, pid, version, started_at, beat_at, lease_until, lease_seconds, token,
-                             progress_done, progress_total, progress_at, stopped_at)
-        SELECT 'node-' || n, gen_random_uuid(), 'host', n, '0', now() - interval '1 h', now() - CASE n WHEN 2 THEN 1 ELSE 0 END * interval '1 h',
+        INSERT INTO {nodes} (server_id, boot, host, pid, version, started_at, beat_at, lease_until, lease_seconds,
+                             token, progress_done, progress_total, progress_at, stopped_at)
+        SELECT 'node-' || n, gen_random_uuid(), 'host', n, '0', now() - interval '1 h',
+               now() - CASE n WHEN 2 THEN 1 ELSE 0 END * interval '1 h',
                now() + CASE n WHEN 2 THEN -1 ELSE 1 END * interval '50 min', 3600,
-               '00000000-0000-0000-0000-000000000001', 3, CASE n WHEN 1 THEN 4 END, now(), CASE n WHEN 3 THEN now() END
+               '00000000-0000-0000-0000-000000000001', 3, CASE n WHEN 1 THEN 4 END, now(),
+               CASE n WHEN 3 THEN now() END
           FROM generate_series(1, 4) AS n
         """,
     )
@@ -118,7 +122,8 @@ def full(db: Database) -> Database:
                ('two.csv', 'processing', 'node-2', now() - interval '5 min', NULL, NULL,
                 '00000000-0000-0000-0000-000000000002', 1),
                (NULL, 'completed', 'node-1', now() - interval '9 min', now() - interval '8 min', NULL, NULL, NULL),
-               ('bad.csv', 'failed', 'node-1', now() - interval '9 min', now() - interval '8 min', 'line 7 is $bad$', NULL, NULL),
+               ('bad.csv', 'failed', 'node-1', now() - interval '9 min', now() - interval '8 min',
+                'line 7 is $bad$', NULL, NULL),
                ('worse.csv', 'failed', NULL, NULL, NULL, 'line 8 is $bad$', NULL, NULL),
                ('waits.csv', NULL, NULL, NULL, NULL, NULL, NULL, NULL),
                ('next.csv', 'queued', NULL, NULL, NULL, NULL, NULL, NULL)
@@ -415,9 +420,7 @@ def test_a_token_unlocks_the_actions(open_page: Open, db: Database, monkeypatch:
     monkeypatch.setattr(
         actions,
         "client",
-        lambda: actions.Client(
-            "192.0.2.7", {"Host": "ops.example"}, f"Bearer {st.session_state.get('token')}"
-        ),
+        lambda: actions.Client("192.0.2.7", {"Host": "ops.example"}, f"Bearer {st.session_state.get('token')}"),
     )
     app = open_page(OPSKIT_API_TOKEN="open sesame")
     assert app.button(key="cleanup").disabled

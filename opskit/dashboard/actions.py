@@ -132,6 +132,9 @@ def ask(title: str, show: Callable[[], str], act: Callable[[Database, str, str],
 
     @st.dialog(title, width="large")
     def dialog() -> None:
+        # The dialog alone is drawn again after its button; the evidence is gone by then, so this comes first.
+        if st.session_state.get("done"):
+            st.rerun()
         where()
         try:
             verb = show()
@@ -147,8 +150,7 @@ def ask(title: str, show: Callable[[], str], act: Callable[[Database, str, str],
             name, reason = st.columns([1, 2])
             name.text_input("Your name", key="actor_name", value=st.session_state.get("operator", ""))
             reason.text_input("Reason", key="actor_reason", placeholder="goes to the history with your name")
-            if st.form_submit_button(verb, type="primary", on_click=perform, args=(act,), key="confirm_button"):
-                st.rerun()
+            st.form_submit_button(verb, type="primary", on_click=perform, args=(act,), key="confirm_button")
 
     dialog()
 
@@ -172,12 +174,12 @@ def perform(act: Callable[[Database, str, str], Result]) -> None:
     except OpskitError as error:
         result = Result(str(error), fine=False)
     shared.forget()
-    st.session_state["result"] = result
-    st.session_state["toast"] = True
+    st.session_state.update(result=result, done=True, toast=True)
 
 
 def results() -> None:
     """Say what the last action came to, until it is dismissed."""
+    st.session_state["done"] = False
     result: Result | None = st.session_state.get("result")
     if result is None:
         return
@@ -212,8 +214,8 @@ def cleanup() -> None:
         fail = sum(row["would_become"] == "failed" for row in found)
         unsure = sum(row["verdict"] in ("silent", "stuck") for row in found)
         st.markdown(
-            f"**{shared.count(len(found), 'claim')}** to end: {fail} would fail, {len(found) - fail} would go back to the "
-            "queue. "
+            f"**{shared.count(len(found), 'claim')}** to end: {fail} would fail, "
+            f"{len(found) - fail} would go back to the queue. "
             + (f"To be confirmed by a second look, two seconds from now: {unsure}. " if unsure else "")
             + "Each is judged anew; one that has moved on is left alone."
         )
@@ -264,7 +266,9 @@ def pause(scope: str = "*") -> None:
         return Result(f"Paused {_named(scope)}." if changed else f"{_capital(_named(scope))} was paused already.")
 
     def show() -> str:
-        st.markdown(f"No new file is claimed by **{shared.escaped(_named(scope))}** until resumed; work in hand goes on.")
+        st.markdown(
+            f"No new file is claimed by **{shared.escaped(_named(scope))}** until resumed; work in hand goes on."
+        )
         return "Pause"
 
     ask(f"Pause {shared.escaped(_named(scope))}?", show, act)

@@ -18,7 +18,9 @@ def groups() -> None:
         st.success("No failed file.", icon=":material/check_circle:")
         return
     total = sum(row["file_count"] for row in rows)
-    st.caption(f"{shared.count(total, 'failed file')} in {shared.count(len(rows), 'group')}; numbers and ids are taken out.")
+    st.caption(
+        f"{shared.count(total, 'failed file')} in {shared.count(len(rows), 'group')}; numbers and ids are taken out."
+    )
     ticked = st.dataframe(
         [
             {

@@ -119,8 +119,7 @@ def story(file_id: str) -> None:
         st.caption(
             f"id `{file['id']}` · {shared.count(file['processing_attempt'] or 0, 'attempt')} · "
             f"{shared.escaped(file['processing_server_id'] or 'no server')} · "
-            f"{shared.escaped(file['storage_path'] or 'no path')}"
-            + (" · **deleted**" if file["deleted"] else "")
+            f"{shared.escaped(file['storage_path'] or 'no path')}" + (" · **deleted**" if file["deleted"] else "")
         )
         ended = state in ("failed", "completed") and not file["deleted"]
         if ended and actions.button("Requeue…", icon=":material/replay:", key="requeue_one"):
@@ -129,7 +128,9 @@ def story(file_id: str) -> None:
         st.code(file["processing_errors"], language=None, wrap_lines=True)
     if file["processing_result"] is not None:
         st.json(file["processing_result"], expanded=1)
-    st.dataframe(timeline(file, events.rows()), column_config={"When": shared.time_column()}, hide_index=True, placeholder="")
+    st.dataframe(
+        timeline(file, events.rows()), column_config={"When": shared.time_column()}, hide_index=True, placeholder=""
+    )
     st.page_link("files.py", label="Link to this file", query_params={"file": file_id}, icon=":material/link:")
 
 
@@ -147,15 +148,23 @@ def timeline(file: dict[str, Any], events: list[dict[str, Any]]) -> list[dict[st
         }
         for event in reversed(events)
     ]
-    last = {"Attempt": file["processing_attempt"], "Server": file["processing_server_id"] or "", "By": ""}
-    if file["processing_status"] == "processing":
-        lines.append(last | {"When": file["processing_started_at"], "What": "in processing since", "Ran for": "", "Why": ""})
-    if file["processing_status"] == "completed":
-        ran = _between(file["processing_started_at"], file["processing_completed_at"])
-        lines.append(last | {"When": file["processing_completed_at"], "What": "completed", "Ran for": ran, "Why": ""})
-    if file["processing_status"] == "queued":
+    state, begun = file["processing_status"], file["processing_started_at"]
+    if state in ("queued", "processing", "completed"):
+        what, when = {
+            "queued": ("queued, to be claimed from then", file["processing_queued_at"]),
+            "processing": ("in processing since", begun),
+            "completed": ("completed", file["processing_completed_at"]),
+        }[state]
         lines.append(
-            last | {"When": file["processing_queued_at"], "What": "queued, to be claimed from then", "Ran for": "", "Why": ""}
+            {
+                "When": when,
+                "What": what,
+                "Attempt": file["processing_attempt"],
+                "Server": file["processing_server_id"] or "",
+                "Ran for": _between(begun, when) if state == "completed" else "",
+                "Why": "",
+                "By": "",
+            }
         )
     return lines
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
 import streamlit as st
 
 from opskit.dashboard import actions, shared
+from opskit.database import Row
 from opskit.figures import STATE_COLORS
 
 STATES = ("queued", "processing", "completed", "failed")
@@ -52,48 +52,50 @@ def moment() -> None:
         oldest(longest)
 
 
-def attention(now: dict[str, Any], nodes: list[dict[str, Any]], pauses: list[dict[str, Any]]) -> None:
-    """What needs me now, the gravest first; one calm line when nothing does."""
-    quiet = True
-    waits = now["oldest_queued_seconds"] or 0
-    dead = [node["server_id"] for node in nodes if node["state"] == "dead"]
-    if now["queued"] and not now["active_servers"]:
-        st.error(f"{shared.count(now['queued'], 'file')} queued and **no node is alive**.", icon=":material/power_off:")
-        quiet = False
-    elif waits > LONG_QUEUE_SECONDS and not now["all_paused"]:
-        st.warning(f"The oldest queued file has waited **{shared.span(waits)}**.", icon=":material/hourglass:")
-        quiet = False
-    if stuck := now["stale_files"] + now["orphaned_files"]:
-        st.warning(
-            f"**{shared.count(stuck, 'claim')}** without anybody working on {'it' if stuck == 1 else 'them'}: "
-            "a live node ends such claims by itself; **Clean up…** shows the evidence and does it now.",
-            icon=":material/mop:",
-        )
-        quiet = False
-    for pause in pauses:
-        who = "Claiming is paused on all nodes" if pause["scope"] == "*" else f"{shared.escaped(pause['scope'])} is paused"
-        why = f": {shared.escaped(pause['reason'])}" if pause["reason"] else ""
-        since = shared.moment(pause["at"])
-        st.warning(f"**{who}** since {since} by {shared.escaped(pause['actor'])}{why}.", icon=":material/pause:")
-        quiet = False
-    if dead:
-        shown = ", ".join(shared.escaped(name) for name in dead[:5]) + ("" if len(dead) <= 5 else " and others")
-        st.warning(f"{shared.count(len(dead), 'node')} dead without a good-bye: {shown}.", icon=":material/heart_broken:")
-        quiet = False
+def attention(now: Row, nodes: list[Row], pauses: list[Row]) -> None:
+    """What needs me now, the gravest first, one box for each gravity; one calm line when nothing does."""
+    grave, worrying = _worries(now, nodes, pauses)
+    if grave:
+        st.error("  \n".join(grave), icon=":material/emergency_home:")
+    if worrying:
+        st.warning("  \n".join(worrying), icon=":material/warning:")
     if now["waiting_files"]:
         env = shared.settings().env
         st.info(
-            f"**{shared.count(now['waiting_files'], 'row')}** without a status: not opskit's until you let them in. "
+            f"**{shared.count(now['waiting_files'], 'row')}** without a status: not opskit's until you let them in.  \n"
             f"New rows: `OPSKIT_ENV={env} opskit migrate --queue-new`; "
             f'rows from before: `OPSKIT_ENV={env} opskit enqueue --existing --where "…"`.',
             icon=":material/inbox:",
         )
-        quiet = False
-    if quiet:
+    if not (grave or worrying or now["waiting_files"]):
         st.success("Nothing needs you now.", icon=":material/check_circle:")
 
 
-def metrics(now: dict[str, Any], last_day: dict[str, int]) -> None:
+def _worries(now: Row, nodes: list[Row], pauses: list[Row]) -> tuple[list[str], list[str]]:
+    grave, worrying = [], []
+    waits = now["oldest_queued_seconds"] or 0
+    if now["queued"] and not now["active_servers"]:
+        grave.append(f"{shared.count(now['queued'], 'file')} queued and **no node is alive**.")
+    elif waits > LONG_QUEUE_SECONDS and not now["all_paused"]:
+        worrying.append(f"The oldest queued file has waited **{shared.span(waits)}**.")
+    if stuck := now["stale_files"] + now["orphaned_files"]:
+        worrying.append(
+            f"**{shared.count(stuck, 'claim')}** without anybody working on {'it' if stuck == 1 else 'them'}: "
+            "a live node ends such claims by itself; **Clean up…** shows the evidence and does it now."
+        )
+    if dead := [node["server_id"] for node in nodes if node["state"] == "dead"]:
+        shown = ", ".join(map(shared.escaped, dead[:5])) + ("" if len(dead) <= 5 else " and others")
+        worrying.append(f"**{shared.count(len(dead), 'node')}** dead without a good-bye: {shown}.")
+    for pause in pauses:
+        everyone = pause["scope"] == "*"
+        who = "Claiming is paused on all nodes" if everyone else f"{shared.escaped(pause['scope'])} is paused"
+        why = f": {shared.escaped(pause['reason'])}" if pause["reason"] else ""
+        since, by = shared.moment(pause["at"]), shared.escaped(pause["actor"])
+        worrying.append(f"**{who}** since {since} by {by}{why}.")
+    return grave, worrying
+
+
+def metrics(now: Row, last_day: dict[str, int]) -> None:
     """The headline numbers."""
     with st.grid(8 if now["waiting_files"] else 7, min_column_width=110, gap="small"):
         st.metric(

@@ -41,7 +41,7 @@ BADGES: dict[str, Literal["green", "red", "blue", "gray"]] = {
 STATISTICS: dict[str, Callable[..., Any]] = {
     name: getattr(stats, name)
     for name in (
-        "concurrency", "distribution", "events", "failures", "longest_running", "nodes", "pauses", "stale", "throughput",
+        "concurrency", "distribution", "events", "failures", "longest_running", "nodes", "pauses", "throughput",
     )
 } | {
     "file": lambda db, file_id: db.run("file", id=file_id),
@@ -205,7 +205,7 @@ def span(seconds: float | None) -> str:
     if seconds is None or seconds != seconds:
         return "–"
     left = int(max(0, seconds))
-    parts = []
+    parts: list[str] = []
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
         count, left = divmod(left, size)
         if count or (unit == "s" and not parts):
@@ -236,7 +236,8 @@ def what_happened(event: Row) -> str:
         return f"set to {event['outcome']}"
     if event["kind"] in ("pause", "resume"):
         return f"{event['kind']}d" + (" all nodes" if event["server_id"] == "*" else "")
-    return {"boot": "started", "stop": "stopped", "adopt": "adopted"}.get(event["kind"], event["kind"])
+    kind = str(event["kind"])
+    return {"boot": "started", "stop": "stopped", "adopt": "adopted"}.get(kind, kind)
 
 
 def count(number: int, what: str, many: str = "") -> str:

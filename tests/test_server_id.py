@@ -25,11 +25,11 @@ HOST = re.escape(socket.gethostname()[:60])
         ({"NODE_ID": "  node a\n"}, "node a"),
         ({"NODE_ID": "Würfel-節點-1"}, "Würfel-節點-1"),
         ({"NODE_ID": "n" * LONGEST}, "n" * LONGEST),
-        ({"OPSKIT_ENV": "production"}, rf"{HOST}-{os.getpid()}"),
-        ({"OPSKIT_ENV": "development"}, rf"{HOST}-{os.getpid()}-\d{{13}}"),
-        ({}, rf"{HOST}-{os.getpid()}-\d{{13}}"),
-        ({"NODE_ID": ""}, rf"{HOST}-{os.getpid()}-\d{{13}}"),
-        ({"NODE_ID": "   ", "OPSKIT_ENV": "production"}, rf"{HOST}-{os.getpid()}"),
+        ({"OPSKIT_ENV": "production"}, r"{host}-{pid}"),
+        ({"OPSKIT_ENV": "development"}, r"{host}-{pid}-\d{{13}}"),
+        ({}, r"{host}-{pid}-\d{{13}}"),
+        ({"NODE_ID": ""}, r"{host}-{pid}-\d{{13}}"),
+        ({"NODE_ID": "   ", "OPSKIT_ENV": "production"}, r"{host}-{pid}"),
     ],
 )
 def test_a_server_id_has_one_of_three_forms(environ: dict[str, str], form: str) -> None:
@@ -37,7 +37,8 @@ def test_a_server_id_has_one_of_three_forms(environ: dict[str, str], form: str) 
 
     name = server_id(settings)
 
-    assert re.fullmatch(form, name), name
+    # The process is named here, not in the parameters: those name the tests, the same in every process.
+    assert re.fullmatch(form.format(host=HOST, pid=os.getpid()), name), name
 
 
 def test_without_settings_the_environment_decides(monkeypatch: pytest.MonkeyPatch) -> None:

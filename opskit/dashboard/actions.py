@@ -185,7 +185,7 @@ def results() -> None:
         return
     icon = ":material/check_circle:" if result.fine else ":material/block:"
     if st.session_state.pop("toast", False):
-        st.toast(shared.escaped(result.sentence), icon=icon, duration="long")
+        st.toast(shared.escaped(result.sentence), icon=icon)
     with st.container(horizontal=True, vertical_alignment="center"):
         (st.success if result.fine else st.error)(shared.escaped(result.sentence), icon=icon, width="stretch")
         again = result.requeue and button(

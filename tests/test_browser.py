@@ -1,0 +1,237 @@
+"""The page in a real browser: what only a browser can tell. Needs Chromium."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+import servers
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from psycopg import sql
+
+from opskit import nodes
+from opskit.database import Database
+from opskit.settings import Settings
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+PAGES = ["Overview", "Nodes", "Files", "Failures", "History"]
+PATIENCE = 20_000  # ms
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-background-networking", "--disable-gpu"]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def url(db: Database, settings: Settings, tmp_path: Path) -> Iterator[str]:
+    """The real server, started in a folder that has nothing to do with the project."""
+    port = free_port()
+    environment = {**os.environ, **settings.environ(), "OPSKIT_PORT": str(port)}
+    with (tmp_path / "page.log").open("w+") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "opskit.dashboard"], env=environment, cwd=tmp_path, stdout=log, stderr=log
+        )
+        try:
+            address = f"http://127.0.0.1:{port}"
+            wait_for(address + "/healthz", process, log.name)
+            yield address
+            assert "Traceback" not in Path(log.name).read_text()
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+def free_port() -> int:
+    """A port below those that the system hands out by itself."""
+    for port in range(20000 + os.getpid() % 5000, 32768):
+        with contextlib.suppress(OSError), socket.socket() as taken:
+            taken.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
+
+
+def wait_for(address: str, process: subprocess.Popen[bytes], log: str) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and process.poll() is None:
+        with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=2):
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"the page did not start: {Path(log).read_text()}")
+
+
+@pytest.fixture
+def open_page(browser: Browser, url: str) -> Iterator[Callable[..., Page]]:
+    """Open the page in a tab; at the end there must have been no error in the console, nor a request to elsewhere."""
+    errors: list[str] = []
+
+    def note(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            errors.append(f"{message.text} {message.location.get('url')}")
+
+    contexts = []
+
+    def open_it(scheme: str = "light", path: str = "/") -> Page:
+        context = browser.new_context(viewport={"width": 1400, "height": 1400}, color_scheme=scheme)  # type: ignore[arg-type]  # light or dark
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE)
+        page.on("console", note)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on(
+            "request", lambda request: request.url.startswith((url, "data:", "blob:")) or errors.append(request.url)
+        )
+        page.goto(url + path)
+        expect(page.get_by_text(re.compile("^as of "))).to_have_count(1, timeout=PATIENCE)
+        return page
+
+    yield open_it
+    for context in contexts:
+        context.close()
+    assert not errors
+
+
+def seed(db: Database) -> None:
+    """Three nodes, one of them dead; claims well and stale; ends good and bad."""
+    with db.connection() as connection:
+        connection.execute(
+            sql.SQL(
+                """
+                INSERT INTO {} (server_id, boot, host, pid, version, started_at, beat_at, lease_until, lease_seconds)
+                SELECT 'node-' || n, gen_random_uuid(), 'host', n, '0', now(), now(),
+                       now() + CASE n WHEN 3 THEN -1 ELSE 1 END * interval '1 h', 3600
+                  FROM generate_series(1, 3) AS n
+                """
+            ).format(sql.Identifier(db.names["nodes"]))
+        )
+        connection.execute(
+            sql.SQL(
+                """
+                INSERT INTO {} (original_filename, processing_status, processing_server_id, processing_started_at,
+                                processing_completed_at, processing_errors)
+                SELECT 'done-' || n, CASE WHEN n % 10 = 0 THEN 'failed' ELSE 'completed' END, 'node-' || n % 3 + 1,
+                       now() - n * interval '9 min', now() - n * interval '9 min', CASE WHEN n % 10 = 0 THEN 'bad' END
+                  FROM generate_series(1, 60) AS n
+                UNION ALL SELECT 'stale.csv', 'processing', 'legacy-1', now() - interval '2 h', NULL, NULL
+                UNION ALL SELECT 'young.csv', 'processing', 'legacy-2', now() - interval '59 min', NULL, NULL
+                UNION ALL SELECT 'next.csv', 'queued', NULL, NULL, NULL, NULL
+                """
+            ).format(sql.Identifier(db.names["files"]))
+        )
+
+
+def metric(page: Page, label: str) -> str:
+    tile = page.get_by_test_id("stMetric").filter(has=page.get_by_text(label, exact=True))
+    return tile.get_by_test_id("stMetricValue").inner_text().strip()
+
+
+def is_dark(page: Page) -> bool:
+    color = page.evaluate("getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor")
+    return sum(map(int, re.findall(r"\d+", color)[:3])) < 384
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_opens_in_light_and_dark(
+    open_page: Callable[..., Page], db: Database, scheme: str, tmp_path: Path
+) -> None:
+    seed(db)
+
+    page = open_page(scheme)
+
+    assert is_dark(page) == (scheme == "dark")
+    for name in PAGES:
+        page.get_by_role("link", name=name, exact=True).click()
+        expect(page).to_have_title(f"{name} · development · opskit", timeout=PATIENCE)
+        expect(page.get_by_test_id("stDataFrame").or_(page.get_by_text("Nothing yet")).first).to_be_visible(
+            timeout=PATIENCE
+        )
+        expect(page.get_by_test_id("stException")).to_have_count(0)
+        expect(page.get_by_text("development", exact=True)).to_be_visible()
+
+
+def test_page_database_and_api_agree(open_page: Callable[..., Page], url: str, db: Database) -> None:
+    seed(db)
+
+    page = open_page()
+
+    now = db.one("concurrency", stale_after_seconds=3600)
+    with urllib.request.urlopen(url + "/api/processing/concurrency-stats", timeout=10) as answer:
+        api = json.load(answer)
+    for label in ("Queued", "Processing", "Completed", "Failed"):
+        assert metric(page, label) == f"{now[label.lower()]:,}" == f"{api['byStatus'][label.lower()]:,}"
+    assert metric(page, "Live nodes") == str(now["active_servers"]) == str(api["activeServers"])
+
+
+def test_cleanup_by_the_dialog(open_page: Callable[..., Page], db: Database) -> None:
+    seed(db)
+    page = open_page()
+
+    page.get_by_role("button", name="Clean up…").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_text("This changes development")).to_be_visible(timeout=PATIENCE)
+    dialog.get_by_label("Your name").fill("ann")
+    dialog.get_by_label("Reason").fill("old processor is gone")
+    # The page goes on ticking behind it: the dialog must survive that.
+    page.wait_for_timeout(6000)
+    dialog.get_by_role("button", name="End 1 claim").click()
+
+    expect(page.get_by_test_id("stToast")).to_contain_text("1 ended, 0 pending", timeout=PATIENCE)
+    expect(dialog).to_have_count(0)
+    now = db.one("concurrency", stale_after_seconds=3600)
+    assert metric(page, "Failed") == str(now["failed"]) == "7"
+    assert metric(page, "Processing") == str(now["processing"]) == "1"
+    (event,) = db.run("events", file_id="", kind="attempt", row_limit=10)
+    assert event["actor"] == "ann (page, 127.0.0.1)"
+
+
+def test_what_others_do_appears_by_itself(open_page: Callable[..., Page], db: Database) -> None:
+    page = open_page()
+    expect(page.get_by_text("Nothing needs you now.")).to_be_visible(timeout=PATIENCE)
+
+    nodes.pause(db, actor="bob", reason="disk full")
+
+    expect(page.get_by_text("Claiming is paused on all nodes")).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_text(re.compile("^as of "))).to_have_count(1)
+
+
+def test_the_page_comes_back_with_the_database(
+    open_page: Callable[..., Page], db: Database, server: servers.Server, database_url: str
+) -> None:
+    seed(db)
+    page = open_page()
+    queued = metric(page, "Queued")
+    name = database_url.rpartition("/")[2].partition("?")[0]
+
+    with psycopg.connect(server.url, autocommit=True) as admin:
+        admin.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(name)))
+        admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+        try:
+            expect(page.get_by_text("last known numbers")).to_be_visible(timeout=PATIENCE)
+            assert metric(page, "Queued") == queued
+        finally:
+            admin.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(sql.Identifier(name)))
+
+    expect(page.get_by_text("last known numbers")).to_have_count(0, timeout=PATIENCE)
+    assert metric(page, "Queued") == queued

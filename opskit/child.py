@@ -228,9 +228,11 @@ class Child:
                 actor=self.node.server_id,
             )
         )
-        self.mailbox.end(failed=int(answer == "failed"), retried=int(answer == "queued"))
+        self.mailbox.end(failed=int(answer == "failed"), retried=int(answer == "queued"), bad=outcome == "raised")
         first = error.strip().splitlines()[-1] if error.strip() else outcome
         log.warning("file %s (%s) attempt %d: %s; now %s", file.id, file.name, file.attempt, first, answer)
+        if self._patiently(lambda: nodes.quarantine(self.db, self.node.server_id, self.mailbox.read())):
+            log.error("in quarantine: the last %d attempts all ended badly", self.mailbox.read().streak)
 
     def _file(self, answer: Answer) -> ClaimedFile:
         row = answer.row or {}

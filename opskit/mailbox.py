@@ -14,8 +14,9 @@ import time
 import uuid
 from dataclasses import dataclass
 
-# sequence (odd while being written), token, started, moved [s, monotonic], done, total, completed, failed, retried
-_LAYOUT = struct.Struct("=Q16sddqqQQQ")
+# sequence (odd while being written), token, started, moved [s, monotonic], done, total, streak began [s, monotonic],
+# completed, failed, retried, streak
+_LAYOUT = struct.Struct("=Q16sddqqdQQQQ")
 _NO_TOKEN = bytes(16)
 
 
@@ -29,6 +30,8 @@ class Letter:
         moved: When the file last moved [s, monotonic].
         done, total: Progress in the processor's own steps; None when unknown.
         completed, failed, retried: Attempts that ended so since the node started.
+        streak: How many of the last attempts in a row ended badly, without the file being to blame.
+        streak_began: When the first of them did [s, monotonic].
     """
 
     token: str
@@ -39,6 +42,8 @@ class Letter:
     completed: int
     failed: int
     retried: int
+    streak: int
+    streak_began: float
 
 
 class Mailbox:
@@ -54,9 +59,10 @@ class Mailbox:
             os.ftruncate(fd, mmap.PAGESIZE)
         self.fd = fd
         self._memory = mmap.mmap(fd, mmap.PAGESIZE)
-        sequence, self._token, self._started, self._moved, self._done, self._total, *self._counts = _LAYOUT.unpack_from(
-            self._memory
-        )
+        values = _LAYOUT.unpack_from(self._memory)
+        sequence, self._token, self._started, self._moved, self._done, self._total, self._streak_began = values[:7]
+        self._counts = list(values[7:10])
+        self._streak: int = values[10]
         # A child that died while it wrote left an odd number.
         self._sequence = sequence + sequence % 2
 
@@ -79,8 +85,11 @@ class Mailbox:
         self._token = _NO_TOKEN
         self._write()
 
-    def end(self, *, completed: int = 0, failed: int = 0, retried: int = 0) -> None:
-        """The child works on nothing; count how it ended."""
+    def end(self, *, completed: int = 0, failed: int = 0, retried: int = 0, bad: bool = False) -> None:
+        """The child works on nothing; count how it ended, and whether it was bad without the file being to blame."""
+        if bad and not self._streak:
+            self._streak_began = time.monotonic()
+        self._streak = self._streak + 1 if bad else 0 if completed else self._streak
         self._token = _NO_TOKEN
         self._started = self._moved = 0.0
         self._done = self._total = -1
@@ -93,7 +102,7 @@ class Mailbox:
             values = _LAYOUT.unpack_from(self._memory)
             if values[0] % 2 == 0 and _LAYOUT.unpack_from(self._memory)[0] == values[0]:
                 break
-        _, token, started, moved, done, total, completed, failed, retried = values
+        _, token, started, moved, done, total, streak_began, completed, failed, retried, streak = values
         return Letter(
             str(uuid.UUID(bytes=token)) if token != _NO_TOKEN else "",
             started,
@@ -103,6 +112,8 @@ class Mailbox:
             completed,
             failed,
             retried,
+            streak,
+            streak_began,
         )
 
     def _write(self) -> None:
@@ -112,13 +123,14 @@ class Mailbox:
 
     def _pack(self, sequence: int) -> None:
         _LAYOUT.pack_into(
-            self._memory, 0, sequence, self._token, self._started, self._moved, self._done, self._total, *self._counts
-        )
+            self._memory, 0, sequence, self._token, self._started, self._moved, self._done, self._total,
+            self._streak_began, *self._counts, self._streak,
+        )  # fmt: skip
 
-    def successor(self, *, failed: int = 0, retried: int = 0) -> Mailbox:
+    def successor(self, *, failed: int = 0, retried: int = 0, bad: bool = False) -> Mailbox:
         """Start anew after a child has died, perhaps in the middle of a word: the counts go on, its claim is gone."""
         fresh = Mailbox(self.fd)
-        fresh.end(failed=failed, retried=retried)
+        fresh.end(failed=failed, retried=retried, bad=bad)
         return fresh
 
     def close(self) -> None:

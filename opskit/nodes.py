@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from dataclasses import dataclass
 from typing import Any
 
 from opskit._version import __version__
 from opskit.database import Database, Row
 from opskit.errors import SettingError
+from opskit.mailbox import Letter
 from opskit.server_id import Boot
+
+# A streak of quick failures is shorter than the others need for one file.
+_LEAST_STREAK_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +130,19 @@ def drain(db: Database, server_id: str, *, actor: str, reason: str = "") -> None
         raise SettingError(f"there is no running node {server_id!r}; opskit stats nodes lists them")
 
 
-def quarantine(db: Database, server_id: str, *, reason: str) -> None:
-    """A node takes itself out of service until somebody resumes it.
+def quarantine(db: Database, server_id: str, letter: Letter) -> bool:
+    """A node whose last files all went wrong takes itself out of service, if others meanwhile succeed.
 
-    SQL: sql/set_state.sql
+    Returns:
+        Whether it is in quarantine now; `resume` brings it back.
+
+    SQL: sql/quarantine.sql
     """
-    db.run("set_state", server_id=server_id, state="quarantined", actor=server_id, reason=reason)
+    after = db.settings.quarantine_after
+    if not after or letter.streak < after or letter.streak % after:
+        return False
+    since = max(time.monotonic() - letter.streak_began, _LEAST_STREAK_SECONDS)
+    return bool(db.run("quarantine", server_id=server_id, streak=letter.streak, since_seconds=since))
 
 
 def pause(db: Database, scope: str = "*", *, actor: str, reason: str = "") -> bool:

@@ -74,6 +74,12 @@ class Settings:
     on_orphan: str = _setting(
         "requeue", "OPSKIT_ON_ORPHAN", "What happens to a dead node's file: requeue or fail. Defaults to requeue."
     )
+    quarantine_after: int = _setting(
+        5,
+        "OPSKIT_QUARANTINE_AFTER",
+        "Bad attempts in a row, while other nodes succeed, after which a node takes itself out of service; "
+        "0 for never. Defaults to 5.",
+    )
     hard_limit_seconds: float | None = _setting(
         None, "OPSKIT_HARD_LIMIT_SECONDS", "Longest time one attempt may take [s]. Defaults to none."
     )
@@ -147,6 +153,7 @@ class Settings:
             ("retry_seconds", 0),
             ("drain_seconds", 0),
             ("max_failures", 1),
+            ("quarantine_after", 0),
             ("hard_limit_seconds", 0.01),
         ):
             value = getattr(self, name)

@@ -295,7 +295,9 @@ class Supervisor:
                 )  # fmt: skip
                 failed, retried = int(answer == "failed"), int(answer == "queued")
             log.warning("file %s: %s; now %s", row["id"], ending.reason, answer)
-        self.mailbox = self.mailbox.successor(failed=failed, retried=retried)
+        self.mailbox = self.mailbox.successor(failed=failed, retried=retried, bad=bool(failed or retried))
+        if nodes.quarantine(self.db, self.server_id, self.mailbox.read()):
+            log.error("in quarantine: the last %d attempts all ended badly", self.mailbox.read().streak)
         self._unsettled, self._ending = False, None
         if self._only is not None:
             self._exit_code = 1

@@ -164,7 +164,8 @@ CATALOG = {
                     FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1, 3""",
     "indexes": "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1, 2",
     "constraints": """SELECT conrelid::regclass::text AS t, conname, pg_get_constraintdef(oid) AS def, convalidated
-                        FROM pg_constraint WHERE connamespace = 'public'::regnamespace ORDER BY 1, 2""",
+                        FROM pg_constraint WHERE connamespace = 'public'::regnamespace AND contype <> 'n'
+                       ORDER BY 1, 2""",
     "triggers": "SELECT tgrelid::regclass::text AS t, tgname FROM pg_trigger WHERE NOT tgisinternal ORDER BY 1, 2",
     "functions": "SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace ORDER BY 1",
     "storage": """SELECT relname, relkind::text AS kind, relfilenode FROM pg_class

@@ -212,6 +212,7 @@ def test_slow_work_with_progress_under_a_live_lease_is_left_alone(db: Database, 
     settings = {"OPSKIT_LEASE_SECONDS": "0.6", "OPSKIT_STALE_AFTER_SECONDS": "1"}
 
     worker = start("node-a", "--drain", act="slow", ACT_SECONDS="3", **settings)
+    until(lambda: in_hand(db, worker) == file)
     start("node-b", act="slow", **settings)
 
     assert worker.end() == 0
@@ -429,3 +430,37 @@ def test_processing_one_file_by_hand_races_with_scheduled_nodes_and_is_done_once
     assert violations(db) == []
     assert late.returncode == 1
     assert f"file {files[0]} was completed by " in late.stderr
+
+
+@pytest.mark.parametrize("act", ["raise", "kill"])
+def test_a_sick_node_goes_into_quarantine_while_others_succeed_and_resume_brings_it_back(
+    db: Database, start: Start, act: str
+) -> None:
+    files = queue(db, *[f"{act}-{n}" for n in range(20)])
+    healthy = start("healthy", "--max-files", "3")
+    assert healthy.end() == 0
+
+    sick = start("sick", act="by_name", OPSKIT_QUARANTINE_AFTER="3")
+
+    until(lambda: any(row["state"] == "quarantined" for row in db.run("nodes")))
+    until(lambda: "in quarantine: the last 3 attempts all ended badly" in sick.log)
+    attempts = len(db.run("events", file_id="", kind="attempt", row_limit=100))
+    before = ask(db, f"SELECT max(beat_at) AS at FROM {db.names['nodes']}")[0]["at"]
+    until(lambda: ask(db, f"SELECT max(beat_at) AS at FROM {db.names['nodes']}")[0]["at"] > before)
+    assert attempts == 3
+    assert len(db.run("events", file_id="", kind="attempt", row_limit=100)) == 3
+    assert db.run("events", file_id="", kind="state", row_limit=1)[0]["outcome"] == "quarantined"
+
+    db.run("resume", scope="sick", actor="test", reason="mended")
+
+    until(lambda: len(db.run("events", file_id="", kind="attempt", row_limit=100)) > 3)
+    assert len(files) == 20
+
+
+def test_a_node_alone_with_bad_files_is_not_quarantined(db: Database, start: Start) -> None:
+    queue(db, *[f"raise-{n}" for n in range(4)])
+
+    node = start("node-a", "--drain", act="by_name", OPSKIT_QUARANTINE_AFTER="2")
+
+    assert node.end() == 0
+    assert counts(db) == {"failed": 4}

@@ -213,7 +213,7 @@ def statistics(given: argparse.Namespace) -> int:
             frames = {name: stats.STATISTICS[name](db) for name in ("concurrency", "distribution", "nodes")}
         else:
             frames = {given.what: stats.STATISTICS[given.what](db)}
-    rows = {name: show.records(frame) for name, frame in frames.items()}
+    rows = {name: stats.records(frame) for name, frame in frames.items()}
     if given.json:
         show.as_json(rows if given.what == "all" else rows[given.what])
         return 0
@@ -304,6 +304,26 @@ def examine(given: argparse.Namespace) -> int:
     else:
         show.table([asdict(finding) for finding in findings], empty=f"all is well ({settings.env})")
     return 1 if any(finding.level == "error" for finding in findings) else 0
+
+
+def prove(given: argparse.Namespace) -> int:
+    from opskit.prove import prove
+
+    def say(line: str) -> None:
+        show.err.print(line, markup=False)
+
+    answer = prove(
+        settings_of(given), nodes=given.nodes, files=given.files, seconds=given.seconds, seed=given.seed, say=say
+    )
+    if given.json:
+        show.as_json(answer)
+    else:
+        rows = [{**promise, "holds": "yes" if promise["holds"] else "NO"} for promise in answer["promises"]]
+        show.table(rows)
+        show.out.print(", ".join(f"{count} {fault}" for fault, count in answer["faults"].items()), soft_wrap=True)
+        for phrase in answer["wrong"]:
+            show.out.print(phrase, markup=False)
+    return 0 if answer["holds"] else 1
 
 
 def prune(given: argparse.Namespace) -> int:
@@ -452,6 +472,13 @@ def build_parser() -> argparse.ArgumentParser:
     finish(one, json=False)
 
     finish(add("doctor", examine, "say what is wrong and the command that mends it; exit 1 if something is"))
+
+    one = add("prove", prove, "try the promises on this database, in a scratch schema that is dropped afterwards")
+    one.add_argument("--nodes", type=_count, default=4, metavar="N", help="nodes that race, at least 3; defaults to 4")
+    one.add_argument("--files", type=int, default=400, metavar="N", help="files they race for; defaults to 400")
+    one.add_argument("--seconds", type=float, default=60, metavar="S", help="longest time [s]; defaults to 60")
+    one.add_argument("--seed", type=int, default=1, metavar="N", help="of the moments of the faults; defaults to 1")
+    finish(one)
 
     one = add("prune", prune, "drop nodes silent for long and old events")
     one.add_argument("--node-days", type=float, default=7, metavar="DAYS", help="defaults to 7")

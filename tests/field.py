@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from opskit.database import Database
+from opskit.history import examine, record
+
+__all__ = ["Node", "ask", "counts", "field", "queue", "queue_many", "record", "status", "until", "violations"]
 
 TESTS = Path(__file__).parent
 
@@ -139,58 +142,6 @@ def counts(db: Database) -> dict[str, int]:
     return found
 
 
-def record(db: Database) -> None:
-    """Write down every change of state, and give processors a table for their effects."""
-    table = db.settings.files
-    ask(
-        db,
-        f"""
-        CREATE TABLE effects (n bigint GENERATED ALWAYS AS IDENTITY, file_id text, token uuid, server_id text);
-        CREATE TABLE transitions (n bigint GENERATED ALWAYS AS IDENTITY, file_id text, was text, became text,
-                                  server_was text, server_id text, token_was uuid, token uuid);
-        CREATE FUNCTION write_down() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-            INSERT INTO transitions (file_id, was, became, server_was, server_id, token_was, token)
-            VALUES (NEW.id::text, OLD.processing_status, NEW.processing_status, OLD.processing_server_id,
-                    NEW.processing_server_id, OLD.processing_token, NEW.processing_token);
-            RETURN NULL;
-        END $$;
-        CREATE TRIGGER zz_write_down AFTER UPDATE ON {table} FOR EACH ROW
-            WHEN (OLD.processing_status IS DISTINCT FROM NEW.processing_status
-                  OR OLD.processing_token IS DISTINCT FROM NEW.processing_token)
-            EXECUTE FUNCTION write_down();
-        """,
-    )
-
-
 def violations(db: Database) -> list[str]:
-    """What the recorded history says against the promises; nothing when they hold.
-
-    Each file completed once, effects neither doubled nor missing, one claim per token, one file per
-    server at any time.
-    """
-    wrong: list[str] = []
-    history = ask(db, "SELECT * FROM transitions ORDER BY n")
-    completed: dict[str, int] = {}
-    tokens: dict[str, str] = {}
-    holding: dict[str, set[str]] = {}
-    for step in history:
-        file, server = step["file_id"], step["server_id"]
-        if step["was"] == "processing":
-            holding.setdefault(step["server_was"], set()).discard(file)
-        if step["became"] == "processing":
-            token = str(step["token"])
-            if token in tokens:
-                wrong.append(f"token {token} claimed {tokens[token]} and {file}")
-            tokens[token] = file
-            holding.setdefault(server, set()).add(file)
-            if len(holding[server]) > 1:
-                wrong.append(f"{server} held {sorted(holding[server])} at once")
-        if step["became"] == "completed" and step["was"] != "completed":
-            completed[file] = completed.get(file, 0) + 1
-    wrong += [f"file {file} was completed {times} times" for file, times in completed.items() if times > 1]
-    effects = {row["file_id"]: row["n"] for row in ask(db, "SELECT file_id, count(*) AS n FROM effects GROUP BY 1")}
-    if effects:
-        wrong += [f"file {file} has {times} effects" for file, times in effects.items() if times != 1]
-        wrong += [f"file {file} is completed without its effect" for file in completed if file not in effects]
-        wrong += [f"file {file} has an effect but is not completed" for file in effects if file not in completed]
-    return wrong
+    """What the recorded history says against the promises; nothing when they hold."""
+    return examine(db).wrong

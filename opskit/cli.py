@@ -123,12 +123,14 @@ def _migrate_one(db: Database, given: argparse.Namespace) -> dict[str, Any]:
     elif given.plan:
         steps = schema.plan(db)
         answer["plan"] = [asdict(step) for step in steps]
+        answer["survey"] = schema.survey(db)
         if not given.json:
             for step in steps:
-                print(f"-- {step.what}; lock on {table}: {step.lock}\n{step.sql};\n")
+                print(f"-- {step.what}; lock on {table}: {step.lock}\n{_rendered(step)}\n")
+            _show_survey(answer["survey"], table, say)
             say(f"{env}: {len(steps)} statements would be run on {table}")
     elif given.rollback:
-        _confirm(given, f"roll back {table} ({env}): drop its processing history, nodes and indexes")
+        _confirm(given, f"roll back {table} ({env}): drop the columns that opskit added, its history and its nodes")
         answer["ran"] = [asdict(step) for step in schema.rollback(db, say=say)]
     elif given.queue_new or given.no_queue_new:
         schema.queue_new(db, on=given.queue_new)
@@ -142,6 +144,24 @@ def _migrate_one(db: Database, given: argparse.Namespace) -> dict[str, Any]:
         if not schema.queues_new(db):
             say(f"{env}: new rows of {table} wait without a status until: opskit migrate --queue-new")
     return answer
+
+
+def _rendered(step: schema.Step) -> str:
+    """A step as psql could run it: as we do, never waiting long for a lock."""
+    if not step.transactional:
+        return f"SET statement_timeout = 0;\n{step.sql};"
+    limits = f"SET LOCAL lock_timeout = '{schema.LOCK_SECONDS:g}s';\nSET LOCAL statement_timeout = 0;"
+    return f"BEGIN;\n{limits}\n{step.sql};\nCOMMIT;"
+
+
+def _show_survey(survey: dict[str, Any], table: str, say: Callable[[str], None]) -> None:
+    if survey["bytes"] is not None:
+        size, rows = survey["bytes"] / 2**20, survey["rows_estimated"]
+        say(f"{table} is {size:,.0f} MB, about {rows:,} rows; indexes read it once, nothing rewrites it")
+    for one in survey["in_the_way"]:
+        who = f"process {one['pid']} of {one['user']} ({one['application'] or 'unnamed'}), {one['state']}"
+        say(f"in the way now: {who}, in a transaction for {one['transaction_seconds']:.0f} s")
+        say(f"  it holds {one['lock']}: {one['query']}")
 
 
 def enqueue(given: argparse.Namespace) -> int:

@@ -12,14 +12,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from psycopg import errors as pg
+from psycopg import sql
 
 from opskit import queries
-from opskit.database import Connection, Database, names, translated
+from opskit.database import Connection, Database, Row, names, translated
 from opskit.errors import MigrationRefusedError
 from opskit.settings import ENVIRONMENTS, Settings
 
-LOCK_SECONDS = 2.0
-"""How long a statement waits for its lock before it steps back: whoever comes after us waits as long."""
+LOCK_SECONDS = 0.8
+"""How long a statement waits for its lock before it steps back: whoever comes after us waits as long [s]."""
 PATIENCE_SECONDS = 60.0
 """How long a statement is tried again before the migration gives up."""
 
@@ -96,7 +97,7 @@ def plan(db: Database) -> list[Step]:
 def migrate(db: Database, *, say: Say = lambda _: None) -> list[Step]:
     """Migrate this environment's tables. Idempotent; safe on a live system; can be interrupted and run again.
 
-    Every statement waits two seconds for its lock at most, steps back and tries again, so that the
+    Every statement waits less than a second for its lock, steps back and tries again, so that the
     application never queues behind it for longer. Nothing of the application's is changed.
 
     Args:
@@ -115,8 +116,18 @@ def migrate(db: Database, *, say: Say = lambda _: None) -> list[Step]:
     steps = plan(db)
     for step in steps:
         say(f"{db.settings.files}: {step.what}")
+        if step.part == "columns":
+            db.run("migrate/note_columns")
         _run(db, step)
     return steps
+
+
+def survey(db: Database) -> Row:
+    """What a migration meets: bytes and rows_estimated of the table, and who is in_the_way now.
+
+    SQL: sql/migrate/survey.sql
+    """
+    return db.one("migrate/survey")
 
 
 def refuse(db: Database) -> None:
@@ -129,8 +140,6 @@ def refuse(db: Database) -> None:
         if present and "id" not in present:
             raise MigrationRefusedError(f"{db.settings.files} has no column id; opskit needs one that identifies a row")
         return
-    from psycopg import sql
-
     query = sql.SQL(
         "SELECT processing_status AS status, count(*) AS count FROM {} "
         "WHERE processing_status NOT IN ('queued', 'processing', 'completed', 'failed') "
@@ -163,20 +172,35 @@ def queues_new(db: Database) -> bool:
 
 
 def rollback(db: Database, *, say: Say = lambda _: None) -> list[Step]:
-    """Remove what the migration added: triggers, constraints, indexes and the three tables beside.
+    """Remove what the migration added: triggers, constraints, indexes, columns and the three tables beside.
+
+    The application's columns and rows stay, and so does a files table that opskit itself created: it may
+    hold files. Can be interrupted and run again.
 
     Raises:
         MigrationRefusedError: Nodes are alive.
 
     SQL: sql/migrate/rollback.sql
     """
-    if db.names["nodes"] and _exists(db, "nodes") and db.one("concurrency", stale_after_seconds=3600)["active_servers"]:
-        raise MigrationRefusedError("nodes are alive; stop them before rolling back")
+    if not _exists(db, "files"):
+        return []
+    if _exists(db, "nodes") and (alive := db.run("alive_nodes")):
+        raise MigrationRefusedError(f"{alive[0]['server_id']} is alive; stop every node before rolling back")
     steps = list(_steps(db, "rollback"))
+    added = [row["name"] for row in db.run("migrate/added_columns")] if _exists(db, "events") else []
+    if added:
+        # Before the events go, which say what was added; in one statement, so that it is all or nothing.
+        steps.insert(-1, _without_columns(db, added))
     for step in steps:
-        say(step.sql.split("\n")[0])
+        say(f"{db.settings.files}: {' '.join(step.sql.split())[:100]}")
         _run(db, step)
     return steps
+
+
+def _without_columns(db: Database, names: list[str]) -> Step:
+    drops = sql.SQL(", ").join(sql.SQL("DROP COLUMN IF EXISTS {}").format(sql.Identifier(name)) for name in names)
+    statement = sql.SQL("ALTER TABLE {} {}").format(sql.Identifier(db.settings.files), drops)
+    return Step("rollback", "drop our columns", "ACCESS EXCLUSIVE, a moment", statement.as_string())
 
 
 def both(db: Database) -> Iterator[Database]:
@@ -225,13 +249,13 @@ def _missing(db: Database) -> dict[str, list[str]]:
             elif valid and not found[named[key]]:
                 lacking[part].append(f"{named[key]} is not valid")
 
-    need("tables", "files", "nodes", "events", "pauses", "events_by_file", "events_by_time")
+    need("tables", "files", "nodes", "events", "pauses")
     gone = [name for name in _COLUMNS if name not in columns]
     lacking["columns"] += [f"column {name} of {named['files']} is missing" for name in gone]
     if "processing_queued_at" in columns and not columns["processing_queued_at"]["column_default"]:
         lacking["columns"].append("processing_queued_at has no default")
     need("guard", "guard", "guard_new")
-    need("indexes", "queue_index", "held_index", "ended_index", valid=True)
+    need("indexes", "queue_index", "held_index", "ended_index", "events_by_file", "events_by_time", valid=True)
     need("constraints", "state_check", "fence_check")
     if lacking["constraints"]:
         lacking["validate"].append("the constraints are not validated")
@@ -274,10 +298,16 @@ _IN_THE_WAY = (
 def _execute(connection: Connection, step: Step) -> None:
     text = step.sql.encode()
     if not step.transactional:
-        connection.execute(text, prepare=False)
+        connection.execute("SET statement_timeout = 0")
+        try:
+            connection.execute(text, prepare=False)
+        finally:
+            connection.execute("RESET statement_timeout")
         return
     with connection.transaction():
         connection.execute(f"SET LOCAL lock_timeout = {int(LOCK_SECONDS * 1000)}".encode())
+        # A role's own limit must not cut a scan that lets everybody through.
+        connection.execute("SET LOCAL statement_timeout = 0")
         connection.execute("SET LOCAL client_min_messages = warning")
         connection.execute(text, prepare=False)
 

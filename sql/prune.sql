@@ -14,6 +14,7 @@ WITH nodes_gone AS (
                         WHERE f.processing_status = 'processing' AND f.processing_server_id = n.server_id)
     RETURNING 1
 ), events_gone AS (
-    DELETE FROM :"events" WHERE at < clock_timestamp() - :'event_days'::float8 * interval '1 day' RETURNING 1
+    DELETE FROM :"events"
+     WHERE at < clock_timestamp() - :'event_days'::float8 * interval '1 day' AND kind <> 'migrate' RETURNING 1
 )
 SELECT (SELECT count(*) FROM nodes_gone) AS nodes, (SELECT count(*) FROM events_gone) AS events;

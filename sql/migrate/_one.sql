@@ -1,7 +1,7 @@
 -- Migrate one environment's tables (psql only; Python: schema.py runs the same parts).
 \ir ../_session.sql
 \warn migrating :files
-SET lock_timeout = '2s';
+SET lock_timeout = '800ms';
 SET client_min_messages = warning;
 \ir refuse.sql
 \if :{?problem}
@@ -9,12 +9,13 @@ SET client_min_messages = warning;
 DO $$ BEGIN RAISE EXCEPTION 'refused before anything was changed'; END $$;
 \endif
 \ir tables.sql
+\ir note_columns.sql
 \ir columns.sql
 \ir guard.sql
 \ir broken_indexes.sql
 SET lock_timeout = 0;
 \ir indexes.sql
-SET lock_timeout = '2s';
+SET lock_timeout = '800ms';
 \ir constraints.sql
 \ir validate.sql
 \ir wake.sql

@@ -13,3 +13,8 @@ CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS :"held_index" ON :"files" (proces
 CREATE INDEX CONCURRENTLY IF NOT EXISTS :"ended_index"
     ON :"files" (processing_completed_at, processing_status, processing_server_id)
     WHERE processing_status IN ('completed', 'failed');
+
+-- The history of one file, and of a stretch of time.
+CREATE INDEX CONCURRENTLY IF NOT EXISTS :"events_by_file" ON :"events" (file_id, id);
+
+CREATE INDEX CONCURRENTLY IF NOT EXISTS :"events_by_time" ON :"events" (at);

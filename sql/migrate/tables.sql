@@ -57,10 +57,6 @@ CREATE TABLE IF NOT EXISTS :"events" (
     details jsonb
 );
 
-CREATE INDEX IF NOT EXISTS :"events_by_file" ON :"events" (file_id, id);
-
-CREATE INDEX IF NOT EXISTS :"events_by_time" ON :"events" (at);
-
 CREATE TABLE IF NOT EXISTS :"pauses" (
     scope text PRIMARY KEY,
     at timestamptz NOT NULL DEFAULT clock_timestamp(),

@@ -1,0 +1,248 @@
+"""The migration on a live table: interrupted, repeated, rolled back, in somebody's way."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from field import ask
+
+from opskit import embedded, schema
+from opskit.cli import main
+from opskit.database import Database
+from opskit.errors import MigrationRefusedError
+from opskit.settings import Settings
+
+APPLICATION = """
+    CREATE TABLE dev_uploaded_files (
+        id bigserial PRIMARY KEY,
+        original_filename text NOT NULL,
+        processed boolean DEFAULT false,
+        uploaded_at timestamp
+    );
+    CREATE INDEX mine ON dev_uploaded_files (processed);
+    INSERT INTO dev_uploaded_files (original_filename, processed)
+    SELECT 'f' || n, n % 2 = 0 FROM generate_series(1, 50) AS n
+"""
+
+
+@pytest.fixture
+def application(settings: Settings) -> Iterator[Database]:
+    """A database with the application's table alone."""
+    with Database(settings, pooled=False) as db:
+        for statement in APPLICATION.split(";"):
+            ask(db, statement)
+        yield db
+
+
+def dump(db: Database) -> str:
+    """The schema as pg_dump tells it, without what differs from run to run."""
+    program = embedded.find_binaries(Settings.load(pg_bin=os.environ.get("OPSKIT_PG_BIN"))) / "pg_dump"
+    url = db.settings.database_url or ""
+    done = subprocess.run([program, "--schema-only", url], capture_output=True, text=True, check=True)
+    lines = [line for line in done.stdout.splitlines() if line and not line.startswith(("--", "\\", "SET "))]
+    return "\n".join(lines)
+
+
+def rows(db: Database) -> list[dict[str, object]]:
+    return ask(db, "SELECT id, original_filename, processed, uploaded_at FROM dev_uploaded_files ORDER BY id")
+
+
+def test_the_plan_says_every_statement_with_its_lock_and_runs_nothing(
+    application: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = dump(application)
+
+    code = main(["migrate", "--plan", "--database-url", application.settings.database_url or ""])
+
+    out = capsys.readouterr()
+    steps = schema.plan(application)
+    assert code == 0
+    assert out.out.count("-- ") >= len(steps)
+    assert all("lock on dev_uploaded_files" in line for line in re.findall(r"^-- .*; lock.*$", out.out, re.MULTILINE))
+    assert f"{len(steps)} statements would be run" in out.err
+    assert dump(application) == before
+
+
+def test_the_plan_run_by_psql_leads_to_the_same_schema(application: Database, server: object) -> None:
+    url = application.settings.database_url or ""
+    shown = subprocess.run(
+        [sys.executable, "-m", "opskit", "migrate", "--plan", "--database-url", url],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    program = embedded.find_binaries(Settings.load(pg_bin=os.environ.get("OPSKIT_PG_BIN"))) / "psql"
+    subprocess.run([program, url, "-qv", "ON_ERROR_STOP=1"], input=shown.stdout, text=True, check=True)
+
+    assert schema.missing(application) == []
+
+
+def test_squawk_finds_nothing_dangerous_in_the_plan(application: Database, tmp_path: Path) -> None:
+    program = shutil.which("squawk", path=f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}")
+    assert program, "squawk-cli is part of the development extra"
+    shown = subprocess.run(
+        [sys.executable, "-m", "opskit", "migrate", "--plan"],
+        env={**os.environ, "DATABASE_URL": application.settings.database_url or ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    plan = tmp_path / "plan.sql"
+    plan.write_text(shown.stdout)
+    # Small counters need no bigint; the constraints dropped are our own, added again in the same statement.
+    done = subprocess.run(
+        [program, "--pg-version", "15", "--exclude", "prefer-bigint-over-int,ban-drop-constraint", plan],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout
+    assert "0 issues" in done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_a_migration_killed_at_any_statement_and_run_again_leads_to_the_same_schema(
+    settings: Settings, server: object
+) -> None:
+    def fresh() -> Database:
+        db = Database(Settings.load({}, database_url=server.create_database(), home=settings.home), pooled=False)  # type: ignore[attr-defined]
+        for statement in APPLICATION.split(";"):
+            ask(db, statement)
+        return db
+
+    reference = fresh()
+    total = len(schema.migrate(reference))
+    expected = dump(reference)
+    reference.close()
+    assert total > 15
+
+    for count in range(1, total + 1):
+        db = fresh()
+        environ = {**os.environ, "DATABASE_URL": db.settings.database_url or "", "PYTHONUNBUFFERED": "1"}
+        running = subprocess.Popen(
+            [sys.executable, "-m", "opskit", "migrate"], env=environ, stderr=subprocess.PIPE, text=True
+        )
+        assert running.stderr is not None
+        for _ in range(count):
+            running.stderr.readline()
+        running.kill()
+        running.communicate()
+
+        schema.migrate(db)
+
+        assert dump(db) == expected, f"killed at statement {count}"
+        assert len(rows(db)) == 50
+        db.close()
+
+
+def test_a_rollback_after_any_statement_leads_back_to_the_original_schema(
+    application: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, data = dump(application), rows(application)
+    total = len(schema.plan(application))
+    real = schema._run
+
+    for count in range(total + 1):
+        left = count
+
+        def some(db: Database, step: schema.Step) -> None:
+            nonlocal left
+            if left == 0:
+                raise KeyboardInterrupt
+            left -= 1
+            real(db, step)
+
+        monkeypatch.setattr(schema, "_run", some)
+        with contextlib.suppress(KeyboardInterrupt):
+            schema.migrate(application)
+        monkeypatch.setattr(schema, "_run", real)
+
+        schema.rollback(application)
+
+        assert dump(application) == before, f"after {count} statements"
+        assert rows(application) == data
+
+
+def test_an_invalid_index_left_by_an_interrupted_run_is_built_anew(application: Database) -> None:
+    schema.migrate(application)
+    ask(
+        application,
+        "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'dev_uploaded_files_processing_queue'::regclass",
+    )
+    assert schema.missing(application) == ["dev_uploaded_files_processing_queue is not valid"]
+
+    schema.migrate(application)
+
+    assert schema.missing(application) == []
+
+
+def test_a_rollback_is_refused_while_nodes_are_alive(db: Database) -> None:
+    db.run(
+        "register", server_id="node-a", boot="00000000-0000-4000-8000-000000000001", host="h", pid=1, version="1",
+        lease_seconds=30, on_orphan="requeue", max_failures=3, stale_after_seconds=3600,
+    )  # fmt: skip
+
+    with pytest.raises(MigrationRefusedError, match="node-a is alive"):
+        schema.rollback(db)
+
+    assert schema.missing(db) == []
+
+
+def test_a_rollback_asks_first(
+    db: Database, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+
+    code = main(["migrate", "--rollback", "--database-url", db.settings.database_url or ""])
+
+    assert code == 1
+    assert "--yes" in capsys.readouterr().err
+    assert schema.missing(db) == []
+
+
+def test_behind_a_long_reader_the_migration_steps_back_so_that_the_application_goes_on(
+    application: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = application.settings.database_url or ""
+    waits: list[float] = []
+    stop = threading.Event()
+
+    def write() -> None:
+        with psycopg.connect(url, autocommit=True) as connection:
+            while not stop.is_set():
+                began = time.monotonic()
+                connection.execute("INSERT INTO dev_uploaded_files (original_filename) VALUES ('new')")
+                waits.append(time.monotonic() - began)
+
+    with psycopg.connect(url) as reader:
+        reader.execute("SELECT count(*) FROM dev_uploaded_files")
+        (blocker,) = schema.survey(application)["in_the_way"] or [None]
+        writer = threading.Thread(target=write)
+        migration = threading.Thread(target=lambda: schema.migrate(application))
+        writer.start()
+        migration.start()
+        migration.join(2.5)
+        assert migration.is_alive()
+        reader.rollback()
+        migration.join(30)
+    stop.set()
+    writer.join()
+
+    assert schema.missing(application) == []
+    assert max(waits) < 1.0
+    assert blocker is None or blocker["lock"] == "AccessShareLock"

@@ -2,11 +2,11 @@
 
 import streamlit as st
 
-from opskit.dashboard.serve import PAGE, routes, serve
+from opskit.dashboard.serve import PAGE, main, routes
 from opskit.settings import Settings
+
+if __name__ == "__main__":
+    raise SystemExit(main())
 
 # Streamlit looks for this very assignment in the source.
 app = st.App(PAGE, routes=routes(Settings.load()))
-
-if __name__ == "__main__":
-    raise SystemExit(serve(Settings.load()))

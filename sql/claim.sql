@@ -12,15 +12,12 @@
 -- claimed five with stale planner statistics. FOR KEY SHARE on the node makes whoever raises its epoch
 -- wait for us, so that a late claim of an old boot cannot land beside a new one's.
 \ir _session.sql
-WITH node AS MATERIALIZED (
-    SELECT state FROM :"nodes"
-     WHERE server_id = :'server_id' AND boot = :'boot'::uuid AND epoch = :'epoch'::bigint
-       FOR KEY SHARE
-), gate AS MATERIALIZED (
-    SELECT CASE WHEN NOT EXISTS (SELECT FROM node) THEN 'deposed'
-                WHEN (SELECT state FROM node) <> 'active'
-                     OR EXISTS (SELECT FROM :"pauses" WHERE scope IN ('*', :'server_id')) THEN 'paused'
-                ELSE 'open' END AS answer
+WITH gate AS MATERIALIZED (
+    SELECT CASE WHEN n.state <> 'active' OR p.scope IS NOT NULL THEN 'paused' ELSE 'open' END AS answer
+      FROM :"nodes" AS n
+      LEFT JOIN LATERAL (SELECT scope FROM :"pauses" WHERE scope IN ('*', :'server_id') LIMIT 1) AS p ON true
+     WHERE n.server_id = :'server_id' AND n.boot = :'boot'::uuid AND n.epoch = :'epoch'::bigint
+       FOR KEY SHARE OF n
 ), pick AS MATERIALIZED (
     SELECT id FROM :"files"
      WHERE processing_status = 'queued' AND deleted IS NOT TRUE
@@ -40,11 +37,11 @@ WITH node AS MATERIALIZED (
               coalesce(f.processing_failures, 0) AS failures, f.processing_queued_at::text AS queued_at
 )
 SELECT CASE WHEN claimed.id IS NOT NULL THEN 'claimed' WHEN gate.answer = 'open' THEN 'empty'
-            ELSE gate.answer END AS outcome,
+            ELSE coalesce(gate.answer, 'deposed') END AS outcome,
        claimed.*,
        -- When nothing is due: seconds until the next retry is, so that nobody has to poll for it.
        CASE WHEN claimed.id IS NULL THEN
             (SELECT extract(epoch FROM processing_queued_at - clock_timestamp())::float8 FROM :"files"
               WHERE processing_status = 'queued' AND deleted IS NOT TRUE
               ORDER BY processing_queued_at, id LIMIT 1) END AS next_seconds
-  FROM gate LEFT JOIN claimed ON true;
+  FROM (SELECT 1) AS one LEFT JOIN gate ON true LEFT JOIN claimed ON true;

@@ -58,11 +58,10 @@ def click(app: AppTest, key: str) -> AppTest:
 
 
 def said(app: AppTest) -> str:
-    """Everything that the page says in words."""
+    """Everything that the page says in words, without the backslashes that Markdown needs."""
     kinds = (app.error, app.warning, app.info, app.success, app.markdown, app.caption, app.html, app.code, app.metric)
-    return "\n".join(
-        str(getattr(element, "label", "")) + " " + str(element.value) for kind in kinds for element in kind
-    )
+    words = [f"{getattr(element, 'label', '')} {element.value}" for kind in kinds for element in kind]
+    return "\n".join(words).replace("\\", "")
 
 
 def metric(app: AppTest, label: str) -> str:
@@ -301,7 +300,7 @@ def test_the_cleanup_button_fails_what_is_stale_and_nothing_else(open_page: Open
     app.text_input(key="actor_reason").set_value("old processor is gone")
     click(app, "confirm_button")
 
-    assert "1 ended, 0 pending a second look, 0 skipped because they moved" in said(app).replace("\\", "")
+    assert "1 ended, 0 pending a second look, 0 skipped because they moved" in said(app)
     assert status(db, stale) == "failed"
     assert status(db, young) == "processing"
     (event,) = db.run("events", file_id=stale, kind="", row_limit=10)
@@ -316,7 +315,7 @@ def test_a_claim_that_moves_while_the_dialog_is_open_is_skipped(open_page: Open,
 
     click(app, "confirm_button")
 
-    assert "1 skipped because they moved" in said(app).replace("\\", "")
+    assert "1 skipped because they moved" in said(app)
     assert status(db, stale) == "completed"
 
 
@@ -330,6 +329,17 @@ def test_a_dead_nodes_claim_is_requeued_by_the_second_look(open_page: Open, full
     assert "1 ended" in said(app)
     (two,) = execute(full, "SELECT processing_status FROM {files} WHERE original_filename = 'two.csv'")
     assert two["processing_status"] == "queued"
+
+
+def test_what_a_cleanup_failed_can_be_requeued_at_once(open_page: Open, db: Database) -> None:
+    stale = old_claim(db, "stale.csv", 120)
+    app = click(click(open_page(), "cleanup"), "confirm_button")
+    assert status(db, stale) == "failed"
+
+    click(click(app, "requeue_result"), "confirm_button")
+
+    assert status(db, stale) == "queued"
+    assert "1 file requeued" in said(app)
 
 
 def test_nothing_to_clean_up_asks_for_nothing(open_page: Open, db: Database) -> None:
@@ -370,7 +380,7 @@ def test_a_refused_action_is_one_sentence(open_page: Open, full: Database) -> No
 
     click(app, "confirm_button")
 
-    assert "there is no running node" in said(app).replace("\\", "")
+    assert "there is no running node" in said(app)
 
 
 def test_read_only_refuses_every_action(open_page: Open, full: Database) -> None:
@@ -429,6 +439,25 @@ def test_a_token_unlocks_the_actions(open_page: Open, db: Database, monkeypatch:
 
     assert fine(app)
     assert not app.button(key="cleanup").disabled
+
+
+def test_the_history_tells_operators_from_nodes(open_page: Open, full: Database) -> None:
+    old_claim(full, "stale.csv", 120)
+    app = click(click(open_page(), "cleanup"), "confirm_button")
+    execute(
+        full,
+        "INSERT INTO {events} (kind, outcome, server_id, reason, actor) "
+        "VALUES ('attempt', 'raised', 'node-1', 'by itself', 'node-1')",
+    )
+    app.switch_page("history.py").run()
+    assert "by itself" in tables(app)
+
+    app.pills(key="kind").set_value("operators").run()
+
+    assert fine(app)
+    assert "by itself" not in tables(app)
+    assert "Processing timeout" in tables(app)
+    assert "disk *full*" in tables(app)
 
 
 # -- the launcher ---------------------------------------------------------------------------------

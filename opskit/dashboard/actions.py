@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from opskit import access, intake, nodes, reaper
 from opskit.dashboard import shared
@@ -23,6 +24,9 @@ VERDICTS = {
 }
 FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip")
 """Headers by which a proxy says that it passed the call on."""
+
+UPLOAD_BYTES = 1 << 30
+"""Most bytes of one file; Streamlit's own limit (server.maxUploadSize) is the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +115,7 @@ def actor(name: str = "") -> str:
 def button(label: str, *, icon: str, key: str, primary: bool = False, disabled: bool = False, why: str = "") -> bool:
     """A button that begins an action; it says why when it may not."""
     reason = refusal()
-    return st.button(
+    pressed = st.button(
         label,
         icon=icon,
         key=key,
@@ -119,15 +123,20 @@ def button(label: str, *, icon: str, key: str, primary: bool = False, disabled: 
         disabled=disabled or reason is not None,
         help=reason or why or None,
     )
+    # A button that looks dead can still be pressed by whoever writes the browser's messages by hand.
+    return pressed and not disabled and reason is None
 
 
-def ask(title: str, show: Callable[[], str], act: Callable[[Database, str, str], Result]) -> None:
+def ask(
+    title: str, show: Callable[[], str], act: Callable[[Database, str, str], Result], *, recorded: bool = True
+) -> None:
     """Show what would be done and to which environment; do it when the operator confirms.
 
     Args:
         title: The question.
         show: Draws the evidence and answers what the button that does it says; "" when there is nothing to do.
         act: Called with the database, the actor and the reason once it is confirmed.
+        recorded: Whether the history keeps who did it and why; if so, they are asked for.
     """
 
     @st.dialog(title, width="large")
@@ -147,9 +156,10 @@ def ask(title: str, show: Callable[[], str], act: Callable[[Database, str, str],
             return
         # Enter must not confirm: it is what one presses after typing a reason.
         with st.form("confirm", enter_to_submit=False, border=False):
-            name, reason = st.columns([1, 2])
-            name.text_input("Your name", key="actor_name", value=st.session_state.get("operator", ""))
-            reason.text_input("Reason", key="actor_reason", placeholder="goes to the history with your name")
+            if recorded:
+                name, reason = st.columns([1, 2])
+                name.text_input("Your name", key="actor_name", value=st.session_state.get("operator", ""))
+                reason.text_input("Reason", key="actor_reason", placeholder="goes to the history with your name")
             st.form_submit_button(verb, type="primary", on_click=perform, args=(act,), key="confirm_button")
 
     dialog()
@@ -167,7 +177,7 @@ def where() -> None:
 def perform(act: Callable[[Database, str, str], Result]) -> None:
     """Do a confirmed action, if this client may, and keep what it came to."""
     name, reason = st.session_state.get("actor_name", ""), st.session_state.get("actor_reason", "")
-    st.session_state["operator"] = name
+    st.session_state["operator"] = name or st.session_state.get("operator", "")
     try:
         allow()
         result = act(shared.database(), actor(name), reason.strip())
@@ -266,9 +276,8 @@ def pause(scope: str = "*") -> None:
         return Result(f"Paused {_named(scope)}." if changed else f"{_capital(_named(scope))} was paused already.")
 
     def show() -> str:
-        st.markdown(
-            f"No new file is claimed by **{shared.escaped(_named(scope))}** until resumed; work in hand goes on."
-        )
+        who = "No node" if scope == "*" else f"{shared.escaped(scope)} no longer"
+        st.markdown(f"**{who}** claims a new file until resumed; work in hand goes on.")
         return "Pause"
 
     ask(f"Pause {shared.escaped(_named(scope))}?", show, act)
@@ -337,6 +346,25 @@ def requeue_group(error: str, file_count: int) -> None:
         return _requeued(len(intake.requeue(db, failed=True, error=error, actor=actor, reason=reason)))
 
     ask(f"Requeue {shared.count(file_count, 'file')}?", show, act)
+
+
+def upload() -> None:
+    """Queue files from the operator's own machine."""
+    chosen: list[UploadedFile] = []
+
+    def show() -> str:
+        chosen[:] = st.file_uploader("Files", accept_multiple_files=True, key="upload")
+        return f"Queue {shared.count(len(chosen), 'file')}" if chosen else ""
+
+    def act(db: Database, actor: str, reason: str) -> Result:
+        done = intake.upload(db, [(file.name, file) for file in chosen], limit_bytes=UPLOAD_BYTES)
+        queued = sum(file["id"] is not None for file in done)
+        known = (
+            f", {len(done) - queued} left out because the same bytes are there already" if queued < len(done) else ""
+        )
+        return Result(f"{shared.count(queued, 'file')} queued{known}.")
+
+    ask("Upload files", show, act, recorded=False)
 
 
 def _requeued(done: int, skipped: int = 0) -> Result:

@@ -23,7 +23,7 @@ MOST_ROWS = 5000
 def listing() -> None:
     """The filters, the files they let through, and the one that is chosen."""
     servers = sorted({row["processing_server_id"] for row in shared.read("distribution").rows()} - {None})
-    status_column, server_column, name_column = st.columns([1, 1, 2])
+    status_column, server_column, name_column, upload_column = st.columns([2, 2, 4, 1], vertical_alignment="bottom")
     status = status_column.selectbox(
         "State", list(STATES), format_func=lambda state: STATES[state], key="state", bind="query-params"
     )
@@ -33,6 +33,9 @@ def listing() -> None:
     search = name_column.text_input(
         "Name contains, or id", key="search", bind="query-params", placeholder="any part of a name; Enter searches"
     )
+    with upload_column:
+        if actions.button("Upload…", icon=":material/upload:", key="upload_files"):
+            actions.upload()
     asked = (status, server, search)
     if st.session_state.get("asked") != asked:
         st.session_state.update(asked=asked, most=PAGE_ROWS)

@@ -72,7 +72,7 @@ def table() -> None:
                 for row in shown
             ],
             column_config={
-                "Progress": st.column_config.ProgressColumn(format="percent", min_value=0.0, max_value=1.0),
+                "Progress": shared.progress_column(),
                 "Started": shared.time_column(),
                 "State": st.column_config.MultiselectColumn(options=list(STATES), color=list(STATES.values())),
             },

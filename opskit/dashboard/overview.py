@@ -210,7 +210,7 @@ def workers(nodes: shared.Reading) -> None:
             }
             for row in here
         ],
-        column_config={"Progress": st.column_config.ProgressColumn(format="percent", min_value=0.0, max_value=1.0)},
+        column_config={"Progress": shared.progress_column()},
         hide_index=True,
         placeholder="",
     )

@@ -53,6 +53,8 @@ def frame() -> None:
                 st.button("Refresh", icon=":material/refresh:", key="refresh", on_click=shared.forget)
         actions.results()
         page.run()
+        if page.url_path not in TICKING or not st.session_state.get("live", True):
+            shared.come_back()
     except OpskitError as error:
         shared.say_error(error)
 

@@ -52,6 +52,8 @@ def serve(settings: Settings) -> int:
     check(settings)
     # The page is a script that Streamlit runs: it finds its settings where every process finds them.
     os.environ.update(settings.environ())
+    # Streamlit looks for .streamlit/config.toml beside the launcher, and hands our arguments to the page.
+    sys.argv[:] = [str(PAGE)]
     app = st.App(PAGE, routes=routes(settings))
     print(f"page and API on http://{settings.host}:{settings.port} ({settings.env})", file=sys.stderr, flush=True)
     app.run(
@@ -72,8 +74,6 @@ def main(argv: list[str] | None = None) -> int:
     given = parser.parse_args(argv)
     if given.parent is not None:
         end_with(given.parent, signal.SIGTERM)
-    # Streamlit takes what is left on the command line for the script's own.
-    del sys.argv[1:]
     try:
         return serve(settings_of(given))
     except OpskitError as error:

@@ -152,7 +152,7 @@ def say_error(error: OpskitError, *, shown: Reading | None = None) -> None:
         st.warning(f"The tables of **{env}** are not migrated yet. This command adds what is missing:")
         st.code(f"OPSKIT_ENV={env} opskit migrate", language="bash")
         return
-    sentence = _capital(str(error))
+    sentence = escaped(_capital(str(error)))
     if shown is not None:
         age = (datetime.now(UTC) - shown.taken_at).total_seconds()
         sentence += f". These are the last known numbers, **{span(age)} old**"
@@ -165,6 +165,18 @@ def live(draw: Callable[[], None]) -> None:
     """Draw a part of the page that renews itself while the operator has not stopped that."""
     every = TICK_SECONDS if st.session_state.get("live", True) else None
     st.fragment(draw, run_every=every)()
+
+
+def come_back() -> None:
+    """On a page that does not renew itself: draw it anew once the database is back."""
+    if _memory().failure is not None:
+        st.fragment(_look_again, run_every=TICK_SECONDS)()
+
+
+def _look_again() -> None:
+    if read("pauses").error is None:
+        forget()
+        st.rerun()
 
 
 def stamp() -> None:
@@ -221,9 +233,14 @@ def time_column() -> Any:
 
 
 def progress(row: Row) -> float | None:
-    """How far a node is with its file, when it says so."""
+    """How far a node is with its file [%], when it says so."""
     done, total = row["progress_done"], row["progress_total"]
-    return None if done is None or not total else min(1.0, float(done) / float(total))
+    return None if done is None or not total else min(100.0, 100.0 * float(done) / float(total))
+
+
+def progress_column() -> Any:
+    """A column of progress bars."""
+    return st.column_config.ProgressColumn(format="%d %%", min_value=0, max_value=100)
 
 
 def what_happened(event: Row) -> str:

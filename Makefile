@@ -7,8 +7,11 @@ READY  := $(VENV)/.ready
 FILES  ?=
 NODES  ?= 3
 WORKERS ?= 2
+TIMES  ?= 1
+KILLS  ?= 200
+SEED   ?= 1
 
-.PHONY: up test test-all lint types browser clean help
+.PHONY: up test test-all test-faults soak lint types browser clean help
 
 help:            ## show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -31,6 +34,14 @@ test: $(READY)   ## the tests that take under five minutes
 
 test-all: $(READY) ## all tests, slow ones and the browser's too
 	@$(RUN)/python -m pytest -n $(WORKERS)
+
+test-faults: $(READY) ## the fault suite, slow ones too: real kills, cuts, failovers, full disks; TIMES=10 runs it ten times
+	@passed=0; for n in $$(seq $(TIMES)); do \
+	  if SEED=$$n $(RUN)/python -m pytest -n $(WORKERS) -rs tests/faults; then passed=$$((passed + 1)); fi; \
+	done; echo "$$passed of $(TIMES) runs passed"; test $$passed = $(TIMES)
+
+soak: $(READY)   ## a storm of random kills, KILLS=1000 SEED=1: prints its figures, exit 1 if a promise is broken
+	@$(RUN)/python tests/faults/soak.py --kills $(KILLS) --seed $(SEED)
 
 lint: $(READY)   ## ruff
 	@$(RUN)/ruff check . && $(RUN)/ruff format --check .

@@ -11,14 +11,10 @@ import hmac
 import ipaddress
 from urllib.parse import urlsplit
 
-from opskit.errors import ForbiddenError
+from opskit.errors import ForbiddenError, TokenNeededError
 from opskit.settings import LOOPBACK, Settings
 
 _PORTS = {"http": 80, "https": 443}
-
-
-class TokenNeededError(ForbiddenError):
-    """This action needs the header "Authorization: Bearer …" with the token of OPSKIT_API_TOKEN."""
 
 
 def writing_allowed(

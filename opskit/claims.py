@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -28,7 +29,7 @@ from opskit.server_id import Boot
 
 ALL_OF_THE_QUEUE = "-infinity"
 _LONGEST_ERROR = 10_000
-_UNIQUE_VIOLATION = "23505"
+_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +186,7 @@ def completing(
 
     Raises:
         ClaimLostError: The claim is no longer this token's; nothing is written.
-        DatabaseUnavailableError: No transaction could be begun within the patience.
+        DatabaseUnavailableError: No transaction could be begun within the patience, or its COMMIT got lost.
     """
     stack, connection = _fenced(db, id, token, result, patience_seconds)
     committing = False
@@ -195,8 +196,11 @@ def completing(
             committing = True
     except psycopg.OperationalError:
         # A lost COMMIT answer is an error without a state, and yet perhaps committed: the row knows.
-        if not committing or not _completed_after_all(db, id, token, patience_seconds):
+        if not committing:
             raise
+        if not _completed_after_all(db, id, token, patience_seconds):
+            with translated():
+                raise
 
 
 def _fenced(
@@ -320,12 +324,9 @@ def as_json(result: Mapping[str, Any] | None) -> str:
         return "null"
     if not isinstance(result, Mapping):
         raise OpskitError(f"the processor returned {type(result).__name__}; it must return a mapping or None")
-    text = (
-        json.dumps(result, default=str, allow_nan=False)
-        if _finite(result)
-        else json.dumps(_finite_copy(result), default=str)
-    )
-    return text.replace("\\u0000", "\\ufffd")
+    clean = result if _finite(result) else _finite_copy(result)
+    # jsonb knows no NUL. An escaped backslash before "u0000" is no escape of a NUL.
+    return _NUL.sub(r"\1\\ufffd", json.dumps(clean, default=str))
 
 
 def _finite(value: Any) -> bool:
@@ -348,10 +349,15 @@ def _finite_copy(value: Any) -> Any:
 
 def clean_error(text: str) -> str:
     """An error text fit to be stored: no passwords, no NUL, at most 10 kB."""
-    text = masked(text).replace("\0", "\ufffd").encode("utf-8", "replace").decode()
-    if len(text) > _LONGEST_ERROR:
-        text = text[: _LONGEST_ERROR // 2] + "\n…\n" + text[-_LONGEST_ERROR // 2 + 3 :]
-    return text
+    text = _cut(masked(_cut(text, 10 * _LONGEST_ERROR)), _LONGEST_ERROR)
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+
+
+def _cut(text: str, longest: int) -> str:
+    """The beginning and the end: what went wrong stands in one of them."""
+    if len(text) <= longest:
+        return text
+    return text[: longest // 2] + "\n…\n" + text[-(longest // 2 - 3) :]
 
 
 def _answer(row: Row, token: str) -> Answer:

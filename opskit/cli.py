@@ -381,6 +381,19 @@ def database(given: argparse.Namespace) -> int:
     return 0
 
 
+def notebooks(given: argparse.Namespace) -> int:
+    from opskit import notebooks
+
+    copied = notebooks.copy(given.folder, overwrite=given.overwrite)
+    if given.json:
+        show.as_json({"folder": given.folder, "copied": [str(path) for path in copied]})
+    else:
+        show.out.print(f"{len(copied)} notebooks copied to {given.folder}", markup=False, soft_wrap=True)
+        if not copied and not given.overwrite:
+            show.err.print("those that are there were kept; --overwrite replaces them")
+    return notebooks.open_lab(given.folder, settings_of(given)) if given.open else 0
+
+
 def query(given: argparse.Namespace) -> int:
     print(queries.text(given.name.replace("-", "_")), end="")
     return 0
@@ -506,6 +519,12 @@ def build_parser() -> argparse.ArgumentParser:
     finish(one)
 
     finish(add("dashboard", dashboard, "serve page and API"), json=False)
+
+    one = add("notebooks", notebooks, "copy the notebooks to a folder, and open them")
+    one.add_argument("folder", nargs="?", default="notebooks", metavar="DIR", help="defaults to notebooks")
+    one.add_argument("--open", action="store_true", help="open them in JupyterLab, on the database of the settings")
+    one.add_argument("--overwrite", action="store_true", help="replace those that are there already")
+    finish(one)
 
     one = add("query", query, "print a query's SQL, ready for psql")
     one.add_argument("name", metavar="NAME", help="such as distribution")

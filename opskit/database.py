@@ -12,26 +12,32 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import re
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import psycopg
 from psycopg import errors as pg
+from psycopg.abc import RV, PQGen
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
 
-from opskit import queries
+from opskit import display, queries
 from opskit.errors import DatabaseError, DatabaseUnavailableError, MissingExtraError, NotMigratedError, SettingError
 from opskit.settings import Settings
 
 if TYPE_CHECKING:
     import sqlalchemy
     from psycopg_pool import ConnectionPool
+
+# What the pool logs is said by our own errors; without a handler it would be printed beside them.
+logging.getLogger("psycopg.pool").addHandler(logging.NullHandler())
 
 Row = dict[str, Any]
 Connection = psycopg.Connection[Row]
@@ -44,11 +50,54 @@ _NETWORK: dict[str, Any] = {
     "keepalives_count": "3",
     "tcp_user_timeout": "10000",
 }
+# The same from the server's side: a row that a vanished host has locked is free after 11 s, not two hours.
+_NODE_NETWORK = (
+    "SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3; "
+    "SET tcp_user_timeout = 10000"
+)
+_SHOWN_SECONDS = 2.0  # how long a notebook waits for the numbers of an open database
 # The queue has one right plan: its index. These keep the planner to it whatever its statistics say
 # (never analyzed; analyzed empty, then a million rows).
-_NODE_PLANS = "SET enable_seqscan = off; SET enable_bitmapscan = off"
+_NODE_PLANS = "SET enable_seqscan = off; SET enable_bitmapscan = off; SET plan_cache_mode = force_generic_plan"
 _GONE = (pg.AdminShutdown, pg.CrashShutdown, pg.CannotConnectNow, pg.TooManyConnections, pg.DatabaseDropped)
 _WAIT_FOR_CONNECTION = 10.0
+_AT_WORK = """
+    SELECT CASE WHEN state = 'active' AND wait_event_type IS DISTINCT FROM 'Client' THEN true
+                ELSE pg_terminate_backend(pid) IS NULL END AS at_work
+      FROM pg_stat_activity WHERE pid = %s AND backend_start = %s::timestamptz
+"""
+
+
+class _OwnConnection(psycopg.Connection[Row]):
+    """A connection that does not wait for ever: when the server is silent, it asks whether it is still at work.
+
+    Keepalives and TCP timeouts find a cut cable. They do not find a proxy, a pooler or a firewall that still
+    says yes and delivers nothing: then a claim or a COMMIT would wait for hours, under a living supervisor.
+    """
+
+    silence_seconds: float = float("inf")
+    at_work: Callable[[], bool] | None = None
+
+    def wait(self, gen: PQGen[RV], *args: Any, **kwargs: Any) -> RV:
+        return super().wait(self._watched(gen), *args, **kwargs)
+
+    def _watched(self, gen: PQGen[RV]) -> PQGen[RV]:
+        heard = time.monotonic()
+        try:
+            waits_for = next(gen)
+            while True:
+                ready = yield waits_for
+                if ready:
+                    heard = time.monotonic()
+                elif time.monotonic() - heard > self.silence_seconds:
+                    # Slow work, a lock or a standby that is waited for: the server says so over another connection.
+                    if self.at_work is None or not self.at_work():
+                        self.close()
+                        raise psycopg.OperationalError(f"no answer for {self.silence_seconds:g} s")
+                    heard = time.monotonic()
+                waits_for = gen.send(ready)
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]  # StopIteration is not generic
 
 
 def names(settings: Settings) -> dict[str, str]:
@@ -109,7 +158,9 @@ class Database:
         self._texts: dict[str, tuple[queries.Statement, bytes]] = {}
         self._own: Connection | None = None
         self._lock = threading.RLock()
-        self._parameters = _NETWORK | _parsed(settings.database_url)
+        self._silence_seconds = max(1.0, min(5.0, settings.lease_seconds / 6))
+        network = _NETWORK if pooled else _NETWORK | {"connect_timeout": str(max(2, round(self._silence_seconds)))}
+        self._parameters = network | _parsed(settings.database_url)
         self._parameters.setdefault("application_name", f"opskit {settings.env}"[:63])
 
     # -- connections -------------------------------------------------------------------------
@@ -147,9 +198,34 @@ class Database:
 
     def _connect(self) -> Connection:
         os.environ["PGTZ"] = "UTC"
-        connection = psycopg.connect(autocommit=True, row_factory=dict_row, prepare_threshold=2, **self._parameters)
+        connection = _OwnConnection.connect(
+            autocommit=True, row_factory=dict_row, prepare_threshold=2, **self._parameters
+        )
+        connection.silence_seconds = self._silence_seconds
         self._configure(connection)
+        # Only a node's child: a supervisor has deadlines, and behind a pooler nobody can be asked.
+        connection.silence_seconds = self._silence_seconds if self._node and not self.pooler else float("inf")
+        if self._node and not self.pooler:
+            row = connection.execute(
+                "SELECT backend_start::text AS began FROM pg_stat_activity WHERE pid = pg_backend_pid()"
+            ).fetchone()
+            began, pid = row["began"] if row else None, connection.info.backend_pid
+            connection.at_work = lambda: self._at_work(pid, began)
         return connection
+
+    def _at_work(self, pid: int, began: str | None) -> bool:
+        """Whether a backend that is silent still works on what it was asked.
+
+        One that itself waits for us in vain is ended, so that it does not go on holding a row's lock.
+        """
+        try:
+            with _OwnConnection.connect(autocommit=True, row_factory=dict_row, **self._parameters) as other:
+                other.silence_seconds = self._silence_seconds
+                row = other.execute(_AT_WORK, (pid, began)).fetchone()
+        except psycopg.Error as error:
+            # A server that answers with a refusal (too many connections, say) lives: no reason to give up.
+            return "FATAL" in str(error)
+        return bool(row and row["at_work"])
 
     def _configure(self, connection: Connection) -> None:
         """Learn what stands between us and the database, and settle what a session may keep."""
@@ -165,7 +241,7 @@ class Database:
         if row["isolation"] != "read committed":
             connection.execute("SET default_transaction_isolation = 'read committed'")
         if self._node:
-            connection.execute(_NODE_PLANS)
+            connection.execute(f"{_NODE_PLANS}; {_NODE_NETWORK}".encode())
         if self._statement_seconds is not None:
             connection.execute(f"SET statement_timeout = {int(self._statement_seconds * 1000)}".encode())
 
@@ -221,7 +297,7 @@ class Database:
 
     # -- statements --------------------------------------------------------------------------
 
-    def run(self, name: str, **values: object) -> list[Row]:
+    def run(self, name: str, /, **values: object) -> list[Row]:
         """Run the one statement of `sql/<name>.sql` and return its rows.
 
         Args:
@@ -236,11 +312,11 @@ class Database:
         with self.connection() as connection:
             return self.run_on(connection, name, **values)
 
-    def one(self, name: str, **values: object) -> Row:
+    def one(self, name: str, /, **values: object) -> Row:
         """Run a statement that always answers one row."""
         return self.run(name, **values)[0]
 
-    def run_on(self, connection: Connection, name: str, **values: object) -> list[Row]:
+    def run_on(self, connection: Connection, name: str, /, **values: object) -> list[Row]:
         """Run a statement on a given connection, perhaps within its transaction."""
         statement, text = self._text(name)
         for known in statement.values & self.names.keys():
@@ -284,6 +360,20 @@ class Database:
     def __repr__(self) -> str:
         return f"<opskit.Database {masked(self.settings.database_url or '')} {self.settings.env} {self.settings.files}>"
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: where this is and the numbers of the moment; never raises, never waits for long."""
+        numbers, state = None, "migrated"
+        try:
+            # A connection of its own: the pool's may be taken, and would be waited for.
+            with Database(self.settings, pooled=False, statement_seconds=_SHOWN_SECONDS) as one:
+                numbers = one.one("concurrency", stale_after_seconds=self.settings.stale_after_seconds)
+        except NotMigratedError:
+            state = "not migrated; run: opskit migrate"
+        except Exception as error:
+            state = masked(str(error))
+        url = masked(self.settings.database_url or "")
+        return display.database(env=self.settings.env, table=self.settings.files, url=url, state=state, numbers=numbers)
+
 
 def _parsed(url: str) -> dict[str, Any]:
     try:
@@ -314,8 +404,8 @@ def as_text(value: object) -> str | None:
 
 def masked(text: str) -> str:
     """*text* without the passwords of the URLs and conninfo strings in it."""
-    text = re.sub(r"(\w+://[^\s/:@]*):[^\s@]*@", r"\1:…@", text)
-    return re.sub(r"(password\s*=\s*)('[^']*'|[^\s&]+)", r"\1…", text, flags=re.IGNORECASE)
+    text = re.sub(r"(://[^\s/:@]{0,200}):[^\s@]{1,500}@", r"\1:…@", text)
+    return re.sub(r"(password\s{0,5}=\s{0,5})('[^']{0,500}'|[^\s&]+)", r"\1…", text, flags=re.IGNORECASE)
 
 
 @contextlib.contextmanager

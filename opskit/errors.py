@@ -12,7 +12,9 @@ OpskitError
 ├── ProcessorError               the processor cannot be imported
 ├── NotClaimableError            the file asked for cannot be claimed now
 ├── ClaimLostError               somebody else has the file now
+├── TooLargeError                an upload is larger than is taken
 └── ForbiddenError               this door may not do that
+    └── TokenNeededError         it may, to whoever shows the token
 
 `Reject` stands apart: it is what a processor raises to say that the file itself is bad.
 
@@ -29,6 +31,10 @@ class OpskitError(Exception):
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or inspect.cleandoc(type(self).__doc__ or "").splitlines()[0])
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows in place of a traceback: the sentence. `%debug` still leads to where it was raised."""
+        return [f"{type(self).__name__}: {self}"]
 
 
 class SettingError(OpskitError):
@@ -81,8 +87,16 @@ class ClaimLostError(OpskitError):
     """The claim is lost: another node, or an operator, has ended it; nothing was written."""
 
 
+class TooLargeError(OpskitError):
+    """The file is larger than is taken here."""
+
+
 class ForbiddenError(OpskitError):
     """This action is not allowed here."""
+
+
+class TokenNeededError(ForbiddenError):
+    """This action needs the header "Authorization: Bearer …" with the token of OPSKIT_API_TOKEN."""
 
 
 class Reject(Exception):

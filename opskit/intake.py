@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, BinaryIO
 
+from psycopg import errors as pg
 from psycopg import sql
 
-from opskit.database import Connection, Database
+from opskit.database import Connection, Database, Row, as_text
 from opskit.errors import NotMigratedError, SettingError
+from opskit.storage import Stored, arriving, keep
 
 _BATCH = 5000
+_log = logging.getLogger(__name__)
+
+Entry = tuple[str, str, int | None]
+"""A file to be queued: storage path, name, size in bytes where it is known."""
 
 
 def enqueue(
@@ -37,44 +47,112 @@ def enqueue(
 
     Raises:
         SettingError: A path does not exist; a column is missing or needs a value. Nothing was inserted.
-
-    After: PostgreSQL's own COPY, "Populating a Database"
     """
     found = list(expand(paths))
-    columns = dict(columns or {})
     if skip_known:
         known = _known(db, [path for path, _, _ in found])
         found = [entry for entry in found if entry[0] not in known]
-    if not found:
-        return 0
-    table = _columns_of(db)
-    _check_columns(db, table, columns)
-    identity = _identity(table, columns)
-    names = ["original_filename", "storage_path", "file_size", "processing_status", *columns]
-    if identity is not None:
-        names.append("id")
-    if table["uploaded_at"]["column_default"] is None and "uploaded_at" not in columns:
-        names.append("uploaded_at")
-    with db.connection() as connection, connection.transaction():
-        now = connection.execute("SELECT now()::text AS now").fetchone()
-        copy = sql.SQL("COPY {} ({}) FROM STDIN").format(
-            sql.Identifier(db.settings.files), sql.SQL(", ").join(map(sql.Identifier, names))
-        )
-        with connection.cursor().copy(copy) as target:
-            for count, (path, name, size) in enumerate(found, 1):
-                row: list[object] = [name, path, size, "queued", *columns.values()]
-                if identity is not None:
-                    row.append(identity())
-                if names[-1] == "uploaded_at":
-                    row.append(now["now"] if now else None)
-                target.write_row(row)
-                if count % _BATCH == 0:
-                    say(count)
-    say(len(found))
-    return len(found)
+    return insert(db, found, columns=columns, say=say) if found else 0
 
 
-def expand(paths: Iterable[str | os.PathLike[str]]) -> Iterator[tuple[str, str, int | None]]:
+def insert(
+    db: Database,
+    rows: Iterable[Entry],
+    *,
+    columns: Mapping[str, str] | None = None,
+    say: Callable[[int], None] = lambda _: None,
+) -> int:
+    """Queue files that are where they belong, in one transaction; nothing is looked at.
+
+    Args:
+        db: An open database.
+        rows: Each file as (storage path, name, size in bytes or None).
+        columns: Values for other columns of the application's table.
+        say: Called with the number of rows queued so far.
+
+    Returns:
+        How many rows were inserted.
+
+    Raises:
+        SettingError: A column is missing or needs a value. Nothing was inserted.
+
+    After: PostgreSQL's own COPY, "Populating a Database"
+    """
+    form = _form(db, columns or {})
+    command = sql.SQL("COPY {} ({}) FROM STDIN").format(sql.Identifier(db.settings.files), form.names)
+    count = 0
+    with (
+        db.connection() as connection,
+        connection.transaction(),
+        connection.cursor().copy(command) as target,
+    ):
+        for count, row in enumerate(rows, 1):
+            target.write_row(form.filled(row))
+            if count % _BATCH == 0:
+                say(count)
+    say(count)
+    return count
+
+
+def upload(
+    db: Database,
+    files: Iterable[tuple[str | None, BinaryIO]],
+    *,
+    columns: Mapping[str, str] | None = None,
+    limit_bytes: int,
+    again: bool = False,
+) -> list[dict[str, Any]]:
+    """Store what was uploaded and queue it: all files, or none.
+
+    A file is a duplicate when one with the same bytes is in the table: an upload, by the path it is kept
+    under, or any file whose result says the same sha256. Two uploads of the same bytes at the same time
+    wait for one another; one of them is the duplicate.
+
+    Args:
+        db: An open database; its settings say where files are kept.
+        files: Each as (what its uploader calls it, its bytes).
+        columns: Values for other columns of the application's table.
+        limit_bytes: Most bytes of one file.
+        again: Queue duplicates, too. Defaults to False.
+
+    Returns:
+        For each file: id (text; None for a duplicate that was not queued), original_filename, file_size
+        [bytes], sha256 (hex), duplicate_of (id of the file that it is a duplicate of; None when it is new).
+
+    Raises:
+        SettingError: A column is missing or needs a value.
+        TooLargeError: A file is larger than *limit_bytes*.
+        OpskitError: The storage failed.
+        DatabaseUnavailableError: No answer. After any error nothing is queued, unless the database was lost
+            in the very commit; then the bytes are kept for the rows that it may have made.
+    """
+    form = _form(db, columns or {})  # first: what cannot be queued need not be stored
+    with contextlib.ExitStack() as until_the_end:
+        arrived = [
+            until_the_end.enter_context(arriving(db.settings, name, stream, limit_bytes=limit_bytes))
+            for name, stream in files
+        ]
+        with db.connection() as connection, connection.transaction():
+            known = _same_bytes(connection, db.settings.files, [one.stored for one in arrived])
+            answers, needed = [], []
+            for one in arrived:
+                file = one.stored
+                answer = {"original_filename": file.name, "file_size": file.size, "sha256": file.sha256}
+                first = known.get(file.sha256)
+                id = None
+                if first is None or again:
+                    id = _insert_one(connection, db.settings.files, form, (file.path, file.name, file.size))
+                    known.setdefault(file.sha256, {"id": id, "storage_path": file.path})
+                if id is not None or (first and first["storage_path"] == file.path):
+                    # Once more for a row that has it already: somebody may have tidied its bytes away.
+                    needed.append(one)
+                answers.append({"id": id, **answer, "duplicate_of": first["id"] if first else None})
+            # Last, so that nothing but the commit can fail after it, and while others who bring the same wait.
+            keep({one.stored.path: one for one in needed}.values())
+        return answers
+
+
+def expand(paths: Iterable[str | os.PathLike[str]]) -> Iterator[Entry]:
     """Every file meant by *paths*, as (storage path, name, size in bytes).
 
     Raises:
@@ -127,9 +205,13 @@ def adopt(
     query = sql.SQL(
         "SELECT id::text AS id FROM {} WHERE processing_status IS NULL AND deleted IS NOT TRUE AND ({}) ORDER BY id"
     ).format(sql.Identifier(db.settings.files), sql.SQL(where))
-    with db.connection() as connection, connection.transaction():
-        connection.execute("SET TRANSACTION READ ONLY")
-        ids = [row["id"] for row in connection.execute(query)]
+    try:
+        with db.connection(translate=False) as connection, connection.transaction():
+            connection.execute("SET TRANSACTION READ ONLY")
+            ids = [row["id"] for row in connection.execute(query)]
+    except (pg.ProgrammingError, pg.DataError, pg.InternalError) as error:
+        said = error.diag.message_primary or str(error)
+        raise SettingError(f"the condition {where!r} cannot be used: {said}") from error
     if dry_run:
         return len(ids)
     adopted = 0
@@ -193,6 +275,87 @@ def _known(db: Database, paths: list[str]) -> set[str]:
         return {row["storage_path"] for row in connection.execute(query, (paths,))}
 
 
+def _same_bytes(connection: Connection, table: str, files: Sequence[Stored]) -> dict[str, Row]:
+    """The files of the table that have the same bytes, by sha256: of several, the one that came first.
+
+    Held until the transaction ends: whoever brings the same bytes now, waits. A statement of its own, so that
+    the next one sees what they have committed.
+    """
+    if not files:
+        return {}
+    connection.execute(
+        "SELECT pg_advisory_xact_lock(key) FROM (SELECT unnest(%s::bigint[]) AS key ORDER BY 1) AS keys",
+        (sorted({int(file.sha256[:15], 16) for file in files}),),
+    )
+    # By the place without its extension, which is the uploader's: the same bytes may be called .csv and .txt.
+    stems = {file.path[: file.path.rindex(file.sha256) + 64] for file in files}
+    values = {
+        "length": len(min(stems)),
+        "stems": list(stems),
+        "sums": [file.sha256 for file in files],
+        # As text without a type: the application's column may be of any.
+        "sizes": as_text(sorted({file.size for file in files})),
+    }
+    try:
+        with connection.transaction():
+            rows = connection.execute(sql.SQL(_SAME_BYTES).format(sql.Identifier(table)), values).fetchall()
+    except pg.QueryCanceled:
+        # Better twice than not at all.
+        _log.warning("%s is too large to be searched for duplicates of an upload in time", table)
+        return {}
+    return {row["sha256"]: row for row in rows}
+
+
+# One pass over the table, judged by the size first: 0.3 s for two million rows.
+_SAME_BYTES = """
+    SELECT DISTINCT ON (sha256) *
+      FROM (SELECT id::text AS id, storage_path, uploaded_at,
+                   CASE WHEN left(storage_path, %(length)s) = ANY (%(stems)s)
+                        THEN substr(storage_path, %(length)s - 63, 64)
+                        ELSE processing_result ->> 'sha256' END AS sha256
+              FROM {}
+             WHERE deleted IS NOT TRUE AND file_size = ANY (%(sizes)s)
+               AND (left(storage_path, %(length)s) = ANY (%(stems)s)
+                    OR processing_result ->> 'sha256' = ANY (%(sums)s))) AS found
+     ORDER BY sha256, uploaded_at, id"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """What a new row is made of: its columns, and their values beside the file's own."""
+
+    names: sql.Composed
+    fixed: tuple[str, ...]
+    identity: Callable[[], str] | None
+
+    def filled(self, row: Entry) -> tuple[object, ...]:
+        return (*row, *self.fixed) if self.identity is None else (*row, *self.fixed, self.identity())
+
+
+def _form(db: Database, columns: Mapping[str, str]) -> _Form:
+    table = _columns_of(db)
+    _check_columns(db, table, columns)
+    identity = _identity(table, columns)
+    fixed = {"processing_status": "queued", **columns}
+    if table["uploaded_at"]["column_default"] is None and "uploaded_at" not in columns:
+        with db.connection() as connection:
+            now = connection.execute("SELECT now()::text AS now").fetchone()
+        assert now is not None
+        fixed["uploaded_at"] = now["now"]
+    names = ["storage_path", "original_filename", "file_size", *fixed, *(["id"] if identity else [])]
+    return _Form(sql.SQL(", ").join(map(sql.Identifier, names)), tuple(fixed.values()), identity)
+
+
+def _insert_one(connection: Connection, table: str, form: _Form, row: Entry) -> str:
+    values = [as_text(value) for value in form.filled(row)]
+    query = sql.SQL("INSERT INTO {} ({}) VALUES ({}) RETURNING id::text AS id").format(
+        sql.Identifier(table), form.names, sql.SQL(", ").join([sql.Placeholder()] * len(values))
+    )
+    made = connection.execute(query, values).fetchone()
+    assert made is not None
+    return str(made["id"])
+
+
 def _columns_of(db: Database) -> dict[str, dict[str, str | None]]:
     """The files table's columns: type, nullability and default; an identity counts as a default."""
     with db.connection() as connection:
@@ -212,7 +375,7 @@ def _information(connection: Connection, table: str) -> dict[str, dict[str, str 
     return {row["column_name"]: row for row in connection.execute(query, (table,))}
 
 
-def _check_columns(db: Database, table: dict[str, dict[str, str | None]], columns: dict[str, str]) -> None:
+def _check_columns(db: Database, table: dict[str, dict[str, str | None]], columns: Mapping[str, str]) -> None:
     for name in columns:
         if name not in table:
             raise SettingError(f"{db.settings.files} has no column {name!r}")
@@ -230,7 +393,7 @@ def _check_columns(db: Database, table: dict[str, dict[str, str | None]], column
         )
 
 
-def _identity(table: dict[str, dict[str, str | None]], columns: dict[str, str]) -> Callable[[], str] | None:
+def _identity(table: dict[str, dict[str, str | None]], columns: Mapping[str, str]) -> Callable[[], str] | None:
     """How a new row gets its id when neither the database nor the caller gives one."""
     column = table["id"]
     if column["column_default"] is not None or "id" in columns:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from opskit import display
 from opskit.database import Database, Row
 
 LOOK_SECONDS = 2.0
@@ -33,6 +34,10 @@ class Cleanup:
         if not self.ended:
             return "No stale processing locks found"
         return f"Cleaned up {len(self.ended)} stale processing locks"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return display.cleanup(self.message, ended=self.ended, pending=self.pending, skipped=self.skipped)
 
 
 def cleanup(

@@ -132,27 +132,12 @@ def survey(db: Database) -> Row:
 
 def refuse(db: Database) -> None:
     """Raise MigrationRefusedError when existing columns or rows cannot be what opskit takes them for."""
-    problem = db.one("migrate/refuse")["problem"] if db.run("migrate/refuse") else None
-    if problem:
+    found = db.one("migrate/refuse")
+    problem = found["problem"]
+    if problem is None and found["has_status"]:
+        problem = db.one("migrate/refuse_statuses")["problem"]
+    if problem is not None:
         raise MigrationRefusedError(f"the migration was refused before anything was changed: {problem}")
-    present = {row["column_name"] for row in db.run("columns")}
-    if "processing_status" not in present:
-        if present and "id" not in present:
-            raise MigrationRefusedError(f"{db.settings.files} has no column id; opskit needs one that identifies a row")
-        return
-    query = sql.SQL(
-        "SELECT processing_status AS status, count(*) AS count FROM {} "
-        "WHERE processing_status NOT IN ('queued', 'processing', 'completed', 'failed') "
-        "GROUP BY 1 ORDER BY 2 DESC LIMIT 10"
-    ).format(sql.Identifier(db.settings.files))
-    with db.connection() as connection:
-        foreign = connection.execute(query).fetchall()
-    if foreign:
-        listed = ", ".join(f"{row['status']!r} ({row['count']} rows)" for row in foreign)
-        raise MigrationRefusedError(
-            f"the migration was refused before anything was changed: {db.settings.files}.processing_status holds "
-            f"{listed}; opskit knows {', '.join(STATES)}. Change these rows first"
-        )
 
 
 def queue_new(db: Database, *, on: bool = True) -> None:
@@ -261,14 +246,17 @@ def _missing(db: Database) -> dict[str, list[str]]:
         lacking["validate"].append("the constraints are not validated")
     need("validate", *(key for key in ("state_check", "fence_check") if named[key] in found), valid=True)
     need("wake", "wake")
-    if gone or lacking["tables"]:
+    if gone or lacking["tables"] or db.run("migrate/unsettled"):
         lacking["settle"].append("claims from before may lack a start")
     return lacking
 
 
 def _steps(db: Database, part: str) -> Iterator[Step]:
     what, lock = _PARTS.get(part, ("roll back", "ACCESS EXCLUSIVE, a moment"))
-    for statement in queries.statements(f"migrate/{part}"):
+    statements = queries.statements(f"migrate/{part}")
+    if part == "columns" and db.one("migrate/refuse")["plain_queue"]:
+        statements += queries.statements("migrate/plain_queue")
+    for statement in statements:
         text = statement.compose(db.names).as_string().strip()
         yield Step(part, what, lock, text, transactional="CONCURRENTLY" not in text)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -13,6 +14,8 @@ from rich.table import Table
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
+
+_ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")  # a time, as `stats.records` writes it
 
 
 def as_json(value: object) -> None:
@@ -38,16 +41,6 @@ def table(rows: Iterable[Mapping[str, Any]], *, title: str = "", empty: str = "n
     out.print(shown)
 
 
-def records(frame: Any) -> list[dict[str, Any]]:
-    """A pandas frame as rows of plain values; what is missing is None."""
-    import pandas
-
-    return [
-        {name: None if pandas.isna(value) else value for name, value in row.items()}
-        for row in frame.astype(object).to_dict("records")
-    ]
-
-
 def _cell(value: object) -> str:
     if value is None:
         return "–"
@@ -57,7 +50,8 @@ def _cell(value: object) -> str:
         return f"{value:,}"
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M:%S}"
-    return str(value)
+    text = str(value)
+    return f"{text[:10]} {text[11:19]}" if _ISO.fullmatch(text) else text
 
 
 def _plain(value: object) -> object:

@@ -1,9 +1,16 @@
 -- Migrate one environment's tables (psql only; Python: schema.py runs the same parts).
 \ir ../_session.sql
+\set QUIET on
 \warn migrating :files
 SET lock_timeout = '800ms';
 SET client_min_messages = warning;
 \ir refuse.sql
+\if :{?problem}
+\else
+\if :has_status
+\ir refuse_statuses.sql
+\endif
+\endif
 \if :{?problem}
 \warn :problem
 DO $$ BEGIN RAISE EXCEPTION 'refused before anything was changed'; END $$;
@@ -11,6 +18,9 @@ DO $$ BEGIN RAISE EXCEPTION 'refused before anything was changed'; END $$;
 \ir tables.sql
 \ir note_columns.sql
 \ir columns.sql
+\if :plain_queue
+\ir plain_queue.sql
+\endif
 \ir guard.sql
 \ir broken_indexes.sql
 SET lock_timeout = 0;
@@ -21,3 +31,4 @@ SET lock_timeout = '800ms';
 \ir wake.sql
 \ir settle.sql
 \ir ../cleanup.sql
+\unset QUIET

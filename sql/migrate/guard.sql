@@ -1,6 +1,6 @@
 -- The guard: what keeps the promises when the application writes its own UPDATEs. Fired only through its WHEN,
--- which a node's own statements never meet.
-CREATE OR REPLACE FUNCTION :"guard"() RETURNS trigger LANGUAGE plpgsql AS $$
+-- which a node's own statements never meet. In UTC, because a plain timestamp means UTC whoever writes it.
+CREATE OR REPLACE FUNCTION :"guard"() RETURNS trigger LANGUAGE plpgsql SET TimeZone = 'UTC' AS $$
 BEGIN
     IF NEW.processing_status = 'processing' THEN
         -- Claimed by somebody who knows no token, perhaps over our head: the old token must not fit any more.

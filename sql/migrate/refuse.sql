@@ -1,21 +1,32 @@
--- What would make the migration unsafe: columns of ours with another kind of type, statuses that are not ours.
--- Answers one row when there is a problem. (psql keeps it in a variable; the types alone are looked at here,
--- foreign statuses are refused by the constraint.)
-SELECT 'column ' || string_agg(column_name || ' of ' || table_name || ' is ' || data_type || ' where ' || wanted || ' is needed', '; '
-                               ORDER BY column_name) AS problem
-  FROM information_schema.columns
-  JOIN (VALUES ('processing_status', 'text'), ('processing_server_id', 'text'), ('processing_errors', 'text'),
-               ('processing_started_at', 'timestamp'), ('processing_completed_at', 'timestamp'), ('processing_queued_at', 'timestamp'),
-               ('processing_attempt', 'integer'), ('processing_failures', 'integer'), ('processing_epoch', 'bigint'),
-               ('processing_token', 'uuid'), ('processing_done_token', 'uuid'), ('processing_result', 'jsonb'),
-               ('original_filename', 'text'), ('storage_path', 'text'), ('file_size', 'number'),
-               ('uploaded_at', 'timestamp'), ('deleted', 'boolean')) AS needs (column_name, wanted) USING (column_name)
- WHERE table_schema = current_schema() AND table_name = :'files'
-   AND data_type NOT IN ('ARRAY')
-   AND NOT CASE wanted WHEN 'text' THEN data_type IN ('text', 'character varying', 'character')
-                       WHEN 'timestamp' THEN data_type LIKE 'timestamp%'
-                       WHEN 'integer' THEN data_type IN ('smallint', 'integer', 'bigint')
-                       WHEN 'number' THEN data_type IN ('smallint', 'integer', 'bigint', 'numeric')
-                       ELSE data_type = wanted END
-HAVING count(*) > 0
+-- What would make the migration unsafe: no id, or columns of ours with another kind of type or too little room.
+-- Answers one row; NULL when there is no problem. (psql keeps it in a variable.)
+SELECT coalesce(
+    (SELECT 'table ' || :'files' || ' has no column id; opskit needs one that identifies a row'
+      WHERE to_regclass(quote_ident(:'files')) IS NOT NULL
+        AND NOT EXISTS (SELECT FROM information_schema.columns
+                         WHERE table_schema = current_schema() AND table_name = :'files' AND column_name = 'id')),
+    (SELECT string_agg('column ' || column_name || ' of ' || table_name || ' is ' || data_type
+                       || coalesce('(' || character_maximum_length || ')', '') || ' where ' || wanted
+                       || coalesce(' of at least ' || room || ' characters', '') || ' is needed', '; ' ORDER BY column_name)
+       FROM information_schema.columns
+       JOIN (VALUES ('processing_status', 'text', 10), ('processing_server_id', 'text', 100), ('processing_errors', 'text', 10000),
+                    ('processing_started_at', 'timestamp', NULL), ('processing_completed_at', 'timestamp', NULL),
+                    ('processing_queued_at', 'timestamp', NULL), ('processing_attempt', 'integer', NULL),
+                    ('processing_failures', 'integer', NULL), ('processing_epoch', 'bigint', NULL),
+                    ('processing_token', 'uuid', NULL), ('processing_done_token', 'uuid', NULL),
+                    ('processing_result', 'jsonb', NULL), ('original_filename', 'text', NULL), ('storage_path', 'text', NULL),
+                    ('file_size', 'number', NULL), ('uploaded_at', 'timestamp', NULL), ('deleted', 'boolean', NULL))
+            AS needs (column_name, wanted, room) USING (column_name)
+      WHERE table_schema = current_schema() AND table_name = :'files'
+        AND (character_maximum_length < room
+             OR NOT CASE wanted WHEN 'text' THEN data_type IN ('text', 'character varying', 'character')
+                                WHEN 'timestamp' THEN data_type LIKE 'timestamp%'
+                                WHEN 'integer' THEN data_type IN ('smallint', 'integer', 'bigint')
+                                WHEN 'number' THEN data_type IN ('smallint', 'integer', 'bigint', 'numeric')
+                                ELSE data_type = wanted END))) AS problem,
+    -- A foreign status can only be looked for where there is the column.
+    EXISTS (SELECT FROM information_schema.columns
+             WHERE table_schema = current_schema() AND table_name = :'files' AND column_name = 'processing_status') AS has_status,
+    (SELECT data_type = 'timestamp without time zone' FROM information_schema.columns
+      WHERE table_schema = current_schema() AND table_name = :'files' AND column_name = 'processing_queued_at') IS TRUE AS plain_queue
 \gset

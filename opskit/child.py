@@ -67,6 +67,7 @@ class Child:
         self._cursor = ALL_OF_THE_QUEUE
         self._full_look_at = 0.0
         self._claimed = 0
+        self._refused = 0
         self._completed_inside: set[str] = set()
         self._wake_read, self._wake_write = os.pipe()
         self._listening: Connection | None = None
@@ -119,8 +120,8 @@ class Child:
         except (DatabaseUnavailableError, DatabaseError) as error:
             if not _passing(error):
                 raise
-            answer = self._recover(token, error)
-        return self._took(answer)
+            return self._took(self._recover(token, error))
+        return self._took(self._answered(answer))
 
     def _after(self) -> str:
         if time.monotonic() >= self._full_look_at:
@@ -182,6 +183,7 @@ class Child:
                 if not _passing(error):
                     return self._claim()
                 return self._took(self._recover(token, error))
+            self._answered(answer)
             if answer.completed:
                 self.mailbox.end(completed=1)
                 return self._took(answer) if answer.outcome == "claimed" else self._claim_after(answer)
@@ -199,12 +201,15 @@ class Child:
     def _completed(self, file: ClaimedFile, result: Mapping[str, Any] | None) -> None:
         """Complete a file by itself, with patience; a lost claim is told in the log."""
         try:
-            claims.complete(
-                self.db,
-                id=file.id,
-                token=file.token,
-                result=result,
-                patience_seconds=self.db.settings.lease_seconds * 2,
+            # What passes (a full disk, a standby for a while, a lock) does not cost the work that is done.
+            self._patiently(
+                lambda: claims.complete(
+                    self.db,
+                    id=file.id,
+                    token=file.token,
+                    result=result,
+                    patience_seconds=self.db.settings.lease_seconds * 2,
+                )
             )
             self.mailbox.end(completed=1)
         except ClaimLostError as error:
@@ -301,9 +306,23 @@ class Child:
         Raising the epoch waits for a claim in flight and deposes one that is still on its way; what is held
         after that is all that will ever be. Looking first and asking again could leave a late claim behind.
         """
-        log.warning("no answer to a claim (%s); looking it up", error)
+        self._refused += 1
+        if self._refused == 1:
+            log.warning("no answer to a claim (%s); looking it up", error)
         self.db.drop_connection()
-        return self._patiently(lambda: self._look_up(token))
+        answer = self._patiently(lambda: self._look_up(token))
+        if self._refused > 1 and answer.outcome == "empty":
+            # A database that answers and yet refuses every claim (a full disk, say) is asked ever more rarely.
+            pause = min(0.05 * 2 ** min(self._refused, 10), 5.0)
+            select.select([self._wake_read], [], [], pause * random.uniform(0.5, 1.0))
+        return answer
+
+    def _answered(self, answer: Answer) -> Answer:
+        """A claim was answered: say so if several before it were not."""
+        if self._refused > 1:
+            log.info("claims are answered again")
+        self._refused = 0
+        return answer
 
     def _look_up(self, token: str) -> Answer:
         if not self._rotate():

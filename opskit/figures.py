@@ -8,7 +8,9 @@ Every state has its trace in every figure, also without bars, so that colours an
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
@@ -17,11 +19,33 @@ import plotly.graph_objects as go
 STATE_COLORS = {"queued": "#808080", "processing": "#0072B2", "completed": "#009E73", "failed": "#D55E00"}
 """Colour of each state: Okabe and Ito's palette for the colour-blind, each 3:1 or better on white and on black."""
 
+OVERLAP = "overlap"
+BAR_COLORS = {
+    "completed": STATE_COLORS["completed"],
+    "processing": STATE_COLORS["processing"],
+    "failed": STATE_COLORS["failed"],
+    "tried again": "#A67C00",
+    "given back": STATE_COLORS["queued"],
+    OVERLAP: "#E8112D",
+}
+"""Colour of each kind of bar on the timeline; an overlap is what must never be, and alone is red."""
+MARKS = {
+    "started": "triangle-right",
+    "stopped": "square",
+    "cleanup": "x",
+    "paused": "line-ns",
+    "resumed": "triangle-up",
+    "told": "diamond",
+}
+"""Symbol of each kind of mark on the timeline."""
+
 NO_SERVER = "(none yet)"
 _INK = "#777777"  # text and axes: as readable on white as on black
 _GRID = "rgba(128, 128, 128, 0.25)"
 _CLEAR = "rgba(0, 0, 0, 0)"
 _LONGEST_NAME = 40
+_LANES = 60
+_LEAST_BAR = 1.0  # px: a bar of a millisecond is seen, too
 _BAR, _FRAME = 30, 150  # px
 _NODE_COLORS = {"dead": STATE_COLORS["failed"], "stopped": STATE_COLORS["queued"]}
 
@@ -148,6 +172,125 @@ def longest_running(frame: pd.DataFrame) -> go.Figure:
     figure.update_layout(showlegend=False)
     figure.update_xaxes(tickformat=None)
     return figure
+
+
+def timeline(frame: pd.DataFrame, *, begins: datetime | None = None, ends: datetime | None = None) -> go.Figure:
+    """A lane a server: each attempt a bar from its claim to its end, with what happened to the nodes as marks.
+
+    Args:
+        frame: As `stats.timeline` answers it.
+        begins, ends: The window that was asked for. Default to what the frame holds.
+    """
+    rows = [dict(zip(frame.columns, row, strict=True)) for row in _rows(frame, *map(str, frame.columns))]
+    lanes = _lanes(rows)
+    place = {lane: number for number, lane in enumerate(lanes)}
+    bars: dict[str, list[dict[str, Any]]] = {kind: [] for kind in BAR_COLORS}
+    marks: dict[str, list[tuple[dict[str, Any], datetime]]] = {kind: [] for kind in MARKS}
+    for row in rows:
+        if _lane(row) not in place:
+            continue
+        if row["kind"] == "attempt":
+            bars[bar_kind(row)].append(row)
+            if row["cleaned"]:
+                marks["cleanup"].append((row, row["ended_at"]))
+        else:
+            marks[_MARK_OF.get(row["kind"], "told")].append((row, row["started_at"]))
+    traces: list[Any] = [_bars(kind, found, place) for kind, found in bars.items()]
+    traces += [_marks(kind, found, place) for kind, found in marks.items() if found]
+    hidden = len({_lane(row) for row in rows}) - len(lanes)
+    title = "What each server did [UTC]" + (f", {hidden} more servers not shown" if hidden else "")
+    figure = _lying(traces, title, lanes, "time [UTC]", nothing="nothing happened in this time")
+    figure.update_xaxes(type="date", rangemode="normal", tickformat=None)
+    figure.update_yaxes(range=[len(lanes) - 0.5, -0.5], autorange=False)
+    figure.update_layout(barmode="overlay", bargap=0.35)
+    if begins is not None and ends is not None:
+        figure.update_xaxes(range=[_naive(begins), _naive(ends)])
+    return figure
+
+
+_MARK_OF = {"boot": "started", "stop": "stopped", "pause": "paused", "resume": "resumed"}
+
+
+def bar_kind(row: Mapping[str, Any]) -> str:
+    """What a bar of the timeline is to be told apart by."""
+    if row["overlaps"]:
+        return OVERLAP
+    if row["outcome"] in ("completed", "processing"):
+        return str(row["outcome"])
+    if row["outcome"] == "released":
+        return "given back"
+    return "tried again" if row["followed"] == "queued" else "failed"
+
+
+def _bars(kind: str, rows: list[dict[str, Any]], place: Mapping[str, int]) -> go.Bar:
+    starts = [_naive(row["started_at"]) for row in rows]
+    lengths = [max(0.0, (row["ended_at"] - row["started_at"]).total_seconds()) for row in rows]
+    return go.Bar(
+        name=kind,
+        orientation="h",
+        y=[place[_lane(row)] for row in rows],
+        base=starts,
+        x=[seconds * 1000 for seconds in lengths],
+        customdata=[
+            [row["file_id"], _told(row), _length_of(seconds)] for row, seconds in zip(rows, lengths, strict=True)
+        ],
+        hovertemplate="%{customdata[1]}<br>from %{base|%H:%M:%S} for %{customdata[2]}<extra></extra>",
+        marker={"color": BAR_COLORS[kind], "line": {"width": _LEAST_BAR, "color": BAR_COLORS[kind]}},
+        textposition="none",
+    )
+
+
+def _marks(kind: str, found: list[tuple[dict[str, Any], datetime]], place: Mapping[str, int]) -> go.Scatter:
+    return go.Scatter(
+        name=kind,
+        mode="markers",
+        y=[place[_lane(row)] - 0.38 for row, _ in found],
+        x=[_naive(when) for _, when in found],
+        customdata=[[row["file_id"], _told(row), ""] for row, _ in found],
+        hovertemplate="%{customdata[1]}<br>at %{x|%H:%M:%S}<extra></extra>",
+        marker={
+            "symbol": MARKS[kind],
+            "size": 10,
+            "color": BAR_COLORS["failed"] if kind == "cleanup" else _INK,
+            "line": {"width": 2 if kind == "paused" else 0.5, "color": _INK},
+        },
+    )
+
+
+def _told(row: Mapping[str, Any]) -> str:
+    """What a bar or a mark says when it is pointed at; data of others never becomes markup."""
+    name = row["original_filename"] or row["file_id"]
+    attempt = f"attempt {row['attempt']}" if row["attempt"] is not None else ""
+    outcome = f"{row['outcome']}, then {row['followed']}" if row["followed"] else row["outcome"]
+    parts = [name, attempt, outcome] if row["kind"] == "attempt" else [row["kind"], row["outcome"]]
+    by = None if row["actor"] in (None, row["server_id"]) else f"by {row['actor']}"
+    lines = [" · ".join(str(part) for part in parts if part), _short(row["reason"] or ""), by or ""]
+    if row["overlaps"]:
+        lines.append("OVERLAPS another attempt at this file")
+    return "<br>".join(html.escape(line, quote=False) for line in lines if line)
+
+
+def _lane(row: Mapping[str, Any]) -> str:
+    server = row["server_id"]
+    return "(no server)" if server is None else "(all nodes)" if server == "*" else str(server)
+
+
+def _lanes(rows: list[dict[str, Any]]) -> list[str]:
+    """The lanes from top to bottom: what concerns all first, then by name; the idlest are left out."""
+    busy = Counter(_lane(row) for row in rows)
+    kept = sorted(lane for lane, _ in busy.most_common(_LANES))
+    return sorted(kept, key=lambda lane: lane != "(all nodes)")
+
+
+def _naive(when: datetime) -> datetime:
+    """Plotly knows no zones: naive, so that every browser shows UTC as the axis says."""
+    return when.astimezone(UTC).replace(tzinfo=None)
+
+
+def _length_of(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def _lying(bars: list[Any], title: str, names: Sequence[str], unit: str, *, nothing: str) -> go.Figure:

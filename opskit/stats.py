@@ -100,6 +100,38 @@ EVENTS = {
     "actor": "string",
     "token": "string",
 }
+TIMELINE = {
+    "kind": "string",
+    "server_id": "string",
+    "file_id": "string",
+    "original_filename": "string",
+    "attempt": "Int64",
+    "started_at": _TIME,
+    "ended_at": _TIME,
+    "outcome": "string",
+    "followed": "string",
+    "cleaned": "boolean",
+    "overlaps": "boolean",
+    "reason": "string",
+    "actor": "string",
+}
+EVIDENCE = {
+    "claim": "string",
+    "server_id": "string",
+    "moved_at": _TIME,
+    "progress_done": "Int64",
+    "progress_total": "Int64",
+    "beat_at": _TIME,
+    "lease_until": _TIME,
+    "lease_seconds": "Float64",
+    "stale_after_seconds": "Float64",
+    "host": "string",
+    "pid": "Int64",
+    "stopped_at": _TIME,
+    "booted_at": _TIME,
+    "suspected_at": _TIME,
+    "sessions": "Int64",
+}
 PAUSES = {"scope": "string", "at": _TIME, "actor": "string", "reason": "string"}
 
 
@@ -332,6 +364,80 @@ def pauses(db: Database) -> pd.DataFrame:
     return _frame(db.run("pauses"), PAUSES)
 
 
+def timeline(db: Database, *, since_seconds: float = 3600, until_seconds: float = 0, limit: int = 2000) -> pd.DataFrame:
+    """Every attempt as a bar from its claim to its end, and what happened to the nodes as marks between them.
+
+    Args:
+        db: An open database.
+        since_seconds: Begin of the window, so long ago [s], > 0. Defaults to an hour.
+        until_seconds: Its end, so long ago [s], >= 0. Defaults to now.
+        limit: Most rows, the newest, >= 1. Defaults to 2000.
+
+    Returns:
+        | column                     | dtype   | unit                                                         |
+        |----------------------------|---------|--------------------------------------------------------------|
+        | kind                       | string  | attempt: a bar; boot, stop, state, pause, resume, migrate: a |
+        |                            |         | mark at its start                                            |
+        | server_id                  | string  | whose lane; * for all                                        |
+        | file_id, original_filename | string  | the file of an attempt                                       |
+        | attempt                    | Int64   | number of the attempt                                        |
+        | started_at, ended_at       | time    | UTC; an attempt in processing ends now                       |
+        | outcome                    | string  | completed, failed, processing, or what went wrong            |
+        | followed                   | string  | the state that followed what went wrong                      |
+        | cleaned                    | boolean | a cleanup ended it                                           |
+        | overlaps                   | boolean | another attempt at the same file ran at the same time        |
+        | reason, actor              | string  | why and who                                                  |
+
+        Oldest start first. Empty: the same columns, no rows.
+
+    Raises:
+        SettingError: The window cannot be used.
+
+    SQL: sql/timeline.sql; names of files from sql/filenames.sql
+    """
+    for name, value in (("since_seconds", since_seconds), ("until_seconds", until_seconds)):
+        if not (math.isfinite(value) and value >= 0):
+            raise SettingError(f"{name} is {value:g}; it must be at least 0")
+    if since_seconds <= until_seconds:
+        raise SettingError(f"a window from {since_seconds:g} s to {until_seconds:g} s ago holds nothing")
+    rows = db.run("timeline", since_seconds=since_seconds, until_seconds=until_seconds, row_limit=_rows(limit))
+    # Events hold ids as text, the table may hold numbers: their names are asked for by the ids' own type.
+    nameless = {row["file_id"] for row in rows if row["file_id"] and row["original_filename"] is None}
+    if nameless:
+        names = {row["id"]: row["original_filename"] for row in db.run("filenames", ids=sorted(nameless))}
+        for row in rows:
+            row["original_filename"] = row["original_filename"] or names.get(row["file_id"])
+    return _frame(rows, TIMELINE)
+
+
+def evidence(db: Database) -> pd.DataFrame:
+    """What speaks for and against each claim, beside the verdict of `stale`.
+
+    Args:
+        db: An open database.
+
+    Returns:
+        | column                        | dtype   | unit                                                           |
+        |-------------------------------|---------|----------------------------------------------------------------|
+        | claim                         | string  | name of the claim, as `stale` and `cleanup` have it            |
+        | server_id                     | string  | who holds it                                                   |
+        | moved_at                      | time    | when the file last moved, UTC                                  |
+        | progress_done, progress_total | Int64   | bytes, or the processor's own steps                            |
+        | beat_at, lease_until          | time    | last heartbeat of its node, end of its lease, UTC; NA: unknown |
+        | lease_seconds                 | Float64 | s, the node's own                                              |
+        | stale_after_seconds           | Float64 | s, the node's own                                              |
+        | host, pid                     | string, Int64 | where its node runs                                      |
+        | stopped_at, booted_at         | time    | when its node said good-bye, or started again since; NA: not   |
+        | suspected_at                  | time    | when a first look saw the same, UTC; NA: none did              |
+        | sessions                      | Int64   | database sessions of the claim's boot; NA: cannot be told      |
+
+        Oldest claim first. Empty: the same columns, no rows.
+
+    SQL: sql/evidence.sql
+    """
+    return _frame(db.run("evidence"), EVIDENCE)
+
+
 STATISTICS: dict[str, Callable[..., pd.DataFrame]] = {
     "concurrency": concurrency,
     "distribution": distribution,
@@ -342,6 +448,7 @@ STATISTICS: dict[str, Callable[..., pd.DataFrame]] = {
     "failures": failures,
     "events": events,
     "pauses": pauses,
+    "timeline": timeline,
 }
 """The statistics by the name that shell and HTTP give them."""
 

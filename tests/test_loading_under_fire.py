@@ -32,7 +32,9 @@ def files(tmp_path: Path) -> dict[str, list[tuple[str, str]]]:
     root.mkdir()
     expected: dict[str, list[tuple[str, str]]] = {}
     for kind, count in (("csv", ROWS), ("tsv", ROWS), ("jsonl", ROWS), ("parquet", ROWS), ("xlsx", 2000)):
-        rows = [(f"{kind}-{n}", f'quoted "{n}", ünïcode\nsecond line' if n % 100 == 0 else f"v{n}") for n in range(count)]
+        rows = [
+            (f"{kind}-{n}", f'quoted "{n}", ünïcode\nsecond line' if n % 100 == 0 else f"v{n}") for n in range(count)
+        ]
         expected[f"{kind}_rows"] = rows
         path = root / f"{kind} rows.{kind}"
         if kind in ("csv", "tsv"):

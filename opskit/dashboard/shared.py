@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import streamlit as st
 
-from opskit import stats
+from opskit import doctor, reaper, schema, stats
 from opskit.database import Database, Row
 from opskit.errors import DatabaseUnavailableError, NotMigratedError, OpskitError
 from opskit.settings import Settings
@@ -38,15 +38,30 @@ BADGES: dict[str, Literal["green", "red", "blue", "gray"]] = {
     "queued": "gray",
 }
 
+
+
+def _examined(db: Database) -> list[Row]:
+    """What the doctor finds."""
+    missing = schema.missing(db)
+    queues_new = not missing and schema.queues_new(db)
+    return [dataclasses.asdict(finding) for finding in doctor.examine(db, missing=missing, queues_new=queues_new)]
+
+
 STATISTICS: dict[str, Callable[..., Any]] = {
     name: getattr(stats, name)
     for name in (
-        "concurrency", "distribution", "events", "failures", "longest_running", "nodes", "pauses", "throughput",
+        "concurrency", "distribution", "events", "evidence", "failures", "longest_running", "nodes", "pauses",
+        "throughput", "timeline",
     )
 } | {
-    "file": lambda db, file_id: db.run("file", id=file_id),
+    "claims": lambda db, *, look: reaper.preview(db, look=look, every=True),
+    "doctor": _examined,
+    "event": lambda db, *, event_id: db.run("event", event_id=event_id),
+    "failed_files": lambda db, *, limit, **values: db.run("failed_files", row_limit=limit, **values),
+    "file": lambda db, *, file_id: db.run("file", id=file_id),
     "files": lambda db, *, limit, **values: db.run("files_list", row_limit=limit, **values),
 }  # fmt: skip
+"""What a page may read, by name; `source.py` says of each where else the same numbers are had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +72,15 @@ class Reading:
         frame: The numbers, or plain rows; None when there have been none yet.
         taken_at: When they were read.
         error: Why there are no newer ones.
+        name: Which statistic.
+        values: What it was asked with.
     """
 
     frame: DataFrame | list[Row] | None
     taken_at: datetime
     error: OpskitError | None = None
+    name: str = ""
+    values: tuple[tuple[str, object], ...] = ()
 
     def rows(self) -> list[dict[str, Any]]:
         """The numbers as plain rows, missing ones as None."""
@@ -118,7 +137,8 @@ def _reading(name: str, values: tuple[tuple[str, object], ...]) -> Reading:
         # One reading waits for the database that is away; the others of the page need not.
         if memory.failure is not None and time.monotonic() - memory.failed_at < PROBE_SECONDS:
             raise memory.failure
-        return memory.keep(key, Reading(STATISTICS[name](database(), **dict(values)), datetime.now(UTC)))
+        frame = STATISTICS[name](database(), **dict(values))
+        return memory.keep(key, Reading(frame, datetime.now(UTC), name=name, values=values))
     except OpskitError as error:
         return memory.last(key, error)
 
@@ -126,6 +146,12 @@ def _reading(name: str, values: tuple[tuple[str, object], ...]) -> Reading:
 def read(name: str, /, **values: object) -> Reading:
     """One statistic, read once for all tabs; never raises what the database does."""
     return _reading(name, tuple(sorted(values.items())))
+
+
+def fresh(name: str, /, **values: object) -> Reading:
+    """One statistic, read now: where somebody is about to decide by it."""
+    _reading.clear(name, tuple(sorted(values.items())))
+    return read(name, **values)
 
 
 def forget() -> None:

@@ -744,3 +744,15 @@ def test_the_start_that_the_guard_gives_is_now_whatever_the_applications_zone(ba
 
     (found,) = reaper.preview(bare, every=True)
     assert found["minutes_processing"] == pytest.approx(0, abs=1)
+
+
+def test_a_table_in_another_schema_of_the_search_path_is_not_passed_over(bare: Database) -> None:
+    with application(bare.settings) as connection:
+        run(connection, "CREATE SCHEMA elsewhere")
+        run(connection, f"CREATE TABLE elsewhere.{TABLE} (id serial PRIMARY KEY)")
+        name = sql.Identifier(connection.info.dbname)
+        run(connection, "ALTER DATABASE {} SET search_path = public, elsewhere", name)
+    bare.drop_connection()
+
+    with pytest.raises(MigrationRefusedError, match="is in schema elsewhere, not in public"):
+        schema.migrate(bare)

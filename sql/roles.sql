@@ -1,0 +1,25 @@
+-- Roles with as few rights as they need, for one environment's tables: a node's, an operator's and a viewer's.
+--
+-- psql "$DATABASE_URL" -v env=development -f sql/roles.sql
+--
+-- node       name of the nodes' role (default opskit_node): claims, finishes, beats, reaps; cannot insert or delete files
+-- operator   name of the operators' role (default opskit_operator): what nodes may, and pause, resume, enqueue
+-- viewer     name of the viewers' role (default opskit_viewer): reads; for the page with OPSKIT_READ_ONLY=1, and notebooks
+--
+-- The roles cannot log in by themselves: GRANT opskit_node TO the user that your nodes use. Run it again at will.
+-- What your processor writes needs rights of its own.
+\ir _session.sql
+\if :{?node} \else \set node opskit_node \endif
+\if :{?operator} \else \set operator opskit_operator \endif
+\if :{?viewer} \else \set viewer opskit_viewer \endif
+SELECT format('CREATE ROLE %I NOLOGIN', name)
+  FROM unnest(ARRAY[:'node', :'operator', :'viewer']) AS name
+ WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name)
+\gexec
+GRANT SELECT, UPDATE ON :"files" TO :"node", :"operator";
+GRANT SELECT, INSERT, UPDATE, DELETE ON :"nodes" TO :"node", :"operator";
+GRANT SELECT, INSERT, DELETE ON :"events" TO :"node", :"operator";
+GRANT SELECT ON :"pauses" TO :"node";
+GRANT INSERT ON :"files" TO :"operator";
+GRANT SELECT, INSERT, DELETE ON :"pauses" TO :"operator";
+GRANT SELECT ON :"files", :"nodes", :"events", :"pauses" TO :"viewer";

@@ -284,10 +284,14 @@ class Supervisor:
         self._boot.epoch = epoch
         ending = self._ending or Ending("crashed", "the child ended")
         failed = retried = 0
+        begun = self.mailbox.read().token
         for row in claims.held(self.db, self.server_id):
             held = {"id": row["id"], "token": str(row["token"]), "actor": self.server_id}
             if ending.outcome == "released":
                 answer = claims.release(self.db, reason=ending.reason, **held)
+            elif held["token"] != begun:
+                # Its answer was lost, or came when the child was dying: no processor has seen the file.
+                answer = claims.release(self.db, reason=f"claimed, not begun: {ending.reason}", **held)
             else:
                 answer = claims.fail(
                     self.db, outcome=ending.outcome, error=ending.reason, max_failures=self.settings.max_failures,

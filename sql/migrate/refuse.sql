@@ -1,15 +1,15 @@
 -- What would make the migration unsafe: no id, or columns of ours with another kind of type or too little room.
 -- Answers one row; NULL when there is no problem. (psql keeps it in a variable.)
 SELECT coalesce(
-    (SELECT 'table ' || :'files' || ' has no column id; opskit needs one that identifies a row'
-      WHERE to_regclass(quote_ident(:'files')) IS NOT NULL
-        AND NOT EXISTS (SELECT FROM information_schema.columns
-                         WHERE table_schema = current_schema() AND table_name = :'files' AND column_name = 'id')),
     -- A table elsewhere on the search path would be passed over, and a second, empty one made.
     (SELECT 'table ' || :'files' || ' is in schema ' || n.nspname || ', not in ' || current_schema()
             || '; put that schema first on the search_path'
        FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
       WHERE c.oid = to_regclass(quote_ident(:'files')) AND n.nspname <> current_schema()),
+    (SELECT 'table ' || :'files' || ' has no column id; opskit needs one that identifies a row'
+      WHERE to_regclass(quote_ident(:'files')) IS NOT NULL
+        AND NOT EXISTS (SELECT FROM information_schema.columns
+                         WHERE table_schema = current_schema() AND table_name = :'files' AND column_name = 'id')),
     (SELECT string_agg('column ' || column_name || ' of ' || table_name || ' is ' || data_type
                        || coalesce('(' || character_maximum_length || ')', '') || ' where ' || wanted
                        || coalesce(' of at least ' || room || ' characters', '') || ' is needed', '; ' ORDER BY column_name)

@@ -11,7 +11,7 @@ TIMES  ?= 1
 KILLS  ?= 200
 SEED   ?= 1
 
-.PHONY: up test test-all test-faults soak lint types browser clean help
+.PHONY: up test test-all bench test-faults soak lint types browser clean help
 
 help:            ## show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -42,6 +42,9 @@ test-faults: $(READY) ## the fault suite, slow ones too: real kills, cuts, failo
 
 soak: $(READY)   ## a storm of random kills, KILLS=1000 SEED=1: prints its figures, exit 1 if a promise is broken
 	@$(RUN)/python tests/faults/soak.py --kills $(KILLS) --seed $(SEED)
+
+bench: $(READY)  ## the floor and opskit's nodes, in interleaved rounds; a pinned xmin
+	@cd benchmarks && ../$(RUN)/python drain.py && ../$(RUN)/python pinned.py
 
 lint: $(READY)   ## ruff
 	@$(RUN)/ruff check . && $(RUN)/ruff format --check .

@@ -64,6 +64,7 @@ class Child:
         self.node = node
         self.stopping = False
         self._processor = processor
+        self._storage_root = db.settings.storage_root
         self._cursor = ALL_OF_THE_QUEUE
         self._full_look_at = 0.0
         self._claimed = 0
@@ -250,7 +251,7 @@ class Child:
             failures=row["failures"],
             server_id=self.node.server_id,
             token=answer.token,
-            storage_root=self.db.settings.storage_root,
+            storage_root=self._storage_root,
             table_prefix=self.db.settings.prefix,
             desk=self,
         )

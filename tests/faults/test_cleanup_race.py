@@ -1,0 +1,109 @@
+"""An operator's cleanup and a completing node meet on the same file: one of them wins, and says so truly."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+
+import pytest
+from chores import eventually, prove
+from conftest import Start
+from field import ask, counts, queue, queue_many, record
+
+from opskit import claims, nodes, reaper
+from opskit.database import Database
+from opskit.errors import ClaimLostError
+
+
+def test_a_cleanup_skips_the_file_that_is_being_completed_this_moment(db: Database) -> None:
+    record(db)
+    (file,) = queue(db, "a")
+    boot = nodes.register(db, "node-a", claims.new_token())
+    assert boot is not None
+    held = claims.claim(db, boot)
+    expire(db)
+    (suspect,) = reaper.preview(db)
+
+    with claims.completing(db, id=file, token=held.token) as tx:
+        done = reaper.cleanup(db, claims=[suspect["claim"]], look_seconds=0, actor="operator")
+        tx.execute("INSERT INTO effects (file_id) VALUES (%s)", (file,))
+    again = reaper.cleanup(db, claims=[suspect["claim"]], look_seconds=0, actor="operator")
+
+    assert (done.ended, done.skipped) == ([], [suspect["claim"]])
+    assert (again.ended, again.skipped) == ([], [suspect["claim"]])
+    prove(db, 1)
+
+
+def test_whoever_is_first_of_a_cleanup_and_a_completion_wins_and_the_other_is_told(db: Database) -> None:
+    record(db)
+    rounds, cleaned = 60, 0
+    for n in range(rounds):
+        (file,) = queue(db, f"file-{n}")
+        boot = nodes.register(db, f"node-{n}", claims.new_token())
+        assert boot is not None
+        held = claims.claim(db, boot)
+        expire(db)
+        (suspect,) = reaper.preview(db)
+        both, lost = threading.Barrier(2), list[str]()
+        node = threading.Thread(target=_complete, args=(db, file, held.token, both, lost))
+        node.start()
+        both.wait()
+        time.sleep(0.0002 * (n % 6))
+        done = reaper.cleanup(db, claims=[suspect["claim"]], look_seconds=0, actor="operator")
+        node.join()
+
+        state = db.one("file", id=file)["processing_status"]
+        if done.ended:
+            cleaned += 1
+            assert (state, lost, done.skipped) == ("queued", [file], [])
+            ask(db, f"DELETE FROM {db.settings.files} WHERE id = %s", file)
+        else:
+            assert (state, lost, done.skipped) == ("completed", [], [suspect["claim"]])
+
+    assert counts(db) == {"completed": rounds - cleaned}
+
+
+@pytest.mark.slow
+def test_an_operator_who_hammers_cleanup_at_working_nodes_ends_no_completed_file(db: Database, start: Start) -> None:
+    record(db)
+    queue_many(db, 300)
+    for n in range(2):
+        start(f"node-{n}", act="effect", ACT_SECONDS="0.01", OPSKIT_MAX_FAILURES="1000")
+    eventually(lambda: counts(db).get("completed", 0) > 5)
+
+    ended, skipped = set(), set()
+    deadline = time.monotonic() + 8
+    while time.monotonic() < deadline and counts(db).get("completed", 0) < 300:
+        expire(db)
+        wanted = [row["claim"] for row in reaper.preview(db)]
+        with contextlib.suppress(IndexError):
+            done = reaper.cleanup(db, claims=wanted, look_seconds=0, actor="operator") if wanted else None
+            if done:
+                ended |= {row["claim"].split("/")[1] for row in done.ended}
+                skipped |= {claim.split("/")[1] for claim in done.skipped}
+    eventually(lambda: counts(db) == {"completed": 300})
+
+    prove(db, 300)
+    completed = {str(row["token"]) for row in ask(db, "SELECT token FROM effects")}
+    assert ended
+    assert skipped
+    assert not ended & completed
+
+
+def _complete(db: Database, id: str, token: str, both: threading.Barrier, lost: list[str]) -> None:
+    """What a node does when the processor has returned, at the same moment as somebody else."""
+    both.wait()
+    try:
+        claims.complete(db, id=id, token=token)
+    except ClaimLostError:
+        lost.append(id)
+
+
+def expire(db: Database) -> None:
+    """Let every lease be over, as two looks have seen it."""
+    ask(
+        db,
+        f"UPDATE {db.names['nodes']} SET lease_until = now() - interval '1 hour', "
+        "looked_lease = now() - interval '1 hour', looked_at = now() - interval '1 minute'",
+    )

@@ -1,0 +1,99 @@
+"""Frozen processes: a node's child, its supervisor, or a whole node with and without the fence."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+from chores import DEEDS, drained, prove, reasons, said
+from conftest import Start
+from field import Node, ask, queue, record, status, until, violations
+
+from opskit.database import Database
+
+
+def in_hand(db: Database, node: Node) -> str | None:
+    """The file that a node holds."""
+    rows = db.run("held", server_id=node.name)
+    return rows[0]["id"] if rows else None
+
+
+def test_a_frozen_child_under_a_living_supervisor_is_not_robbed_and_finishes_when_it_thaws(
+    db: Database, start: Start
+) -> None:
+    record(db)
+    (file,) = queue(db, "a")
+    node = start("node-a", act="effect", ACT_SECONDS="0.5")
+    until(lambda: in_hand(db, node) == file)
+    start("node-b", act="effect")
+
+    os.kill(node.child() or 0, signal.SIGSTOP)
+    time.sleep(db.settings.lease_seconds * 2)
+    assert in_hand(db, node) == file
+    os.kill(node.child() or 0, signal.SIGCONT)
+
+    drained(db, 1, 10, node)
+    prove(db, 1)
+    assert ask(db, "SELECT server_id FROM effects") == [{"server_id": "node-a"}]
+    assert reasons(db) == []
+
+
+def test_a_child_frozen_for_longer_than_stale_after_is_ended_by_its_own_supervisor_and_the_file_fails(
+    db: Database, start: Start
+) -> None:
+    record(db)
+    file, later = queue(db, "a", "b")
+    node = start("node-a", act="effect", ACT_SECONDS="0.5", OPSKIT_STALE_AFTER_SECONDS="1.5")
+    until(lambda: in_hand(db, node) == file)
+
+    os.kill(node.child() or 0, signal.SIGSTOP)
+
+    until(lambda: status(db, later) == "completed", 10)
+    assert status(db, file) == "failed"
+    assert [outcome for outcome, _ in reasons(db)] == ["timeout"]
+    assert reasons(db)[0][1].startswith("Processing timeout: no progress for")
+    assert violations(db) == []
+
+
+@pytest.mark.slow
+def test_a_child_whose_supervisor_is_frozen_past_the_lease_is_refused_and_the_node_goes_on_when_it_thaws(
+    db: Database, start: Start
+) -> None:
+    record(db)
+    (file,) = queue(db, "a")
+    node = start("node-a", act="effect", ACT_SECONDS="5")
+    until(lambda: in_hand(db, node) == file)
+
+    os.kill(node.process.pid, signal.SIGSTOP)
+    heir = start("node-b", act="effect", ACT_SECONDS="0.1")
+    until(lambda: status(db, file) == "completed", 12)
+    until(lambda: said(node, "is lost") == 1, 10)
+    os.kill(node.process.pid, signal.SIGCONT)
+    heir.kill(signal.SIGTERM)
+    heir.end()
+    (later,) = queue(db, "b")
+
+    until(lambda: status(db, later) == "completed", 15)
+    prove(db, 2)
+    assert ask(db, "SELECT server_id FROM effects ORDER BY n") == [{"server_id": "node-b"}, {"server_id": "node-a"}]
+    assert [outcome for outcome, _ in reasons(db)] == ["orphaned"]
+
+
+def test_the_checker_catches_a_zombie_that_completes_by_id_alone(db: Database, start: Start) -> None:
+    record(db)
+    (file,) = queue(db, "a")
+    unfenced = {"act": "deeds:unfenced", **DEEDS}
+    node = start("node-a", ACT_SECONDS="1", **unfenced)
+    until(lambda: in_hand(db, node) == file)
+    child = node.child() or 0
+    for pid in (node.process.pid, child):
+        os.kill(pid, signal.SIGSTOP)
+
+    start("node-b", ACT_SECONDS="0", **unfenced)
+    until(lambda: status(db, file) == "completed", 12)
+    os.kill(child, signal.SIGCONT)
+
+    until(lambda: ask(db, "SELECT count(*) AS n FROM effects") == [{"n": 2}], 10)
+    assert violations(db) == [f"file {file} has 2 effects"]

@@ -1,0 +1,49 @@
+"""The network between a node and its database fails, before a statement arrives and after it is committed."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from chores import drained, reasons
+from field import ask, field, queue_many, record, violations
+from proxy import Proxy
+
+from opskit.database import Database
+
+FILES = 30
+# A phrase that only this statement holds, as a node sends it, and a processor that makes it do so.
+PATHS = {
+    "claim": ("END AS next_seconds", "effect"),
+    "complete_and_claim": ("NULL::float8 AS next_seconds", "nothing"),
+    "completing": ("COMMIT", "effect"),
+}
+
+
+@pytest.mark.parametrize("how", ["drop", "reset", "hole"])
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("path", PATHS)
+def test_a_node_outlives_a_failing_connection_and_does_nothing_twice(
+    db: Database, tmp_path: Path, path: str, when: str, how: str
+) -> None:
+    record(db)
+    queue_many(db, FILES)
+    phrase, act = PATHS[path]
+
+    with Proxy(db.settings.database_url or "") as proxy:
+        # Some pass, so that what fails is a prepared statement of a node at work.
+        fault = proxy.strike(phrase, when, how, spared=8)
+        behind = Database(dataclasses.replace(db.settings, database_url=proxy.url))
+        with field(behind, tmp_path) as start:
+            node = start("node-a", act=act, ACT_SECONDS="0.02")
+            assert fault.struck.wait(10), node.log
+            drained(db, FILES, 20, node)
+            assert node.process.poll() is None
+
+    assert violations(db) == []
+    assert len(ask(db, "SELECT DISTINCT file_id FROM effects")) == (FILES if act == "effect" else 0)
+    # Only a COMMIT that never arrived costs work; a claim whose answer was lost is given back, or kept.
+    lost_work = (path, when) == ("completing", "before")
+    ends = [outcome for outcome, _ in reasons(db) if outcome != "released"]
+    assert ends == (["raised"] if lost_work else []), node.log

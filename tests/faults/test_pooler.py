@@ -1,0 +1,132 @@
+"""PgBouncer in transaction mode stands between the nodes and the database, and is itself killed."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from chores import drained, eventually, prove, reasons
+from cluster import FIRST_PORT, free_port, own_folder
+from field import ask, counts, field, queue_many, record, until
+
+from opskit.database import Database
+
+PGBOUNCER = shutil.which("pgbouncer", path="/usr/sbin:/usr/bin:/usr/local/bin")
+
+pytestmark = pytest.mark.skipif(PGBOUNCER is None, reason="pgbouncer is not installed")
+
+
+class Pooler:
+    """A PgBouncer in transaction mode before one database."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        parts = urlsplit(url)
+        self.port = free_port(FIRST_PORT + 30)
+        self.url = f"postgresql://{parts.username}:{parts.password}@127.0.0.1:{self.port}{parts.path}"
+        self._ini = folder / "pgbouncer.ini"
+        users = folder / "users.txt"
+        users.write_text(f'"{parts.username}" "{parts.password}"\n')
+        self._ini.write_text(
+            f"[databases]\n* = host={parts.hostname} port={parts.port}\n"
+            f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {self.port}\nunix_socket_dir =\n"
+            f"auth_type = plain\nauth_file = {users}\npool_mode = transaction\ndefault_pool_size = 3\n"
+        )
+        self._account = {}
+        if os.geteuid() == 0:
+            nobody = pwd.getpwnam("nobody")
+            self._account = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it takes connections."""
+        assert PGBOUNCER is not None
+        self._process = subprocess.Popen(
+            [PGBOUNCER, "-q", str(self._ini)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL, **self._account,
+        )  # fmt: skip
+
+        def answers() -> bool:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
+                return True
+            return False
+
+        until(answers, 10)
+
+    def end(self, number: int = signal.SIGKILL) -> None:
+        """End it as told."""
+        assert self._process is not None
+        self._process.send_signal(number)
+        self._process.wait(10)
+
+    def freeze(self, number: int = signal.SIGSTOP) -> None:
+        """Stop it where it stands, or let it go on."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+
+@pytest.fixture
+def pooler(db: Database) -> Iterator[Pooler]:
+    """A running PgBouncer before the test's database."""
+    with own_folder() as folder:
+        running = Pooler(db.settings.database_url or "", folder)
+        running.start()
+        try:
+            yield running
+        finally:
+            running.end()
+
+
+def test_nodes_work_behind_pgbouncer_and_outlive_its_death(db: Database, pooler: Pooler, tmp_path: Path) -> None:
+    record(db)
+    queue_many(db, 200)
+    behind = Database(dataclasses.replace(db.settings, database_url=pooler.url))
+
+    with field(behind, tmp_path) as start:
+        nodes = [start(f"node-{n}", act="effect", ACT_SECONDS="0.02") for n in range(3)]
+        eventually(lambda: counts(db).get("completed", 0) >= 50)
+        pooler.end()
+        time.sleep(0.5)
+        pooler.start()
+        drained(db, 200, 30, *nodes)
+
+        # Nobody listens: what comes later is found by polling.
+        queue_many(db, 5)
+        drained(db, 205, 10, *nodes)
+        listening = ask(db, "SELECT count(*) AS n FROM pg_stat_activity WHERE query LIKE 'LISTEN%'")
+
+    prove(db, 205)
+    assert listening == [{"n": 0}]
+    assert {outcome for outcome, _ in reasons(db)} <= {"raised", "released"}
+    for node in nodes:
+        assert "prepared statement" not in node.log
+        assert "PostgreSQL says" not in node.log
+
+
+@pytest.mark.slow
+def test_a_node_behind_a_frozen_pgbouncer_stops_its_child_and_goes_on_when_it_thaws(
+    db: Database, pooler: Pooler, tmp_path: Path
+) -> None:
+    record(db)
+    queue_many(db, 100)
+    behind = Database(dataclasses.replace(db.settings, database_url=pooler.url))
+
+    with field(behind, tmp_path) as start:
+        node = start("node-a", act="effect", ACT_SECONDS="0.02")
+        eventually(lambda: counts(db).get("completed", 0) >= 20)
+        pooler.freeze()
+        until(lambda: "could not reach the database for a whole lease" in node.log, 12)
+        pooler.freeze(signal.SIGCONT)
+        drained(db, 100, 30, node)
+
+    prove(db, 100)

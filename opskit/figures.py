@@ -231,6 +231,7 @@ def _bars(kind: str, rows: list[dict[str, Any]], place: Mapping[str, int]) -> go
         y=[place[_lane(row)] for row in rows],
         base=starts,
         x=[seconds * 1000 for seconds in lengths],
+        width=0.8 if kind == OVERLAP else 0.62,
         customdata=[
             [row["file_id"], _told(row), _length_of(seconds)] for row, seconds in zip(rows, lengths, strict=True)
         ],
@@ -272,7 +273,9 @@ def _told(row: Mapping[str, Any]) -> str:
 
 def _lane(row: Mapping[str, Any]) -> str:
     server = row["server_id"]
-    return "(no server)" if server is None else "(all nodes)" if server == "*" else str(server)
+    if server == "*" or (server is None and row["kind"] != "attempt"):
+        return "(all nodes)"
+    return "(no server)" if server is None else str(server)
 
 
 def _lanes(rows: list[dict[str, Any]]) -> list[str]:

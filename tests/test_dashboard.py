@@ -2,26 +2,42 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+import io
+import json
+import re
+import shlex
 import socket
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import httpx
+import pandas as pd
+import psycopg
 import pytest
 import streamlit as st
 from psycopg import sql
 from streamlit.testing.v1 import AppTest
+from tables import ask_psql, psql
+from tables import opskit as tables_opskit
 
 import opskit.dashboard
-from opskit import intake, nodes
-from opskit.dashboard import actions, serve, shared
+from opskit import intake, nodes, stats
+from opskit.api import create_api
+from opskit.cli import build_parser
+from opskit.dashboard import actions, serve, shared, source
 from opskit.database import Database
 from opskit.errors import DatabaseUnavailableError, SettingError
 from opskit.settings import Settings
 
 HERE = Path(opskit.dashboard.__file__).parent
-PAGES = ["overview.py", "nodes.py", "files.py", "failures.py", "history.py"]
+PAGES = [
+    "overview.py", "nodes.py", "files.py", "failures.py", "cleanup.py", "timeline.py", "doctor.py", "history.py",
+]  # fmt: skip
 
 Open = Callable[..., AppTest]
 
@@ -149,7 +165,7 @@ def test_every_page_shows_a_full_database(open_page: Open, full: Database, page:
     app = open_page(page)
 
     assert not app.error
-    assert app.dataframe
+    assert app.dataframe or page == "doctor.py"
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -458,6 +474,328 @@ def test_the_history_tells_operators_from_nodes(open_page: Open, full: Database)
     assert "by itself" not in tables(app)
     assert "Processing timeout" in tables(app)
     assert "disk *full*" in tables(app)
+
+
+# -- cleanup, claim by claim ----------------------------------------------------------------------
+
+
+def boxes(app: AppTest) -> dict[str, bool]:
+    """The claims offered, by the names of their files."""
+    return {box.label.replace("\\", ""): bool(box.value) for box in app.checkbox if str(box.key).startswith("end ")}
+
+
+def expire(db: Database, server_id: str, *, seen: bool) -> None:
+    """A node whose lease has run out; *seen*: a first look saw it before."""
+    execute(
+        db,
+        "UPDATE {nodes} SET lease_until = now() - interval '5 min', looked_lease = NULL WHERE server_id = %s",
+        server_id,
+    )
+    if seen:
+        execute(
+            db,
+            "UPDATE {nodes} SET looked_lease = lease_until, looked_at = now() - interval '1 min' WHERE server_id = %s",
+            server_id,
+        )
+
+
+def test_the_cleanup_page_says_of_each_claim_why_and_ticks_only_the_dead(open_page: Open, full: Database) -> None:
+    old_claim(full, "stale.csv", 120)
+    old_claim(full, "young.csv", 9)
+    expire(full, "node-2", seen=True)
+    execute(full, "UPDATE {files} SET processing_started_at = now() - interval '2 h' WHERE processing_epoch = 1")
+    execute(full, "UPDATE {nodes} SET progress_at = now() - interval '90 min', stale_after_seconds = 3600")
+
+    app = open_page("cleanup.py")
+
+    assert boxes(app) == {"one *bold* [x](y).csv": False, "two.csv": True, "stale.csv": True}
+    words = said(app)
+    assert "node-2 is dead**: its lease ended 5 min" in words
+    assert "node-1 is alive, but this takes long**: no progress for 1 h 30 min; the limit is 1 h" in words
+    assert "Nobody knows legacy-1**, and it has held the file for 2 h; the limit is 1 h" in words
+    assert "**2** dead · **1** alive but long" in words
+    assert "young.csv" in tables(app)
+    assert "unknown, still young" in tables(app)
+
+
+def test_a_node_that_has_started_again_is_told_from_a_silent_one(open_page: Open, full: Database) -> None:
+    execute(full, "UPDATE {nodes} SET epoch = 2, first_epoch = 2 WHERE server_id = 'node-1'")
+    expire(full, "node-2", seen=False)
+
+    app = open_page("cleanup.py")
+
+    assert boxes(app) == {"one *bold* [x](y).csv": True, "two.csv": False}
+    assert "node-1 has started again since, 1 h ago" in said(app)
+    assert "**node-2 is silent**" in said(app)
+    # Opening the page was the first look; by the second the silent one is dead.
+    execute(full, "UPDATE {nodes} SET looked_at = looked_at - interval '3 s'")
+    shared.forget()
+    app.run()
+    assert fine(app)
+    assert "**node-2 is dead**" in said(app)
+
+
+def test_a_dead_node_with_a_session_is_cut_off_or_frozen(open_page: Open, full: Database) -> None:
+    expire(full, "node-2", seen=True)
+    (boot,) = execute(full, "SELECT left(boot::text, 8) AS boot FROM {nodes} WHERE server_id = 'node-2'")
+    name = f"opskit development {boot['boot']} node-2"
+
+    with psycopg.connect(full.settings.database_url or "", application_name=name):
+        app = open_page("cleanup.py")
+
+    assert "Yet it still holds a database session" in said(app)
+    assert "1 open" in said(app)
+
+
+def test_only_what_is_approved_is_ended_and_can_be_requeued(open_page: Open, db: Database) -> None:
+    one, two, moved = (old_claim(db, f"{name}.csv", 120) for name in ("one", "two", "moved"))
+    app = open_page("cleanup.py")
+    box = next(box for box in app.checkbox if box.label == "two\\.csv")
+    box.uncheck().run()
+
+    click(app, "end_claims")
+    assert "2 claims** to end: 2 would fail" in said(app)
+    execute(db, "UPDATE {files} SET processing_status = 'completed' WHERE id::text = %s", moved)
+    click(app, "confirm_button")
+
+    assert "1 ended, 0 pending a second look, 1 skipped because they moved" in said(app)
+    assert "it has moved on by itself" in tables(app)
+    assert [status(db, file_id) for file_id in (one, two, moved)] == ["failed", "processing", "completed"]
+    click(click(app, "requeue_result"), "confirm_button")
+    assert status(db, one) == "queued"
+
+
+def test_all_claims_are_ticked_and_none(open_page: Open, full: Database) -> None:
+    old_claim(full, "stale.csv", 120)
+    expire(full, "node-2", seen=False)
+    app = open_page("cleanup.py")
+
+    assert all(boxes(click(app, "tick_all")).values())
+    assert not any(boxes(click(app, "tick_none")).values())
+    assert app.button(key="end_claims").disabled
+
+
+def test_a_read_only_cleanup_page_takes_no_look(open_page: Open, full: Database) -> None:
+    expire(full, "node-2", seen=False)
+
+    open_page("cleanup.py", OPSKIT_READ_ONLY="1")
+
+    (node,) = execute(full, "SELECT looked_lease FROM {nodes} WHERE server_id = 'node-2'")
+    assert node["looked_lease"] is None
+
+
+# -- timeline, doctor, failures, history ----------------------------------------------------------
+
+
+def test_the_timeline_shows_attempts_and_marks_and_cries_over_overlaps(open_page: Open, full: Database) -> None:
+    (bad,) = execute(full, "SELECT id::text AS id FROM {files} WHERE original_filename = 'bad.csv'")
+    for number in (1, 2):
+        execute(
+            full,
+            "INSERT INTO {events} (at, kind, outcome, next_status, file_id, server_id, attempt, started_at) "
+            "VALUES (now() - interval '20 min', 'attempt', 'raised', 'queued', %s, %s, %s, now() - interval '30 min')",
+            bad["id"], f"node-{number}", number,
+        )  # fmt: skip
+
+    app = open_page("timeline.py")
+
+    assert "2 attempts** overlap" in said(app)
+    assert "bad.csv" in tables(app)
+    assert "paused all nodes" in tables(app)
+    click(app, "earlier")
+    assert "ends 30 min ago" in said(app)
+    assert "2 attempts** overlap" in said(click(app, "earlier")) or "0 attempts" in said(app)
+
+
+def test_the_doctor_says_what_why_and_what_mends_it(open_page: Open, full: Database) -> None:
+    nodes.resume(full, "*", actor="ann")
+    app = open_page("doctor.py")
+    assert "Node-4 is paused" in said(app)
+    assert "opskit resume node-4" in said(app)
+
+    nodes.resume(full, "node-4", actor="ann")
+    click(app, "examine_again")
+
+    assert "Node-4 is paused" not in said(app)
+
+
+def test_the_doctor_says_when_all_is_well(open_page: Open, db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(shared.STATISTICS, "doctor", lambda db: [])
+
+    assert "All is well" in said(open_page("doctor.py"))
+
+
+def test_a_group_of_failures_leads_to_its_files(open_page: Open, full: Database) -> None:
+    app = open_page("failures.py")
+    tick(app, "failures ", 0)
+    assert "worse.csv" in tables(app)
+    assert "bad.csv" in tables(app)
+
+    app.segmented_control(key="within").set_value("3600").run()
+    assert fine(app)
+    assert "worse.csv" not in app.dataframe[1].value.to_string()
+
+    tick(app, "failed files ", 0)
+    click(click(app, "requeue_members"), "confirm_button")
+    assert "1 file requeued" in said(app)
+
+
+def test_the_history_keeps_the_row_as_it_was_before(open_page: Open, full: Database) -> None:
+    (bad,) = execute(full, "SELECT id::text AS id FROM {files} WHERE original_filename = 'bad.csv'")
+    intake.requeue(full, [bad["id"]], actor="ann", reason="parser mended")
+    app = open_page("history.py")
+
+    tick(app, "events ", 0)
+
+    before = "\n".join(element.value.to_string() for element in app.table).replace("\\", "")
+    assert "The row as it was before" in said(app)
+    assert "line 7 is $bad$" in before
+    assert "parser mended" in before
+
+
+def tick(app: AppTest, key: str, row: int) -> None:
+    """Tick a row of the table whose key begins so."""
+    (table,) = [element for element in app.dataframe if str(element.key).startswith(key)]
+    app.session_state[table.key] = {"selection": {"rows": [row], "columns": [], "cells": []}}
+    app.run()
+    assert fine(app)
+
+
+# -- where the numbers come from ------------------------------------------------------------------
+
+VOLATILE = re.compile(r"seconds_since|oldest_queued_seconds|^minutes_|^as_of$|^ended_at$|^beat_at$|^example$")
+"""What differs from one moment to the next: ages, and the ends of what still runs."""
+
+
+@pytest.fixture
+def busy(full: Database) -> Database:
+    """A full database whose every statistic has something to say."""
+    old_claim(full, "stale.csv", 120)
+    (bad,) = execute(full, "SELECT id::text AS id FROM {files} WHERE original_filename = 'bad.csv'")
+    intake.requeue(full, [bad["id"]], actor="ann", reason="parser mended")
+    return full
+
+
+def plain(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """Rows as text, without what changes from moment to moment, in an order of their own."""
+    shown = [
+        {name: _as_text(value) for name, value in row.items() if not VOLATILE.search(name)}
+        for row in rows
+    ]  # fmt: skip
+    return sorted(shown, key=lambda row: sorted(row.items()))
+
+
+def _as_text(value: Any) -> str:
+    if value is None or value is pd.NA or value is pd.NaT:
+        return ""
+    text = {True: "t", False: "f"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+    if re.match(r"\d{4}-\d\d-\d\d[T ]\d\d:", text):
+        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).isoformat(timespec="milliseconds")
+    return f"{float(text):g}" if re.fullmatch(r"\d+\.\d+", text) else text
+
+
+def asked_api(db: Database, path: str) -> Any:
+    """What the API answers, without a network."""
+
+    async def ask() -> Any:
+        transport = httpx.ASGITransport(create_api(db, db.settings))
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            answer = await client.get(path)
+            assert answer.status_code == 200, answer.text
+            return answer.json()
+
+    return asyncio.run(ask())
+
+
+def snake(row: dict[str, Any]) -> dict[str, Any]:
+    return {re.sub(r"([A-Z])", lambda match: "_" + match[1].lower(), name): value for name, value in row.items()}
+
+
+NAMES = [name for name, of in source.SOURCES.items() if of.python.startswith("stats.") and name != "claims"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_page_api_shell_psql_and_python_give_the_same_numbers(
+    open_page: Open, busy: Database, settings: Settings, name: str
+) -> None:
+    of = source.SOURCES[name]
+    expected = plain(stats.records(getattr(stats, name)(busy)))
+    assert expected, "nothing to compare"
+
+    open_page()
+    assert plain(stats.records(shared.read(name).frame)) == expected
+
+    shown = plain(ask_psql(settings, of.sql[-1]))
+    if name == "timeline":
+        # Names of files that only the events know are a second query.
+        for row in (*shown, *expected):
+            row.pop("original_filename")
+        shown, expected = sorted(shown, key=str), sorted(expected, key=str)
+        assert shown == expected
+        expected = plain(stats.records(stats.timeline(busy)))
+    else:
+        assert shown == expected
+
+    verbs = build_parser()._actions[-1].choices["stats"]._actions  # type: ignore[index]
+    known = next(action.choices for action in verbs if action.dest == "what")
+    if of.verb and of.verb.split()[1] in known:
+        told = tables_opskit(settings, *of.verb.split())
+        assert told.returncode == 0, told.stderr
+        assert plain(json.loads(told.stdout)) == expected
+
+    if of.path and f"/processing/{of.path}" in asked_api(busy, "/openapi.json")["paths"]:
+        answer = asked_api(busy, f"/processing/{of.path}")
+        if name == "concurrency":
+            (now,) = expected
+            renamed = {"staleProcessingFiles": "stale_files"}
+            numbers = {**answer.pop("byStatus"), **{renamed.get(key, key): value for key, value in answer.items()}}
+            numbers = {key: value for key, value in snake(numbers).items() if key in now}
+            assert plain([numbers]) == [{key: value for key, value in now.items() if key in numbers}]
+            assert len(numbers) >= 9
+        else:
+            assert plain([snake(row) for row in answer]) == expected
+
+
+def test_every_panel_says_where_its_numbers_come_from(open_page: Open, busy: Database) -> None:
+    for page in PAGES:
+        app = open_page(page)
+        keys = [key for key in app.session_state._state.filtered_state if str(key).startswith("source ")]
+        assert keys, f"{page} has no such menu"
+        for key in keys:
+            app.session_state[key] = True
+        app.run()
+        assert fine(app)
+        words = said(app)
+        assert "opskit.connect()" in words
+        assert [button.label for button in app.get("download_button")]
+
+
+@pytest.mark.parametrize("name", source.SOURCES)
+def test_every_reading_has_its_doors_and_its_files(open_page: Open, busy: Database, name: str) -> None:
+    open_page()
+    values: dict[str, dict[str, Any]] = {
+        "claims": {"look": False},
+        "event": {"event_id": 1},
+        "failed_files": {"error": "line # is $bad$", "since_seconds": "", "limit": 5},
+        "file": {"file_id": "1"},
+        "files": {"status": "", "server_id": "", "search": "it's", "limit": 5},
+        "events": {"kind": "pause", "limit": 5},
+    }
+    reading = shared.read(name, **values.get(name, {}))
+    of, own = source.SOURCES[name], shared.settings()
+    assert reading.error is None
+
+    cell, line = source.notebook_cell(of, reading), source.psql_line(of, reading, own)
+
+    found: dict[str, Any] = {"opskit": SimpleNamespace(connect=lambda: busy)}
+    exec(compile(re.sub(r"^import opskit$", "", cell, flags=re.MULTILINE), "cell", "exec"), found)
+    if line:
+        done = psql(own, *shlex.split(line)[2:])
+        assert done.returncode == 0, done.stderr
+    frame = source.as_frame(reading)
+    again = pd.read_parquet(io.BytesIO(source._parquet(frame)))
+    assert len(again) == len(frame)
 
 
 # -- the launcher ---------------------------------------------------------------------------------

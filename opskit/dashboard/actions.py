@@ -11,7 +11,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from opskit import access, intake, nodes, reaper
 from opskit.dashboard import shared
-from opskit.database import Database
+from opskit.database import Database, Row
 from opskit.errors import ForbiddenError, OpskitError
 
 VERDICTS = {
@@ -36,6 +36,7 @@ class Result:
     sentence: str
     fine: bool = True
     requeue: tuple[str, ...] = ()
+    lines: tuple[dict[str, Any], ...] = ()
 
 
 # -- who may -----------------------------------------------------------------------------------
@@ -139,7 +140,7 @@ def ask(
         recorded: Whether the history keeps who did it and why; if so, they are asked for.
     """
 
-    @st.dialog(title, width="large")
+    @st.dialog(title, width="large", on_dismiss="rerun")
     def dialog() -> None:
         # The dialog alone is drawn again after its button; the evidence is gone by then, so this comes first.
         if st.session_state.get("done"):
@@ -162,6 +163,7 @@ def ask(
                 reason.text_input("Reason", key="actor_reason", placeholder="goes to the history with your name")
             st.form_submit_button(verb, type="primary", on_click=perform, args=(act,), key="confirm_button")
 
+    st.session_state["asking"] = True
     dialog()
 
 
@@ -189,7 +191,7 @@ def perform(act: Callable[[Database, str, str], Result]) -> None:
 
 def results() -> None:
     """Say what the last action came to, until it is dismissed."""
-    st.session_state["done"] = False
+    st.session_state.update(done=False, asking=False)
     result: Result | None = st.session_state.get("result")
     if result is None:
         return
@@ -202,6 +204,9 @@ def results() -> None:
             f"Requeue {shared.count(len(result.requeue), 'file')}…", icon=":material/replay:", key="requeue_result"
         )
         st.button("Dismiss", key="dismiss", on_click=lambda: st.session_state.pop("result", None))
+    if result.lines:
+        with st.expander("What became of each", icon=":material/list:"):
+            st.dataframe(list(result.lines), hide_index=True)
     if again:
         requeue(result.requeue)
 
@@ -209,14 +214,18 @@ def results() -> None:
 # -- the actions -------------------------------------------------------------------------------
 
 
-def cleanup() -> None:
-    """Preview what a cleanup would end, with the evidence; end exactly that."""
-    found: list[dict[str, Any]] = []
+def cleanup(chosen: Sequence[Row] | None = None) -> None:
+    """Preview what a cleanup would end, with the evidence; end exactly that.
+
+    Args:
+        chosen: The claims that an operator has approved, as `reaper.preview` answers them. Defaults to all it finds.
+    """
+    found: list[Row] = []
     looked: list[bool] = []
 
     def show() -> str:
         # Opening counts as the first of the two looks; drawing it again must not.
-        found[:] = reaper.preview(shared.database(), look=not looked)
+        found[:] = reaper.preview(shared.database(), look=not looked) if chosen is None else chosen
         looked.append(True)
         if not found:
             st.success("No stale processing locks found: every claim has a live node that makes progress.")
@@ -233,17 +242,30 @@ def cleanup() -> None:
         return f"End {shared.count(len(found), 'claim')}"
 
     def act(db: Database, actor: str, reason: str) -> Result:
-        done = reaper.cleanup(db, claims=[row["claim"] for row in found], actor=actor, reason=reason)
-        failed = tuple(str(row["id"]) for row in done.ended if row["outcome"] == "failed")
-        sentence = (
-            f"{len(done.ended)} ended, {len(done.pending)} pending a second look, "
-            f"{len(done.skipped)} skipped because they moved."
-        )
-        if done.pending:
-            sentence += " Clean up again in two seconds for the pending ones."
-        return Result(sentence, requeue=failed)
+        return _cleaned(reaper.cleanup(db, claims=[row["claim"] for row in found], actor=actor, reason=reason), found)
 
     ask("Clean up stale processing locks", show, act)
+
+
+def _cleaned(done: reaper.Cleanup, found: Sequence[Row]) -> Result:
+    failed = tuple(str(row["id"]) for row in done.ended if row["outcome"] == "failed")
+    sentence = (
+        f"{len(done.ended)} ended, {len(done.pending)} pending a second look, "
+        f"{len(done.skipped)} skipped because they moved."
+    )
+    if done.pending:
+        sentence += " Clean up again in two seconds for the pending ones."
+    became = {row["claim"]: (row["outcome"], row["reason"]) for row in (*done.ended, *done.pending)}
+    lines = [
+        {
+            "File": row["original_filename"] or row["id"],
+            "Server": row["processing_server_id"] or "",
+            "Became": became.get(row["claim"], ("skipped", ""))[0],
+            "Why": became.get(row["claim"], ("", "it has moved on by itself"))[1],
+        }
+        for row in found
+    ]
+    return Result(sentence, requeue=failed, lines=tuple(lines))
 
 
 def evidence(found: Sequence[dict[str, Any]]) -> None:

@@ -1,10 +1,14 @@
-"""Failures: what goes wrong, grouped by error and by when; queue a whole group again."""
+"""Failures: what goes wrong, grouped by error and by when; the files behind a group; queue a whole group again."""
 
 from __future__ import annotations
 
 import streamlit as st
 
-from opskit.dashboard import actions, shared
+from opskit.dashboard import actions, shared, source
+from opskit.database import Row
+
+WITHIN = {"": "all", "3600": "1 h", "86400": "24 h", "604800": "7 d"}
+MOST_FILES = 200
 
 
 def groups() -> None:
@@ -18,9 +22,28 @@ def groups() -> None:
         st.success("No failed file.", icon=":material/check_circle:")
         return
     total = sum(row["file_count"] for row in rows)
-    st.caption(
-        f"{shared.count(total, 'failed file')} in {shared.count(len(rows), 'group')}; numbers and ids are taken out."
-    )
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(
+            f"{shared.count(total, 'failed file')} in {shared.count(len(rows), 'group')}; "
+            "numbers and ids are taken out.",
+            width="content",
+        )
+        source.menu(failures)
+    group = choose(rows)
+    if group is None:
+        st.caption("Tick a group to read it in full, to see its files and to queue them again.")
+        return
+    st.code(group["error"], language=None, wrap_lines=True)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        label = f"Requeue {shared.count(group['file_count'], 'file')}…"
+        if actions.button(label, icon=":material/replay:", key="requeue_group", primary=True):
+            actions.requeue_group(group["error"], group["file_count"])
+        st.page_link("files.py", label="All failed files", query_params={"state": "failed"}, icon=":material/list:")
+    members(group)
+
+
+def choose(rows: list[Row]) -> Row | None:
+    """The groups as a table; answers the one that is ticked."""
     ticked = st.dataframe(
         [
             {
@@ -42,17 +65,64 @@ def groups() -> None:
         on_select="rerun",
         selection_mode="single-row",
     )
-    chosen = [rows[place] for place in ticked.selection.rows if place < len(rows)]
-    if not chosen:
-        st.caption("Tick a group to read it in full and to queue its files again.")
+    return next((rows[place] for place in ticked.selection.rows if place < len(rows)), None)
+
+
+def members(group: Row) -> None:
+    """The files of a group, from the time that is chosen; a tick leads to a file's story."""
+    counts = {"": group["file_count"], "3600": group["last_hour"], "86400": group["last_day"]}
+    counts["604800"] = group["last_week"]
+    within = st.segmented_control(
+        "Failed within",
+        list(WITHIN),
+        format_func=lambda seconds: f"{WITHIN[seconds]} ({counts[seconds]:,})",
+        default="",
+        required=True,
+        key="within",
+    )
+    found = shared.read("failed_files", error=group["error"], since_seconds=within or "", limit=MOST_FILES)
+    if not shared.healthy([found]):
         return
-    group = chosen[0]
-    st.code(group["error"], language=None, wrap_lines=True)
+    rows = found.rows()
     with st.container(horizontal=True, vertical_alignment="center"):
-        label = f"Requeue {shared.count(group['file_count'], 'file')}…"
-        if actions.button(label, icon=":material/replay:", key="requeue_group", primary=True):
-            actions.requeue_group(group["error"], group["file_count"])
-        st.page_link("files.py", label="All failed files", query_params={"state": "failed"}, icon=":material/list:")
+        newest = f"The newest {MOST_FILES:,} of them." if len(rows) == MOST_FILES else ""
+        st.caption(f"{newest} Tick files to read their story or to queue just these again.".strip(), width="content")
+        source.menu(found)
+    ticked = st.dataframe(
+        [
+            {
+                "File": row["original_filename"],
+                "Failed": row["processing_completed_at"],
+                "Server": row["processing_server_id"] or "",
+                "Attempts": row["processing_attempt"],
+                "Error": (row["processing_errors"] or "")[:300],
+                "Id": row["id"],
+            }
+            for row in rows
+        ],
+        column_config={"Failed": shared.time_column(), "Error": st.column_config.TextColumn(width="large")},
+        hide_index=True,
+        placeholder="None in this time.",
+        key="failed files " + str(hash(tuple(row["id"] for row in rows))),
+        on_select="rerun",
+        selection_mode="multi-row",
+    )
+    chosen = [rows[place] for place in ticked.selection.rows if place < len(rows)]
+    if chosen:
+        lead_on(chosen)
+
+
+def lead_on(chosen: list[Row]) -> None:
+    """From chosen files: to their stories, and back to the queue."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        label = f"Requeue {shared.count(len(chosen), 'ticked file')}…"
+        if actions.button(label, icon=":material/replay:", key="requeue_members"):
+            actions.requeue([row["id"] for row in chosen], [row["original_filename"] or row["id"] for row in chosen])
+        for row in chosen[:5]:
+            name = shared.escaped(row["original_filename"] or row["id"])
+            st.page_link(
+                "files.py", label=f"The story of {name}", query_params={"file": row["id"]}, icon=":material/link:"
+            )
 
 
 groups()

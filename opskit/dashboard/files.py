@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from opskit.dashboard import actions, shared
+from opskit.dashboard import actions, shared, source
 
 STATES = {
     "": "all states",
@@ -51,9 +51,10 @@ def listing() -> None:
         st.info("No file meets this.")
         return
     order = "in no order" if status == "none" else "newest event first"
-    st.caption(
-        f"The first {most:,}, {order}; there are more." if more else f"All {shared.count(len(rows), 'file')}, {order}."
-    )
+    with st.container(horizontal=True, vertical_alignment="center"):
+        everything = f"All {shared.count(len(rows), 'file')}, {order}."
+        st.caption(f"The first {most:,}, {order}; there are more." if more else everything, width="content")
+        source.menu(found)
     chosen = table(rows)
     if more and most < MOST_ROWS:
         st.button("Show more", key="more", on_click=lambda: st.session_state.update(most=min(most * 2, MOST_ROWS)))
@@ -116,7 +117,7 @@ def story(file_id: str) -> None:
         return
     file = rows[0]
     state = file["processing_status"] or "no status yet"
-    st.subheader(shared.escaped(file["original_filename"] or file["id"]))
+    source.heading(shared.escaped(file["original_filename"] or file["id"]), now, events)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.badge(state, color=shared.BADGES.get(state, "gray"))
         st.caption(

@@ -1,10 +1,13 @@
-"""History: who did what, and how attempts ended."""
+"""History: who did what, how attempts ended, and the row as it was before somebody changed it."""
 
 from __future__ import annotations
 
+import json
+from datetime import datetime
+
 import streamlit as st
 
-from opskit.dashboard import shared
+from opskit.dashboard import shared, source
 from opskit.database import Row
 
 MOST = 1000
@@ -43,7 +46,8 @@ def table() -> None:
     if not rows:
         st.caption("Nothing yet.")
         return
-    st.dataframe(
+    rows = sorted(rows, key=lambda row: row["id"], reverse=True)
+    ticked = st.dataframe(
         [
             {
                 "When": row["at"],
@@ -54,13 +58,54 @@ def table() -> None:
                 "Attempt": row["attempt"],
                 "Why": row["reason"] or "",
             }
-            for row in sorted(rows, key=lambda row: row["id"], reverse=True)
+            for row in rows
         ],
         column_config={"When": shared.time_column(), "Why": st.column_config.TextColumn(width="large")},
         hide_index=True,
         placeholder="",
-        height=620,
+        height=460,
+        # A new list is a new table: a tick never moves to another event.
+        key="events " + str(hash(tuple(row["id"] for row in rows))),
+        on_select="rerun",
+        selection_mode="single-row",
     )
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption("Tick an event to read it in full, with the row as it was before.", width="content")
+        source.menu(readings[0])
+    for place in ticked.selection.rows:
+        if place < len(rows):
+            in_full(rows[place]["id"])
+
+
+def in_full(event_id: int) -> None:
+    """One event with everything that was written down, and the row as it was before."""
+    found = shared.read("event", event_id=event_id)
+    if not shared.healthy([found]):
+        return
+    for event in found.rows():
+        before = event.pop("details") or {}
+        source.heading(f"Event {event['id']}: {shared.escaped(shared.what_happened(event))}", found)
+        left, right = st.columns(2, gap="medium")
+        with left:
+            st.caption("What was written down")
+            st.table({"": {name: _shown(value) for name, value in event.items() if value is not None}})
+        with right:
+            was_row = "processing_status" in before
+            st.caption("The row as it was before" if was_row else "Further details")
+            if before:
+                st.table({"": {name: _shown(value) for name, value in before.items() if value is not None}})
+            else:
+                st.markdown("Nothing more was written down.")
+        if event["file_id"]:
+            st.page_link(
+                "files.py", label="The file's story", query_params={"file": event["file_id"]}, icon=":material/link:"
+            )
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, datetime):
+        return f"{shared.local(value):%Y-%m-%d %H:%M:%S} {shared.zone()}"
+    return shared.escaped(json.dumps(value, default=str) if isinstance(value, (dict, list)) else value)
 
 
 def operators() -> list[shared.Reading]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from opskit.dashboard import actions, shared
+from opskit.dashboard import actions, shared, source
 
 STATES = {
     "live": "green",
@@ -48,7 +48,10 @@ def table() -> None:
     rows = nodes.rows()
     stopped = sum(row["state"] == "stopped" for row in rows)
     states = [f"{sum(row['state'] == state for row in rows)} {state}" for state in STATES if state != "stopped"]
-    st.markdown(" · ".join(part for part in states if not part.startswith("0 ")) or "No node is running.")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        sentence = " · ".join(part for part in states if not part.startswith("0 ")) or "No node is running."
+        st.markdown(sentence, width="content")
+        source.menu(nodes)
     if not rows:
         st.caption("No node has registered yet. Start one: `opskit up`, or `python -m opskit.worker`.")
         return

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import streamlit as st
 
-from opskit.dashboard import actions, shared
+from opskit.dashboard import actions, shared, source
 from opskit.database import Row
 from opskit.figures import STATE_COLORS
 
@@ -39,6 +39,7 @@ def moment() -> None:
     now = numbers.rows()[0]
     last_day = _last_day(throughput)
     attention(now, nodes.rows(), pauses.rows())
+    source.heading("Now", numbers, pauses)
     metrics(now, last_day)
     left, right = st.columns(2, gap="medium")
     with left:
@@ -81,7 +82,7 @@ def _worries(now: Row, nodes: list[Row], pauses: list[Row]) -> tuple[list[str], 
     if stuck := now["stale_files"] + now["orphaned_files"]:
         worrying.append(
             f"**{shared.count(stuck, 'claim')}** without anybody working on {'it' if stuck == 1 else 'them'}: "
-            "a live node ends such claims by itself; **Clean up…** shows the evidence and does it now."
+            "a live node ends such claims by itself; **Cleanup** shows the evidence, **Clean up…** does it now."
         )
     if dead := [node["server_id"] for node in nodes if node["state"] == "dead"]:
         shown = ", ".join(map(shared.escaped, dead[:5])) + ("" if len(dead) <= 5 else " and others")
@@ -137,7 +138,7 @@ def _last_day(throughput: shared.Reading) -> dict[str, int]:
 
 def spread(distribution: shared.Reading) -> None:
     """How many files each server has in each state: plot, and table for the exact numbers."""
-    st.subheader("Files per server and state")
+    source.heading("Files per server and state", distribution)
     by_server: dict[str, dict[str, int]] = {}
     for row in distribution.rows():
         server = row["processing_server_id"] or ("(queue)" if row["processing_status"] == "queued" else "(no server)")
@@ -170,7 +171,7 @@ def spread(distribution: shared.Reading) -> None:
 
 def outcomes(throughput: shared.Reading) -> None:
     """How many files ended in each hour of the last day."""
-    st.subheader(f"Ended in each hour, last 24 h ({shared.zone()})")
+    source.heading(f"Ended in each hour, last 24 h ({shared.zone()})", throughput)
     rows = throughput.rows()
     if not rows:
         st.caption("Nothing has ended in the last 24 hours.")
@@ -194,7 +195,7 @@ def outcomes(throughput: shared.Reading) -> None:
 
 def workers(nodes: shared.Reading) -> None:
     """The nodes that are here, each with the file in hand and how far it is."""
-    st.subheader("Live nodes")
+    source.heading("Live nodes", nodes)
     here = [row for row in nodes.rows() if row["state"] in HERE_NOW]
     if not here:
         st.caption("No node is alive. Start one: `opskit up`, or `python -m opskit.worker`.")
@@ -218,7 +219,7 @@ def workers(nodes: shared.Reading) -> None:
 
 def oldest(longest: shared.Reading) -> None:
     """The claims held for longest."""
-    st.subheader("Longest running")
+    source.heading("Longest running", longest)
     rows = longest.rows()
     if not rows:
         st.caption("Nothing is being processed.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from pathlib import Path
 import psycopg
 import pytest
 import servers
+from field import field, until
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 from psycopg import sql
 
@@ -26,7 +28,7 @@ from opskit.database import Database
 from opskit.settings import Settings
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-PAGES = ["Overview", "Nodes", "Files", "Failures", "History"]
+PAGES = ["Overview", "Nodes", "Files", "Failures", "Cleanup", "Timeline", "Doctor", "History"]
 PATIENCE = 20_000  # ms
 
 pytestmark = [
@@ -163,7 +165,13 @@ def test_every_page_opens_in_light_and_dark(open_page: Callable[..., Page], db: 
         page.get_by_role("link", name=name, exact=True).click()
         expect(page).to_have_title(f"{name} · development · opskit", timeout=PATIENCE)
         # Tables in tabs that are not chosen are there, too, but hidden.
-        drawn = page.get_by_test_id("stDataFrame").or_(page.get_by_text("Nothing yet.")).locator("visible=true")
+        drawn = (
+            page.get_by_test_id("stDataFrame")
+            .or_(page.get_by_test_id("stPlotlyChart"))
+            .or_(page.get_by_role("checkbox", name="stale.csv"))
+            .or_(page.get_by_role("button", name="Examine again"))
+            .locator("visible=true")
+        )
         expect(drawn.first).to_be_visible(timeout=PATIENCE)
         expect(page.get_by_test_id("stException")).to_have_count(0)
         expect(page.get_by_text("development").first).to_be_visible()
@@ -252,6 +260,129 @@ def test_what_others_do_appears_by_itself(open_page: Callable[..., Page], db: Da
 
     expect(page.get_by_text("Claiming is paused on all nodes")).to_be_visible(timeout=PATIENCE)
     expect(page.get_by_text(re.compile("^as of "))).to_have_count(1)
+
+
+def test_a_bar_of_the_timeline_leads_to_its_files_story(open_page: Callable[..., Page], db: Database) -> None:
+    seed(db)
+    page = open_page()
+    page.get_by_role("link", name="Timeline", exact=True).click()
+
+    bars = page.get_by_test_id("stPlotlyChart").locator(".barlayer .point path")
+    expect(bars).not_to_have_count(0, timeout=PATIENCE)
+    # Finished files are hairlines here; what is being processed is broad enough for a mouse.
+    max(bars.all(), key=lambda bar: (bar.bounding_box() or {"width": 0.0})["width"]).click(force=True)
+    page.get_by_role("link", name=re.compile("^The story of")).click()
+
+    expect(page).to_have_title("Files · development · opskit", timeout=PATIENCE)
+    expect(page.get_by_text(re.compile("^id "))).to_be_visible(timeout=PATIENCE)
+
+
+def test_a_panel_says_where_its_numbers_come_from(open_page: Callable[..., Page], url: str, db: Database) -> None:
+    seed(db)
+    page = open_page()
+
+    page.locator('[class*="st-key-source-distribution"]').get_by_role("button").first.click()
+    expect(page.get_by_text('FROM :"files"')).to_be_visible(timeout=PATIENCE)
+    page.get_by_role("tab", name="HTTP").click()
+    curl = page.get_by_text("curl -s").inner_text()
+    # The page goes on ticking below it: the menu must stay open.
+    page.wait_for_timeout(6000)
+    with page.expect_download() as download:
+        page.get_by_test_id("stPopoverBody").get_by_role("button", name="CSV").click()
+
+    with urllib.request.urlopen(curl.removeprefix("curl -s ").strip("' \n"), timeout=10) as answer:
+        api = json.load(answer)
+    assert curl.removeprefix("curl -s ").strip("' \n").startswith(url)
+    shown = list(csv.DictReader(download.value.path().read_text().splitlines()))
+    assert [list(row.values()) for row in shown] == [[str(value or "") for value in row.values()] for row in api]
+
+
+def agrees(page: Page, url: str) -> dict[str, int]:
+    """Wait until the page's tiles are the API's numbers; answers them."""
+
+    def same() -> dict[str, int] | None:
+        with urllib.request.urlopen(url + "/api/processing/concurrency-stats", timeout=10) as answer:
+            api: dict[str, int] = json.load(answer)["byStatus"]
+        tiles = {state: metric(page, state.capitalize()) for state in api}
+        return api if tiles == {state: f"{number:,}" for state, number in api.items()} else None
+
+    numbers: dict[str, int] = until(same, seconds=20, what="agreement of page and API")
+    return numbers
+
+
+def confirm(page: Page, button: str, said: str) -> None:
+    """Press the button of the open dialog, and wait for what is said then."""
+    page.get_by_role("dialog").get_by_role("button", name=button, exact=True).click()
+    expect(page.get_by_test_id("stAlert").filter(has_text=said)).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_role("dialog")).to_have_count(0, timeout=PATIENCE)
+
+
+def go(page: Page, name: str) -> None:
+    page.get_by_role("link", name=name, exact=True).click()
+    expect(page).to_have_title(f"{name} · development · opskit", timeout=PATIENCE)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_whole_story_of_a_node_that_dies(
+    open_page: Callable[..., Page], url: str, db: Database, tmp_path: Path, scheme: str
+) -> None:
+    page = open_page(scheme)
+    with field(db, tmp_path) as start:
+        # Ten files are uploaded, and wait.
+        go(page, "Files")
+        page.get_by_role("button", name="Upload…").click()
+        page.get_by_role("dialog").locator("input[type=file]").set_input_files(
+            [{"name": f"f{n}.csv", "mimeType": "text/csv", "buffer": f"{n}\n".encode()} for n in range(10)]
+        )
+        confirm(page, "Queue 10 files", "10 files queued")
+        go(page, "Overview")
+        assert agrees(page, url) == {"queued": 10, "processing": 0, "completed": 0, "failed": 0}
+        expect(page.get_by_text("no node is alive")).to_be_visible(timeout=PATIENCE)
+
+        # A node works on them, and is killed in the middle of one.
+        first = start("first", act="slow", ACT_SECONDS="1.5", OPSKIT_ON_ORPHAN="fail")
+        until(lambda: int(metric(page, "Completed")) >= 2, seconds=30, what="two completions on the page")
+        until(lambda: any(row["file_id"] for row in db.run("nodes")), what="a file in hand")
+        first.kill()
+        first.end()
+        go(page, "Nodes")
+        expect(page.get_by_text(re.compile(r"^1 (silent|dead)$"))).to_be_visible(timeout=PATIENCE)
+        expect(page.get_by_text("1 dead", exact=True)).to_be_visible(timeout=PATIENCE)
+
+        # Its claim is shown with the evidence, turns from silent to dead by itself, and is ended.
+        go(page, "Cleanup")
+        expect(page.get_by_text("first is dead")).to_be_visible(timeout=PATIENCE)
+        page.get_by_role("button", name="End 1 claim…").click()
+        page.get_by_role("dialog").get_by_label("Your name").fill("ann")
+        confirm(page, "End 1 claim", "1 ended, 0 pending")
+        expect(page.get_by_text("Nothing to clean up")).to_be_visible(timeout=PATIENCE)
+        page.get_by_role("button", name="Requeue 1 file…").click()
+        confirm(page, "Requeue 1 file", "1 file requeued")
+        go(page, "Overview")
+        done = agrees(page, url)
+        assert done["queued"] == 10 - done["completed"]
+        assert (done["processing"], done["failed"]) == (0, 0)
+
+        # While all is paused, a new node claims nothing; resumed, it finishes them all.
+        page.get_by_role("button", name="Pause all…").click()
+        confirm(page, "Pause", "Paused all nodes")
+        start("second", act="slow", ACT_SECONDS="0.1")
+        go(page, "Nodes")
+        expect(page.get_by_text("1 paused · 1 dead", exact=True)).to_be_visible(timeout=PATIENCE)
+        go(page, "Overview")
+        assert agrees(page, url) == done
+        page.get_by_role("button", name="Resume all…").click()
+        confirm(page, "Resume", "Resumed all nodes")
+        until(lambda: metric(page, "Completed") == "10", seconds=30, what="ten completions on the page")
+        assert agrees(page, url) == {"queued": 0, "processing": 0, "completed": 10, "failed": 0}
+
+        # All of it stands in the timeline, and nothing was worked on twice.
+        go(page, "Timeline")
+        expect(page.get_by_test_id("stPlotlyChart").locator(".barlayer .point")).not_to_have_count(0, timeout=PATIENCE)
+        expect(page.get_by_text(re.compile("^11 attempts"))).to_be_visible(timeout=PATIENCE)
+        expect(page.get_by_text("overlap: one file")).to_have_count(0)
 
 
 @pytest.mark.slow

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pandas as pd
 import pytest
+from tables import attempts, boot, claim, claimed, fail, files, put
 
-from opskit import figures, stats
+from opskit import claims, figures, intake, nodes, reaper, stats
+from opskit.database import Database
+from opskit.errors import SettingError
 
 
 def frame(columns: dict[str, str], *rows: dict[str, Any]) -> pd.DataFrame:
@@ -36,6 +40,7 @@ def contrast(one: str, other: str) -> float:
 @pytest.mark.parametrize("background", ["#FFFFFF", "#0E1117"])
 def test_every_state_is_seen_in_light_and_dark(background: str) -> None:
     assert all(contrast(color, background) >= 3 for color in figures.STATE_COLORS.values())
+    assert all(contrast(color, background) >= 3 for color in figures.BAR_COLORS.values())
 
 
 @pytest.mark.parametrize(
@@ -45,6 +50,7 @@ def test_every_state_is_seen_in_light_and_dark(background: str) -> None:
         (figures.throughput, stats.THROUGHPUT),
         (figures.nodes, stats.NODES),
         (figures.longest_running, stats.LONGEST_RUNNING),
+        (figures.timeline, stats.TIMELINE),
     ],
 )
 def test_an_empty_frame_is_a_figure_that_says_so(chart: Any, columns: dict[str, str]) -> None:
@@ -125,3 +131,180 @@ def test_files_of_one_name_keep_a_bar_each() -> None:
     assert len(set(figure.data[0].y)) == 3
     assert all(len(name) <= 40 for name in figure.layout.yaxis.ticktext)
     assert figure.layout.yaxis.autorange == "reversed"
+
+
+# -- the timeline --------------------------------------------------------------------------------
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+def bar(server: str | None, begin: float, end: float, **values: Any) -> dict[str, Any]:
+    """An attempt, its times in minutes after noon."""
+    row = {"kind": "attempt", "server_id": server, "file_id": "1", "outcome": "completed", "cleaned": False}
+    times = {"started_at": NOON + timedelta(minutes=begin), "ended_at": NOON + timedelta(minutes=end)}
+    return row | times | {"overlaps": False} | values
+
+
+def mark(kind: str, server: str | None, at: float) -> dict[str, Any]:
+    when = NOON + timedelta(minutes=at)
+    return {"kind": kind, "server_id": server, "started_at": when, "cleaned": False, "overlaps": False}
+
+
+def drawn(*rows: dict[str, Any]) -> dict[str, Any]:
+    """The timeline's traces by their names."""
+    return {trace.name: trace for trace in figures.timeline(frame(stats.TIMELINE, *rows)).data}
+
+
+def test_the_timeline_has_a_lane_a_server_with_bars_from_claim_to_end() -> None:
+    rows = [bar("b", 0, 2), bar("a", 1, 4, outcome="processing"), bar(None, 3, 4, outcome="failed")]
+
+    figure = figures.timeline(frame(stats.TIMELINE, *rows))
+
+    assert list(figure.layout.yaxis.ticktext) == ["(no server)", "a", "b"]
+    traces = {trace.name: trace for trace in figure.data}
+    assert (list(traces["completed"].y), list(traces["completed"].x)) == ([2], [120_000])
+    assert list(traces["processing"].base) == [datetime(2026, 11, 23, 12, 1)]
+    assert list(traces["failed"].y) == [0]
+
+
+def test_only_an_overlap_is_red() -> None:
+    traces = drawn(bar("a", 0, 2, overlaps=True), bar("b", 1, 3, overlaps=True), bar("b", 4, 5))
+
+    assert len(traces["overlap"].x) == 2
+    assert "OVERLAPS" in traces["overlap"].customdata[0][1]
+    assert traces["overlap"].marker.color not in {traces[name].marker.color for name in traces if name != "overlap"}
+
+
+def test_what_went_wrong_is_told_apart_by_what_followed() -> None:
+    traces = drawn(
+        bar("a", 0, 1, outcome="raised", followed="queued"),
+        bar("a", 1, 2, outcome="timeout", followed="failed"),
+        bar("a", 2, 3, outcome="released", followed="queued"),
+    )
+
+    assert {name: len(traces[name].x) for name in ("tried again", "failed", "given back")} == {
+        "tried again": 1, "failed": 1, "given back": 1,
+    }  # fmt: skip
+
+
+def test_restarts_pauses_and_cleanups_are_marks() -> None:
+    figure = figures.timeline(
+        frame(
+            stats.TIMELINE,
+            mark("boot", "a", 0), mark("stop", "a", 1), mark("pause", "*", 2), mark("resume", "*", 3),
+            bar("a", 0, 5, outcome="orphaned", followed="queued", cleaned=True),
+        )
+    )  # fmt: skip
+
+    traces = {trace.name: trace for trace in figure.data}
+    assert list(figure.layout.yaxis.ticktext) == ["(all nodes)", "a"]
+    assert {"started", "stopped", "paused", "resumed", "cleanup"} <= traces.keys()
+    assert list(traces["cleanup"].x) == [datetime(2026, 11, 23, 12, 5)]
+
+
+def test_many_servers_keep_the_busiest_lanes() -> None:
+    rows = [bar(f"node-{number:03}", 0, 1) for number in range(200)] + [bar("node-150", 2, 3)]
+
+    figure = figures.timeline(frame(stats.TIMELINE, *rows))
+
+    assert len(figure.layout.yaxis.ticktext) == 60
+    assert "node-150" in figure.layout.yaxis.ticktext
+    assert "140 more servers" in figure.layout.title.text
+
+
+def test_the_timeline_tells_every_attempt_once(db: Database) -> None:
+    node = boot(db, "node-a", lease_seconds=600.0)
+    good, bad = files(db, "good.csv", "bad.csv")
+    claims.complete(db, id=good, token=claims.claim_one(db, node, good).token, result=None)
+    for _ in range(3):
+        fail(db, bad, claims.claim_one(db, node, bad).token)
+    files(db, "runs.csv")
+    claim(db, node)
+    nodes.pause(db, "*", actor="ann")
+
+    rows = stats.records(stats.timeline(db))
+
+    told = [(row["original_filename"], row["attempt"], row["outcome"], row["followed"]) for row in rows]
+    assert [line for line in told if line[0]] == [
+        ("good.csv", 1, "completed", None),
+        ("bad.csv", 1, "raised", "queued"),
+        ("bad.csv", 2, "raised", "queued"),
+        ("bad.csv", 3, "raised", "failed"),
+        ("runs.csv", 1, "processing", None),
+    ]
+    assert [row["kind"] for row in rows if row["kind"] != "attempt"] == ["migrate", "boot", "pause"]
+    assert not any(row["overlaps"] for row in rows)
+
+
+def test_a_completion_stays_on_the_timeline_when_it_is_requeued(db: Database) -> None:
+    node = boot(db, "node-a", lease_seconds=600.0)
+    (id,) = files(db, "good.csv")
+    claims.complete(db, id=id, token=claims.claim_one(db, node, id).token, result=None)
+    before = stats.timeline(db)
+    intake.requeue(db, [id], actor="ann")
+
+    after = stats.timeline(db)
+
+    bars = ["server_id", "file_id", "attempt", "started_at", "outcome"]
+    ours = after[after["kind"] == "attempt"][bars].reset_index(drop=True)
+    pd.testing.assert_frame_equal(ours, before[before["kind"] == "attempt"][bars].reset_index(drop=True))
+
+
+def test_a_cleanup_is_told_and_an_older_processors_failure_too(db: Database) -> None:
+    id, _ = claimed(db, "node-a")
+    put(db, id, "processing_token = NULL, processing_epoch = NULL, processing_started_at = now() - interval '2 h'")
+    reaper.cleanup(db, actor="ann")
+    assert attempts(db, id)
+    (legacy,) = files(db, "legacy.csv")
+    put(db, legacy, "processing_status = 'failed', processing_server_id = 'old', processing_errors = 'why', "
+                    "processing_started_at = now() - interval '9 min', processing_completed_at = now()")  # fmt: skip
+
+    rows = [row for row in stats.records(stats.timeline(db)) if row["kind"] == "attempt"]
+
+    assert [(row["server_id"], row["outcome"], row["cleaned"]) for row in rows] == [
+        ("node-a", "timeout", True),
+        ("old", "failed", False),
+    ]
+
+
+def test_attempts_at_one_file_at_the_same_time_overlap(db: Database) -> None:
+    (id,) = files(db, "twice.csv")
+    with db.connection() as connection:
+        for number, (begin, end) in enumerate(((50, 30), (40, 20), (20, 10)), 1):
+            connection.execute(
+                (
+                    f"INSERT INTO {db.names['events']} "
+                    "(kind, outcome, next_status, file_id, server_id, attempt, started_at, at) VALUES "
+                    f"('attempt', 'raised', 'queued', '{id}', 'node-{number}', {number}, "
+                    f"now() - {begin} * interval '1 min', now() - {end} * interval '1 min')"
+                ).encode()
+            )
+
+    rows = stats.records(stats.timeline(db))
+
+    assert [row["overlaps"] for row in rows if row["kind"] == "attempt"] == [True, True, False]
+
+
+def test_the_window_and_the_number_of_rows_are_kept(db: Database) -> None:
+    with db.connection() as connection:
+        connection.execute(
+            (
+                f"INSERT INTO {db.settings.files} (original_filename, processing_status, processing_server_id, "
+                "processing_started_at, processing_completed_at) SELECT 'f-' || n, 'completed', 'a', "
+                "now() - (n + 1) * interval '1 min', now() - n * interval '1 min' FROM generate_series(1, 300) AS n"
+            ).encode()
+        )
+
+    def names(**values: Any) -> list[str]:
+        frame = stats.timeline(db, **values)
+        return list(frame[frame["kind"] == "attempt"]["original_filename"])
+
+    assert names(since_seconds=630) == [f"f-{number}" for number in range(10, 0, -1)]
+    assert names(since_seconds=1230, until_seconds=630) == [f"f-{number}" for number in range(20, 9, -1)]
+    assert len(stats.timeline(db, since_seconds=86400, limit=100)) == 100
+
+
+@pytest.mark.parametrize("window", [(0, 0), (60, 60), (60, 3600), (-1, 0), (float("inf"), 0), (60, float("nan"))])
+def test_a_window_that_holds_nothing_is_refused(db: Database, window: tuple[float, float]) -> None:
+    with pytest.raises(SettingError):
+        stats.timeline(db, since_seconds=window[0], until_seconds=window[1])

@@ -238,7 +238,8 @@ def body(name: str) -> str:
 
 READ_ONLY = [
     name for name in FILES
-    if psql_line(name) and not re.search(r"\b(INSERT INTO|UPDATE :|DELETE FROM|ALTER TABLE|GRANT |migrate/)", body(name))
+    if psql_line(name)
+    and not re.search(r"\b(INSERT INTO|UPDATE :|DELETE FROM|ALTER TABLE|GRANT |migrate/)", body(name))
 ]  # fmt: skip
 
 

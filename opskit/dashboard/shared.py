@@ -305,3 +305,8 @@ def _capital(text: str) -> str:
 def escaped(text: object) -> str:
     """Text of others, such as a file's name or an error, for Markdown: shown as it is."""
     return "".join("\\" + character if character in r"\`*_{}[]()#+-.!$~|<>:" else character for character in str(text))
+
+
+def label(text: object) -> str:
+    """Text of others for a widget's label: what programs that read the page aloud get stays as near as can be."""
+    return "".join("\\" + character if character in r"\`*_[]$~<>:" else character for character in str(text))

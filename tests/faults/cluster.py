@@ -26,8 +26,14 @@ from opskit.settings import Settings
 # A stretch of ports for each process of tests: a server that is down for a moment must get its port back.
 # All of it is below 32768, where the system hands out ports of its own.
 FIRST_PORT = 20_000 + os.getpid() % 100 * 100
-# Nothing here has to survive a crash of the machine.
-QUICK = {"fsync": "off", "full_page_writes": "off", "max_connections": "60", "max_wal_size": "256MB"}
+# Nothing here has to survive a crash of the machine; what a killed server leaves behind goes with its folder.
+QUICK = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "max_connections": "60",
+    "max_wal_size": "256MB",
+    "dynamic_shared_memory_type": "mmap",
+}
 
 
 class Cluster:

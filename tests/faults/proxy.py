@@ -79,6 +79,11 @@ class Proxy:
             self.fault = fault
         return fault
 
+    def spare(self) -> None:
+        """Forget the fault that has not struck yet."""
+        with self._lock:
+            self.fault = None
+
     def cut(self, how: str) -> None:
         """Cut everything: what is open fails so now, what is opened fails so at once, until `mend`."""
         self.how_cut = how

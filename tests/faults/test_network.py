@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import signal
 from pathlib import Path
 
 import pytest
 from chores import drained, reasons
-from field import ask, field, queue_many, record, violations
+from conftest import Start
+from field import ask, field, queue, queue_many, record, status, until, violations
 from proxy import Proxy
 
 from opskit.database import Database
@@ -47,3 +50,39 @@ def test_a_node_outlives_a_failing_connection_and_does_nothing_twice(
     lost_work = (path, when) == ("completing", "before")
     ends = [outcome for outcome, _ in reasons(db) if outcome != "released"]
     assert ends == (["raised"] if lost_work else []), node.log
+
+
+def test_the_true_reason_is_kept_although_the_connection_breaks_while_it_is_written_down(
+    db: Database, tmp_path: Path, start: Start
+) -> None:
+    record(db)
+    (file,) = queue(db, "a")
+
+    with Proxy(db.settings.database_url or "") as proxy:
+        # Its lease outlives all this; its neighbour looks for orphans ten times a second.
+        behind = Database(dataclasses.replace(db.settings, database_url=proxy.url, lease_seconds=12.0))
+        with field(behind, tmp_path) as begin:
+            node = begin("node-a", act="effect", ACT_SECONDS="1")
+            until(lambda: db.run("held", server_id="node-a") and node.child())
+            start("node-b", act="effect", OPSKIT_LEASE_SECONDS="0.3")
+            until(lambda: len(db.run("nodes")) == 2)
+            fault = proxy.strike("'attempt', $", "before", "drop")
+            os.kill(node.child() or 0, signal.SIGKILL)
+            for _ in range(4):
+                assert fault.struck.wait(10), node.log
+                fault = proxy.strike("'attempt', $", "before", "drop")
+                # Meanwhile the neighbour looks again.
+                beat = ask(db, "SELECT beat_at FROM dev_processing_nodes WHERE server_id = 'node-b'")
+                until(
+                    lambda seen=beat: (
+                        ask(db, "SELECT beat_at FROM dev_processing_nodes WHERE server_id = 'node-b'") != seen
+                    )
+                )
+            proxy.spare()
+            drained(db, 1, 15, node)
+
+    assert violations(db) == []
+    ((outcome, reason),) = reasons(db)
+    assert outcome == "crashed"
+    assert "killed by signal 9" in reason
+    assert status(db, file) == "completed"

@@ -1,0 +1,76 @@
+"""The doctor: looks at one environment and says what is wrong, why it matters, and the command that mends it.
+
+Each check asks one file of `sql/doctor/` and words what it finds. It reads catalogs, the live states' partial
+indexes and bounded stretches of the table, never the whole of a large one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+from opskit.database import Database
+from opskit.doctor import server, table, work
+from opskit.doctor.finding import Check, Finding, opskit
+from opskit.errors import DatabaseError
+
+__all__ = ["CHECKS", "Finding", "examine"]
+
+CHECKS: tuple[Check, ...] = (
+    table.privileges, server.durability, table.structure,
+    work.queue, work.claims, work.nodes, work.pauses, work.durations,
+    table.environments, table.triggers, table.indexes,
+    server.heartbeats, server.horizon, server.vacuum, server.connections, server.pooler, server.clock,
+)  # fmt: skip
+"""Every check but `work.waiting`, which has to be told whether the table is cut over."""
+
+_DENIED, _CANCELED = "42501", "57014"
+
+
+def examine(db: Database, *, missing: Sequence[str], queues_new: bool = True) -> list[Finding]:
+    """Examine one environment: its tables, its nodes, and the server as far as it matters to them.
+
+    Reads only. What this role may not look at, or what does not answer within the connection's time, is a
+    finding too, never an exception.
+
+    Args:
+        db: An open database.
+        missing: What `schema.missing` answers.
+        queues_new: What `schema.queues_new` answers.
+
+    Returns:
+        What was found, errors first; none when all is well.
+
+    Raises:
+        DatabaseUnavailableError: No answer.
+
+    SQL: sql/doctor/*.sql
+    After: PgHero, for the shape: each finding with the statement that mends it.
+    """
+    if missing:
+        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+        what = "; ".join(missing[:5]) + more
+        return [Finding("error", what, "without them the promises do not hold", opskit(db, "migrate"))]
+    findings: list[Finding] = []
+    unexamined: dict[str, list[str]] = {_DENIED: [], _CANCELED: []}
+    checks: dict[str, Check] = {"waiting": partial(work.waiting, queues_new=queues_new)}
+    for name, check in (checks | {check.__name__: check for check in CHECKS}).items():
+        try:
+            findings += check(db)
+        except DatabaseError as error:
+            if error.sqlstate not in unexamined:
+                raise
+            unexamined[error.sqlstate].append(name)
+    findings += _unexamined(db, denied=unexamined[_DENIED], late=unexamined[_CANCELED])
+    return sorted(findings, key=lambda finding: finding.level)
+
+
+def _unexamined(db: Database, *, denied: list[str], late: list[str]) -> Iterator[Finding]:
+    why = "what is wrong there stays unknown"
+    if denied:
+        role = db.one("doctor/session")["role"]
+        mend = f"GRANT pg_read_all_data, pg_monitor TO {role};"
+        yield Finding("warning", f"{role} may not look at: {', '.join(denied)}", why, mend)
+    if late:
+        mend = opskit(db, "doctor") + "  # a shell waits as long as it takes"
+        yield Finding("warning", f"no answer in time about: {', '.join(late)}", why, mend)

@@ -1,0 +1,61 @@
+"""What a check finds, and how it words it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from opskit.database import Database
+
+_NAMED = 5  # of a longer list, so many are named
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is not as it should be.
+
+    Attributes:
+        level: "error" when files are not processed or promises do not hold, else "warning".
+        what: What was found.
+        why: Why it matters.
+        mend: The commands that mend it, one a line: SQL where it ends with a semicolon, else the shell's.
+    """
+
+    level: str
+    what: str
+    why: str
+    mend: str
+
+
+Check = Callable[[Database], Iterator[Finding]]
+
+
+def opskit(db: Database, words: str, *, env: str | None = None) -> str:
+    """A command for the environment that was examined, whatever the shell's own is."""
+    settings = db.settings
+    flags = f" --env {env or settings.env}" if env or settings.env == "production" else ""
+    if settings.table != type(settings).__dataclass_fields__["table"].default:
+        flags += f" --table {shlex.quote(settings.table)}"
+    verb, _, rest = words.partition(" ")
+    return f"opskit {verb}{flags} {rest}".rstrip()
+
+
+def lines(*commands: str) -> str:
+    """Several commands, one a line."""
+    return "\n".join(commands)
+
+
+def named(names: Iterable[str]) -> str:
+    """A list in words, its end counted only."""
+    listed = list(names)
+    more = f" and {len(listed) - _NAMED} more" if len(listed) > _NAMED else ""
+    return ", ".join(listed[:_NAMED]) + more
+
+
+def span(seconds: float) -> str:
+    """A stretch of time in words."""
+    for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size or (seconds >= size and unit == "h"):
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.3g} s"

@@ -1,0 +1,143 @@
+"""The checks of the work: what waits, what is held, who is there to do it."""
+
+from __future__ import annotations
+
+import math
+import re
+import shlex
+from collections.abc import Iterator
+
+from opskit.database import Database
+from opskit.doctor.finding import Finding, lines, named, opskit, span
+
+EXACT_BYTES = 2**26
+"""Size of the table up to which rows without a status are counted [bytes]."""
+
+_LOOK_SECONDS = 2.0  # as the reaper's; verbs do not import one another
+_COUNTED = 10_000  # a longer queue is "more than"; more finished files are not looked at
+
+
+def waiting(db: Database, queues_new: bool) -> Iterator[Finding]:
+    """Rows without a status: the table is not cut over, or rows from before were not adopted."""
+    found = db.one("doctor/waiting", exact_bytes=EXACT_BYTES)
+    if not found["waiting"]:
+        return
+    count = f"about {found['waiting']}" if found["estimated"] else found["waiting"]
+    # A condition is the operator's to choose: without one, all that the old processor has done would be done again.
+    adopt = opskit(db, "enqueue --existing --dry-run --where") + " \"uploaded_at > now() - interval '1 day'\""
+    adopt += "  # your condition; then without --dry-run"
+    if queues_new:
+        yield Finding("warning", f"{count} rows from before have no status", "no node claims them", adopt)
+    else:
+        yield Finding(
+            "warning",
+            f"{count} rows wait without a status, and new rows join them",
+            "no node claims them: the table is not cut over yet",
+            lines(opskit(db, "migrate --queue-new"), adopt),
+        )
+
+
+def queue(db: Database) -> Iterator[Finding]:
+    """Files queued and nobody who claims."""
+    now = db.one("doctor/queue", row_limit=_COUNTED + 1)
+    count = now["queued"] if now["queued"] <= _COUNTED else f"more than {_COUNTED}"
+    if now["queued"] and not now["live"]:
+        yield Finding(
+            "error", f"{count} files are queued and no node is alive", "nobody processes them", opskit(db, "worker")
+        )
+    elif now["queued"] and not now["active"]:
+        yield Finding(
+            "error",
+            f"{count} files are queued and each of {now['live']} live nodes is draining or in quarantine",
+            "nobody claims them",
+            opskit(db, "worker"),
+        )
+
+
+def pauses(db: Database) -> Iterator[Finding]:
+    """What is paused."""
+    for pause in db.run("pauses"):
+        who = "everything" if pause["scope"] == "*" else pause["scope"]
+        yield Finding(
+            "warning",
+            f"{who} is paused since {pause['at']:%Y-%m-%d %H:%M} by {pause['actor']}: "
+            f"{pause['reason'] or 'no reason given'}",
+            "no file is claimed there",
+            opskit(db, "resume --all" if pause["scope"] == "*" else f"resume {shlex.quote(pause['scope'])}"),
+        )
+
+
+def claims(db: Database) -> Iterator[Finding]:
+    """Claims that nobody works on."""
+    found = db.run(
+        "stale", stale_after_seconds=db.settings.stale_after_seconds, look_seconds=_LOOK_SECONDS, every=False
+    )
+    if found:
+        oldest = found[0]
+        server = oldest["processing_server_id"] or "an unnamed server"
+        yield Finding(
+            "error",
+            f"{len(found)} claims are stale or orphaned, the oldest {oldest['original_filename']!r} "
+            f"on {server} for {oldest['minutes_processing'] or 0:.0f} minutes",
+            "nobody works on these files",
+            opskit(db, "cleanup"),
+        )
+
+
+def nodes(db: Database) -> Iterator[Finding]:
+    """Nodes that died, that are in quarantine, that are of different versions."""
+    found = db.run("nodes")
+    dead = [node for node in found if node["state"] == "dead"]
+    if dead:
+        silent = [f"{n['server_id']} on {n['host']} for {span(n['seconds_since_heartbeat'])}" for n in dead]
+        yield Finding(
+            "warning",
+            f"silent without a good-bye: {named(silent)}",
+            "fewer nodes work than were started",
+            lines(
+                opskit(db, f"worker --node-id {shlex.quote(dead[0]['server_id'])}") + "  # on its host",
+                opskit(db, "prune --node-days 0") + "  # if it is gone for good; else its row goes after 7 days",
+            ),
+        )
+    for node in found:
+        if node["state"] == "quarantined":
+            yield Finding(
+                "error",
+                f"{node['server_id']} is in quarantine",
+                "its last files all failed while others succeeded: look at its disk, its memory and its network",
+                opskit(db, f"resume {shlex.quote(node['server_id'])}"),
+            )
+    working = [node for node in found if node["state"] not in ("stopped", "dead")]
+    versions = sorted({str(node["version"]) for node in working}, key=_version)
+    if len(versions) > 1:
+        older = [node["server_id"] for node in working if str(node["version"]) != versions[-1]]
+        yield Finding(
+            "warning",
+            f"nodes of different versions are alive: {', '.join(versions)}",
+            "an upgrade is not finished; whatever starts nodes starts a drained one again, with the new version",
+            lines(*(opskit(db, f"drain {shlex.quote(name)}") for name in older)),
+        )
+
+
+def durations(db: Database) -> Iterator[Finding]:
+    """The stale threshold against how long files really take."""
+    found = db.one(
+        "doctor/durations",
+        stale_after_seconds=db.settings.stale_after_seconds,
+        since_days=30,
+        row_limit=_COUNTED,
+    )
+    if found["longer"]:
+        enough = math.ceil(found["longest_seconds"] * 1.5 / 60) * 60
+        among = f"of the newest {found['seen']} files" if found["seen"] == _COUNTED else "files in 30 days"
+        yield Finding(
+            "warning",
+            f"{found['longer']} {among} ran longer than {span(found['threshold_seconds'])}, "
+            f"one of them {span(found['longest_seconds'])}",
+            "a file that takes longer without progress is ended as stale; let its processor report progress, or wait",
+            f"export OPSKIT_STALE_AFTER_SECONDS={enough}  # on every node",
+        )
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", text))

@@ -187,6 +187,20 @@ def throughput(
     return _camel(stats.records(stats.throughput(db, since_seconds=since_seconds, bucket_seconds=bucket_seconds)))
 
 
+@_reads.get(
+    "/timeline", summary="Attempts as bars, and what happened to nodes as marks", responses=rows(stats.TIMELINE)
+)
+def timeline(
+    db: Db,
+    since_seconds: Annotated[float, Query(alias="sinceSeconds", gt=0, le=366 * 86400)] = 3600,
+    until_seconds: Annotated[float, Query(alias="untilSeconds", ge=0, le=366 * 86400)] = 0,
+    limit: Limit = 2000,
+) -> list[Record]:
+    return _camel(
+        stats.records(stats.timeline(db, since_seconds=since_seconds, until_seconds=until_seconds, limit=limit))
+    )
+
+
 @_reads.get("/failures", summary="Failed files grouped by their error", responses=rows(stats.FAILURES))
 def failures(db: Db, limit: Limit = 100) -> list[Record]:
     return _camel(stats.records(stats.failures(db, limit=limit)))

@@ -473,9 +473,9 @@ def build_parser() -> argparse.ArgumentParser:
     one.add_argument(
         "what", nargs="?", default="all", metavar="WHAT",
         choices=["all", "concurrency", "distribution", "longest-running", "stale", "nodes", "throughput", "failures",
-                 "events", "pauses"],
-        help="all (default), concurrency, distribution, longest-running, stale, nodes, throughput, failures, events "
-        "or pauses",
+                 "timeline", "events", "pauses"],
+        help="all (default), concurrency, distribution, longest-running, stale, nodes, throughput, failures, timeline, "
+        "events or pauses",
     )  # fmt: skip
     finish(one)
 

@@ -29,7 +29,7 @@ from opskit.settings import Settings
 
 GETS = (
     "concurrency-stats", "server-info", "distribution", "longest-running", "nodes", "stale", "throughput", "failures",
-    "events", "pauses", "doctor",
+    "timeline", "events", "pauses", "doctor",
 )  # fmt: skip
 POSTS = ("cleanup-stale-locks", "requeue", "pause", "resume", "files")
 BOOT = "00000000-0000-0000-0000-00000000000{}"

@@ -60,7 +60,7 @@ def something_everywhere(db: Database) -> Iterator[None]:
 
 
 # What these take depends on more than one value, or on the table: they may refuse what their document allows.
-CHOOSY = ("/processing/throughput", "/processing/requeue", "/processing/files")
+CHOOSY = ("/processing/throughput", "/processing/timeline", "/processing/requeue", "/processing/files")
 
 
 @pytest.mark.usefixtures("something_everywhere")

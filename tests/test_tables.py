@@ -756,3 +756,15 @@ def test_a_table_in_another_schema_of_the_search_path_is_not_passed_over(bare: D
 
     with pytest.raises(MigrationRefusedError, match="is in schema elsewhere, not in public"):
         schema.migrate(bare)
+
+
+def test_a_table_whose_ids_are_not_unique_is_refused_with_the_statement_that_mends_it(bare: Database) -> None:
+    with application(bare.settings) as connection:
+        run(connection, f"CREATE TABLE {TABLE} (id bigint NOT NULL)")
+
+        with pytest.raises(MigrationRefusedError, match="is not unique; run: CREATE UNIQUE INDEX") as caught:
+            schema.migrate(bare)
+        run(connection, str(caught.value).split("run: ")[1])
+
+    assert schema.migrate(bare)
+    assert schema.missing(bare) == []

@@ -10,6 +10,13 @@ SELECT coalesce(
       WHERE to_regclass(quote_ident(:'files')) IS NOT NULL
         AND NOT EXISTS (SELECT FROM information_schema.columns
                          WHERE table_schema = current_schema() AND table_name = :'files' AND column_name = 'id')),
+    -- With two rows of one id, one claim would take both.
+    (SELECT 'id of ' || :'files' || ' is not unique; run: CREATE UNIQUE INDEX CONCURRENTLY ON ' || quote_ident(:'files') || ' (id)'
+      WHERE to_regclass(quote_ident(:'files')) IS NOT NULL
+        AND NOT EXISTS (SELECT FROM pg_index AS i
+                          JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+                         WHERE i.indrelid = to_regclass(quote_ident(:'files')) AND i.indisunique AND i.indisvalid
+                           AND i.indimmediate AND i.indnkeyatts = 1 AND i.indpred IS NULL AND a.attname = 'id')),
     (SELECT string_agg('column ' || column_name || ' of ' || table_name || ' is ' || data_type
                        || coalesce('(' || character_maximum_length || ')', '') || ' where ' || wanted
                        || coalesce(' of at least ' || room || ' characters', '') || ' is needed', '; ' ORDER BY column_name)

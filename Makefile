@@ -11,7 +11,7 @@ TIMES  ?= 1
 KILLS  ?= 200
 SEED   ?= 1
 
-.PHONY: up test test-all bench test-faults soak lint types browser clean help
+.PHONY: up test test-all test-slow bench test-faults soak lint types browser clean help
 
 help:            ## show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -32,8 +32,8 @@ up: $(READY)     ## embedded PostgreSQL, migration, sample files (or FILES=dir),
 test: $(READY)   ## the tests that take under five minutes
 	@$(RUN)/python -m pytest -n $(WORKERS) -m 'not slow and not browser'
 
-test-all: $(READY) ## all tests, slow ones and the browser's too
-	@$(RUN)/python -m pytest -n $(WORKERS)
+test-all: $(READY) ## all tests, slow ones and the browser's too (alone: a browser needs the machine for itself)
+	@$(RUN)/python -m pytest -n $(WORKERS) -m 'not browser' && $(RUN)/python -m pytest -m browser
 
 test-faults: $(READY) ## the fault suite, slow ones too: real kills, cuts, failovers, full disks; TIMES=10 runs it ten times
 	@passed=0; for n in $$(seq $(TIMES)); do \
@@ -45,6 +45,9 @@ soak: $(READY)   ## a storm of random kills, KILLS=1000 SEED=1: prints its figur
 
 bench: $(READY)  ## the floor and opskit's nodes, in interleaved rounds; a pinned xmin
 	@cd benchmarks && ../$(RUN)/python drain.py && ../$(RUN)/python pinned.py
+
+test-slow: $(READY) ## only what `make test` leaves out
+	@$(RUN)/python -m pytest -n $(WORKERS) -m 'slow and not browser' && $(RUN)/python -m pytest -m browser
 
 lint: $(READY)   ## ruff
 	@$(RUN)/ruff check . && $(RUN)/ruff format --check .

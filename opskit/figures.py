@@ -35,7 +35,7 @@ MARKS = {
     "cleanup": "x",
     "paused": "line-ns",
     "resumed": "triangle-up",
-    "told": "diamond",
+    "other": "diamond",
 }
 """Symbol of each kind of mark on the timeline."""
 
@@ -194,14 +194,14 @@ def timeline(frame: pd.DataFrame, *, begins: datetime | None = None, ends: datet
             if row["cleaned"]:
                 marks["cleanup"].append((row, row["ended_at"]))
         else:
-            marks[_MARK_OF.get(row["kind"], "told")].append((row, row["started_at"]))
+            marks[_MARK_OF.get(row["kind"], "other")].append((row, row["started_at"]))
     traces: list[Any] = [_bars(kind, found, place) for kind, found in bars.items()]
     traces += [_marks(kind, found, place) for kind, found in marks.items() if found]
     hidden = len({_lane(row) for row in rows}) - len(lanes)
     title = "What each server did [UTC]" + (f", {hidden} more servers not shown" if hidden else "")
     figure = _lying(traces, title, lanes, "time [UTC]", nothing="nothing happened in this time")
     figure.update_xaxes(type="date", rangemode="normal", tickformat=None)
-    figure.update_yaxes(range=[len(lanes) - 0.5, -0.5], autorange=False)
+    figure.update_yaxes(range=[len(lanes) - 0.5, -0.8], autorange=False)
     figure.update_layout(barmode="overlay", bargap=0.35)
     if begins is not None and ends is not None:
         figure.update_xaxes(range=[_naive(begins), _naive(ends)])

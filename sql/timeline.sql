@@ -17,6 +17,7 @@
 \if :{?since_seconds} \else \set since_seconds 3600 \endif
 \if :{?until_seconds} \else \set until_seconds 0 \endif
 \if :{?row_limit} \else \set row_limit 2000 \endif
+-- Each edge is a subquery of its own: joined, they would cost the index that finds the window (0.6 s at a million files).
 WITH edges AS MATERIALIZED (
     SELECT now, now - :'since_seconds'::float8 * interval '1 second' AS begins,
            now - :'until_seconds'::float8 * interval '1 second' AS ends,
@@ -24,20 +25,20 @@ WITH edges AS MATERIALIZED (
       FROM (SELECT clock_timestamp() AS now) AS clock
 ), held AS (
     SELECT 'attempt' AS kind, f.processing_server_id AS server_id, f.id::text AS file_id, f.original_filename,
-           f.processing_attempt AS attempt, f.processing_started_at::timestamptz AS started_at, edges.now AS ended_at,
-           'processing' AS outcome, NULL AS followed, false AS cleaned, NULL AS reason, NULL AS actor
-      FROM :"files" AS f, edges
-     WHERE f.processing_status = 'processing' AND f.processing_started_at < edges.ends
+           f.processing_attempt AS attempt, f.processing_started_at::timestamptz AS started_at,
+           (SELECT now FROM edges) AS ended_at, 'processing' AS outcome, NULL AS followed, false AS cleaned, NULL AS reason, NULL AS actor
+      FROM :"files" AS f
+     WHERE f.processing_status = 'processing' AND f.processing_started_at < (SELECT ends FROM edges)
      ORDER BY f.processing_started_at DESC LIMIT :'row_limit'::int
 ), ended AS (
     -- The completion stands in the row alone; a failure has its event, unless an older processor wrote it.
     SELECT 'attempt', f.processing_server_id, f.id::text, f.original_filename, f.processing_attempt,
            f.processing_started_at::timestamptz, f.processing_completed_at::timestamptz, f.processing_status,
            NULL, false, CASE f.processing_status WHEN 'failed' THEN left(f.processing_errors, 500) END, NULL
-      FROM :"files" AS f, edges
+      FROM :"files" AS f
      WHERE f.processing_status IN ('completed', 'failed') AND f.deleted IS NOT TRUE
-       AND f.processing_completed_at >= edges.begins AND f.processing_completed_at <= edges.horizon
-       AND f.processing_started_at < edges.ends
+       AND f.processing_completed_at >= (SELECT begins FROM edges) AND f.processing_completed_at <= (SELECT horizon FROM edges)
+       AND f.processing_started_at < (SELECT ends FROM edges)
        AND (f.processing_status = 'completed' OR NOT EXISTS (
             SELECT FROM :"events" AS e WHERE e.file_id = f.id::text AND e.kind = 'attempt' AND e.next_status = 'failed'
                AND e.attempt IS NOT DISTINCT FROM f.processing_attempt))
@@ -48,12 +49,13 @@ WITH edges AS MATERIALIZED (
            CASE e.kind WHEN 'attempt' THEN e.at WHEN 'requeue' THEN e.ended_at END,
            e.outcome, CASE e.kind WHEN 'attempt' THEN e.next_status END, coalesce(e.details @> '{"cleanup": true}', false),
            left(e.reason, 500), e.actor
-      FROM :"events" AS e, edges
-     WHERE e.at >= edges.begins AND e.at <= edges.horizon
-       AND (e.kind = 'attempt' AND e.started_at < edges.ends
+      FROM :"events" AS e
+     WHERE e.at >= (SELECT begins FROM edges) AND e.at <= (SELECT horizon FROM edges)
+       AND (e.kind = 'attempt' AND e.started_at < (SELECT ends FROM edges)
             -- What was requeued after it had completed: its bar is known from here alone.
-            OR e.kind = 'requeue' AND e.outcome = 'completed' AND e.ended_at >= edges.begins AND e.started_at < edges.ends
-            OR e.kind IN ('boot', 'stop', 'state', 'pause', 'resume', 'migrate') AND e.at < edges.ends)
+            OR e.kind = 'requeue' AND e.outcome = 'completed' AND e.ended_at >= (SELECT begins FROM edges)
+               AND e.started_at < (SELECT ends FROM edges)
+            OR e.kind IN ('boot', 'stop', 'state', 'pause', 'resume', 'migrate') AND e.at < (SELECT ends FROM edges))
      ORDER BY e.at DESC LIMIT :'row_limit'::int
 ), newest AS (
     SELECT * FROM held UNION ALL SELECT * FROM ended UNION ALL SELECT * FROM noted

@@ -21,6 +21,7 @@ import psycopg
 import pytest
 import streamlit as st
 from psycopg import sql
+from starlette.applications import Starlette
 from streamlit.testing.v1 import AppTest
 from tables import ask_psql, psql
 from tables import opskit as tables_opskit
@@ -29,7 +30,7 @@ import opskit.dashboard
 from opskit import intake, nodes, stats
 from opskit.api import create_api
 from opskit.cli import build_parser
-from opskit.dashboard import actions, serve, shared, source
+from opskit.dashboard import actions, serve, shared, signin, source
 from opskit.database import Database
 from opskit.errors import DatabaseUnavailableError, SettingError
 from opskit.settings import Settings
@@ -217,6 +218,23 @@ def test_the_last_known_numbers_stay_with_their_age(
     app.run()
     assert fine(app)
     assert not app.error
+
+
+def test_a_slow_reading_holds_nobody_up_once_it_is_known(
+    open_page: Open, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_page()
+    before = shared.read("concurrency")
+    monkeypatch.setattr(shared, "SLOW_SECONDS", 0.0)
+    execute(db, "INSERT INTO {files} (original_filename) VALUES ('new.csv')")
+
+    # Past the age at which a quick one is waited for.
+    shared._reading.clear()
+
+    assert shared.read("concurrency") is before
+    assert shared.fresh("concurrency").rows()[0]["queued"] == 1
+    shared.forget()
+    assert shared.read("concurrency").taken_at > before.taken_at
 
 
 # -- the environment ------------------------------------------------------------------------------
@@ -798,6 +816,143 @@ def test_every_reading_has_its_doors_and_its_files(open_page: Open, busy: Databa
     assert len(again) == len(frame)
 
 
+# -- sign-in --------------------------------------------------------------------------------------
+
+ROLES = {"OPSKIT_OPERATORS": "ann@example.com, *@ops.example.com", "OPSKIT_VIEWERS": "*@example.com"}
+
+
+@pytest.fixture
+def sign_in(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Somebody signs in, as Streamlit tells it; nobody by default."""
+    monkeypatch.setattr(signin, "configured", lambda: True)
+
+    def somebody(email: str = "", **claims: object) -> None:
+        user = {"is_logged_in": bool(email), "email": email} | claims
+        monkeypatch.setattr(signin.st, "user", user)
+
+    somebody()
+    return somebody
+
+
+@pytest.mark.parametrize(
+    ("email", "role"),
+    [
+        ("ann@example.com", "operator"),
+        ("ANN@Example.com", "operator"),
+        ("bob@ops.example.com", "operator"),
+        ("cid@example.com", "viewer"),
+        ("eve@evil.example", None),
+        ("ann@example.com.evil.example", None),
+        ("", None),
+    ],
+)
+def test_a_role_goes_by_the_address(monkeypatch: pytest.MonkeyPatch, email: str, role: str | None) -> None:
+    for name, value in ROLES.items():
+        monkeypatch.setenv(name, value)
+
+    assert signin.roles().of(email) == role
+
+
+def test_without_sign_in_everything_is_as_before(open_page: Open, db: Database) -> None:
+    assert not open_page().button(key="cleanup").disabled
+
+
+def test_who_has_not_signed_in_sees_nothing_but_the_door(
+    open_page: Open, full: Database, sign_in: Callable[..., None]
+) -> None:
+    app = open_page(**ROLES)
+
+    assert [button.key for button in app.button] == ["sign_in"]
+    assert not app.dataframe
+    assert not app.metric
+    assert full.settings.files not in said(app)
+
+
+@pytest.mark.parametrize(
+    ("email", "claims"), [("eve@evil.example", {}), ("ann@example.com", {"email_verified": False})]
+)
+def test_who_has_no_role_stays_outside(
+    open_page: Open, full: Database, sign_in: Callable[..., None], email: str, claims: dict[str, object]
+) -> None:
+    sign_in(email, **claims)
+
+    app = open_page(**ROLES)
+
+    assert [button.key for button in app.button] == ["sign_out"]
+    assert email in said(app)
+    assert not app.metric
+
+
+def test_a_viewer_looks_and_an_operator_acts_under_their_own_name(
+    open_page: Open, db: Database, sign_in: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = actions.Client("192.0.2.7", {"Host": "ops.example", "Origin": "https://ops.example"}, None)
+    monkeypatch.setattr(actions, "client", lambda: elsewhere)
+    sign_in("cid@example.com")
+    app = open_page(**ROLES)
+    assert app.button(key="cleanup").disabled
+    assert "OPSKIT_OPERATORS does not name you" in app.button(key="cleanup").help
+
+    sign_in("ann@example.com")
+    app = click(open_page(**ROLES), "pause_all")
+    click(app, "confirm_button")
+
+    (pause,) = db.run("pauses")
+    assert pause["actor"] == "ann@example.com (page, 192.0.2.7)"
+
+
+def test_a_dialog_left_open_is_refused_once_the_operator_is_none(
+    open_page: Open, db: Database, sign_in: Callable[..., None]
+) -> None:
+    sign_in("ann@example.com")
+    app = click(open_page(**ROLES), "pause_all")
+    sign_in("cid@example.com")
+
+    click(app, "confirm_button")
+
+    assert not db.run("pauses")
+    assert "OPSKIT_OPERATORS does not name you" in said(app)
+
+
+@pytest.mark.parametrize(("read_only", "origin"), [("1", "https://ops.example"), ("0", "https://evil.example")])
+def test_signing_in_outweighs_neither_read_only_nor_a_foreign_page(
+    open_page: Open,
+    db: Database,
+    sign_in: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    read_only: str,
+    origin: str,
+) -> None:
+    foreign = actions.Client("192.0.2.7", {"Host": "ops.example", "Origin": origin}, None)
+    monkeypatch.setattr(actions, "client", lambda: foreign)
+    sign_in("ann@example.com")
+
+    assert open_page(**ROLES, OPSKIT_READ_ONLY=read_only).button(key="cleanup").disabled
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status"),
+    [
+        ("/api/processing/nodes", {}, 401),
+        ("/metrics", {}, 401),
+        ("/api/processing/nodes", {"Authorization": "Bearer secret"}, 200),
+        ("/healthz", {}, 200),
+    ],
+)
+def test_where_people_sign_in_the_api_reads_for_the_token_only(
+    db: Database, monkeypatch: pytest.MonkeyPatch, path: str, headers: dict[str, str], status: int
+) -> None:
+    monkeypatch.setenv("OPSKIT_VIEWERS", "*@example.com")
+    monkeypatch.setattr(shared, "database", lambda: db)
+    app = Starlette(routes=serve.routes(dataclasses.replace(db.settings, api_token="secret")))
+
+    async def ask() -> int:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://ops.example") as client:
+            return (await client.get(path, headers=headers)).status_code
+
+    assert asyncio.run(ask()) == status
+
+
 # -- the launcher ---------------------------------------------------------------------------------
 
 
@@ -806,6 +961,15 @@ def test_an_open_address_without_a_token_is_refused(settings: Settings) -> None:
         serve.check(dataclasses.replace(settings, host="0.0.0.0"))
 
     serve.check(dataclasses.replace(settings, host="0.0.0.0", api_token="secret"))
+
+
+def test_sign_in_opens_an_address_and_needs_a_provider(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPSKIT_VIEWERS", "*@example.com")
+    with pytest.raises(SettingError, match=r"secrets.toml has no section \[auth\]"):
+        serve.check(settings)
+
+    monkeypatch.setattr(signin, "configured", lambda: True)
+    serve.check(dataclasses.replace(settings, host="0.0.0.0"))
 
 
 def test_refusing_to_start_is_one_sentence_and_exit_code_1(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from opskit import access, intake, nodes, reaper
-from opskit.dashboard import shared
+from opskit.dashboard import shared, signin
 from opskit.database import Database, Row
 from opskit.errors import ForbiddenError, OpskitError
 
@@ -78,9 +79,13 @@ def allow() -> None:
     Raises:
         ForbiddenError: It may not.
     """
-    asking = client()
+    asking, settings = client(), shared.settings()
+    if signin.may_act():
+        # An operator has shown who they are: that stands for the token, not for read-only mode or the Origin.
+        settings = dataclasses.replace(settings, api_token="signed in")
+        asking = dataclasses.replace(asking, authorization="Bearer signed in")
     access.writing_allowed(
-        shared.settings(),
+        settings,
         client_host=asking.host,
         host_header=asking.headers.get("Host"),
         origin=asking.headers.get("Origin"),
@@ -92,7 +97,7 @@ def allow() -> None:
 def unlock() -> None:
     """Where the token is given, when one is needed."""
     settings = shared.settings()
-    if settings.api_token is None or settings.read_only:
+    if settings.api_token is None or settings.read_only or signin.roles():
         return
     open_already = refusal() is None
     label = "Unlocked" if open_already else "Unlock actions"
@@ -104,8 +109,8 @@ def unlock() -> None:
 
 def actor(name: str = "") -> str:
     """Who acts, for the history."""
-    user = st.user.get("email") if st.user.get("is_logged_in") else None
-    who = str(user or name.strip())
+    user = signin.user()
+    who = user.email if user is not None else name.strip()
     place = f"page, {client().host}"
     return f"{who} ({place})" if who else place
 
@@ -158,8 +163,14 @@ def ask(
         # Enter must not confirm: it is what one presses after typing a reason.
         with st.form("confirm", enter_to_submit=False, border=False):
             if recorded:
+                known = signin.user()
                 name, reason = st.columns([1, 2])
-                name.text_input("Your name", key="actor_name", value=st.session_state.get("operator", ""))
+                name.text_input(
+                    "Your name",
+                    key="actor_name",
+                    value=known.email if known else st.session_state.get("operator", ""),
+                    disabled=known is not None,
+                )
                 reason.text_input("Reason", key="actor_reason", placeholder="goes to the history with your name")
             st.form_submit_button(verb, type="primary", on_click=perform, args=(act,), key="confirm_button")
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import streamlit as st
+from streamlit.navigation.page import StreamlitPage
 
-from opskit.dashboard import actions, shared
+from opskit.dashboard import actions, shared, signin
 from opskit.database import masked
 from opskit.errors import OpskitError
 
 HERE = Path(__file__).parent
+PAGES = ("overview", "nodes", "files", "failures", "cleanup", "timeline", "doctor", "history")
+"""The pages, by their file and their address; the first one's address is the page's own."""
+HOME = PAGES[0]
 TICKING = ("", "nodes")
 """The pages with parts that renew themselves, by their address."""
 # Streamlit leaves six lines empty above a page; at night every line counts.
@@ -22,21 +26,13 @@ PRODUCTION_STYLE = """
 
 
 def frame() -> None:
-    """Draw the frame, then the page in it."""
-    # No icons: the browser would fetch the page's one from the internet.
-    page = st.navigation(
-        [
-            st.Page(HERE / "overview.py", title="Overview", default=True),
-            st.Page(HERE / "nodes.py", title="Nodes", url_path="nodes"),
-            st.Page(HERE / "files.py", title="Files", url_path="files"),
-            st.Page(HERE / "failures.py", title="Failures", url_path="failures"),
-            st.Page(HERE / "cleanup.py", title="Cleanup", url_path="cleanup"),
-            st.Page(HERE / "timeline.py", title="Timeline", url_path="timeline"),
-            st.Page(HERE / "doctor.py", title="Doctor", url_path="doctor"),
-            st.Page(HERE / "history.py", title="History", url_path="history"),
-        ],
-        position="top",
-    )
+    """Draw the frame, then the page in it; before a closed door, the door."""
+    inside = signin.role() is not None
+    page = navigate(inside=inside)
+    if not inside:
+        st.set_page_config(page_title="Sign in · opskit", page_icon=str(HERE / "favicon.svg"))
+        page.run()
+        return
     try:
         settings = shared.settings()
         st.set_page_config(
@@ -50,6 +46,7 @@ def frame() -> None:
             st.space("stretch")
             shared.stamp()
             actions.unlock()
+            signin.badge()
             if page.url_path in TICKING:
                 st.toggle("Live", value=True, key="live", persist_state="session", help="Off: the numbers stand still.")
             else:
@@ -60,6 +57,21 @@ def frame() -> None:
             shared.come_back()
     except OpskitError as error:
         shared.say_error(error)
+
+
+def navigate(*, inside: bool) -> StreamlitPage:
+    """The page that the address names; outside each of them is the door, or a shared link would lead nowhere."""
+    # No icons: the browser would fetch the page's one from the internet.
+    pages = [
+        st.Page(
+            HERE / f"{name}.py" if inside else signin.door,
+            title=name.capitalize() if inside else "Sign in",
+            url_path="" if name == HOME else name,
+            default=name == HOME,
+        )
+        for name in PAGES
+    ]
+    return st.navigation(pages, position="top" if inside else "hidden")
 
 
 def environment() -> None:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import signal
 import sys
 from pathlib import Path
 
 import streamlit as st
-from starlette.routing import BaseRoute, Mount
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from opskit.access import writing_allowed
 from opskit.api import create_api, probe_routes
-from opskit.dashboard import shared
-from opskit.errors import OpskitError, SettingError
+from opskit.dashboard import actions, shared, signin
+from opskit.errors import ForbiddenError, OpskitError, SettingError, TokenNeededError
 from opskit.flags import add_settings, settings_of
 from opskit.parent import end_with
 from opskit.settings import LOOPBACK, Settings
@@ -26,20 +31,58 @@ def routes(settings: Settings) -> list[BaseRoute]:
     """What is served beside the page, over the page's own database: /api, /healthz and /metrics.
 
     Mounted, not flat: Streamlit's catch-all would answer a wrong method or path with 200 and HTML.
+    Where people have to sign in for the page, the API's readings need the token, as its actions always do.
     """
     api = create_api(shared.database, settings)
-    return [Mount("/api", api), *probe_routes(api)]
+    health, numbers = probe_routes(api)
+    if not signin.roles():
+        return [Mount("/api", api), health, numbers]
+    closed = Closed(api, settings)
+    return [Mount("/api", closed), health, Route("/metrics", endpoint=closed)]
+
+
+class Closed:
+    """The API where people have to sign in: no reading either without what an action would need."""
+
+    def __init__(self, api: ASGIApp, settings: Settings) -> None:
+        self._api, self._settings = api, dataclasses.replace(settings, read_only=False)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            headers = Headers(scope=scope)
+            try:
+                writing_allowed(
+                    self._settings,
+                    client_host=scope["client"][0] if scope.get("client") else None,
+                    host_header=headers.get("host"),
+                    origin=headers.get("origin"),
+                    authorization=headers.get("authorization"),
+                    forwarded=any(name in headers for name in actions.FORWARDED),
+                )
+            except ForbiddenError as error:
+                status = 401 if isinstance(error, TokenNeededError) else 403
+                await JSONResponse({"error": str(error)}, status)(scope, receive, send)
+                return
+        await self._api(scope, receive, send)
 
 
 def check(settings: Settings) -> None:
-    """Refuse an address that others can reach while no token says who may act.
+    """Refuse an address that others can reach while nothing says who may act.
 
     Raises:
-        SettingError: Another address than this machine's own, and no token.
+        SettingError: Another address than this machine's own, and neither token nor sign-in; or sign-in is
+            wanted and no identity provider is configured.
     """
-    if settings.host not in LOOPBACK and settings.api_token is None:
+    wanted = bool(signin.roles())
+    if wanted and not signin.configured():
         raise SettingError(
-            f"OPSKIT_HOST is {settings.host!r}, which others can reach, and no OPSKIT_API_TOKEN is set; set one"
+            "OPSKIT_OPERATORS or OPSKIT_VIEWERS is set, but .streamlit/secrets.toml has no section [auth]: "
+            "nobody could sign in"
+        )
+    if settings.host not in LOOPBACK and settings.api_token is None and not wanted:
+        raise SettingError(
+            f"OPSKIT_HOST is {settings.host!r}, which others can reach, and neither OPSKIT_API_TOKEN nor "
+            "OPSKIT_OPERATORS with sign-in says who may act; set one"
         )
 
 
@@ -47,7 +90,7 @@ def serve(settings: Settings) -> int:
     """Serve page and API on the settings' host and port until stopped.
 
     Raises:
-        SettingError: The address is not this machine's own and there is no token.
+        SettingError: Nothing says who may act, or nobody could sign in.
     """
     check(settings)
     # The page is a script that Streamlit runs: it finds its settings where every process finds them.

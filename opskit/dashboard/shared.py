@@ -27,6 +27,8 @@ FRESH_SECONDS = 2.0
 """How old a reading may be before it is taken again; younger ones serve every tab [s]."""
 STATEMENT_SECONDS = 5.0
 """Longest time a statement of the page may take [s]."""
+SLOW_SECONDS = 0.05
+"""A reading that takes longer is taken behind the scenes, while the page shows the last one [s]."""
 PROBE_SECONDS = 3.0
 """How long an unreachable database is left alone before it is asked again [s]."""
 _REMEMBERED = 200
@@ -105,6 +107,7 @@ class _Memory:
     """The last good readings, and whether the database is known to be away."""
 
     known: dict[object, Reading] = field(default_factory=dict)
+    cost: dict[object, float] = field(default_factory=dict)
     failed_at: float = -1e9
     failure: DatabaseUnavailableError | None = None
 
@@ -112,7 +115,9 @@ class _Memory:
         self.failure = None
         self.known[key] = reading
         while len(self.known) > _REMEMBERED:
-            self.known.pop(next(iter(self.known)), None)
+            oldest = next(iter(self.known))
+            self.known.pop(oldest, None)
+            self.cost.pop(oldest, None)
         return reading
 
     def last(self, key: object, error: OpskitError) -> Reading:
@@ -141,12 +146,27 @@ def _memory() -> _Memory:
 
 @st.cache_resource(ttl=FRESH_SECONDS, refresh_mode="background", show_spinner=False, max_entries=_REMEMBERED)
 def _reading(name: str, values: tuple[tuple[str, object], ...]) -> Reading:
-    memory, key = _memory(), (name, values)
+    return _taken(name, values)
+
+
+# Streamlit hands out an entry for twice its ttl while it is renewed: more than a tick here, less than one above.
+@st.cache_resource(ttl=TICK_SECONDS, refresh_mode="background", show_spinner=False, max_entries=_REMEMBERED)
+def _slow_reading(name: str, values: tuple[tuple[str, object], ...]) -> Reading:
+    # That it is slow was learnt by taking it a moment ago: nobody has to wait for the same again.
+    last = _memory().known.get((name, values))
+    young = last is not None and (datetime.now(UTC) - last.taken_at).total_seconds() < TICK_SECONDS
+    return last if last is not None and young else _taken(name, values)
+
+
+def _taken(name: str, values: tuple[tuple[str, object], ...]) -> Reading:
+    """A reading of this moment; what was last known, with the reason, when there is none."""
+    memory, key, began = _memory(), (name, values), time.monotonic()
     try:
         # One reading waits for the database that is away; the others of the page need not.
         if memory.failure is not None and time.monotonic() - memory.failed_at < PROBE_SECONDS:
             raise memory.failure
         frame = STATISTICS[name](database(), **dict(values))
+        memory.cost[key] = time.monotonic() - began
         return memory.keep(key, Reading(frame, datetime.now(UTC), name=name, values=values))
     except OpskitError as error:
         return memory.last(key, error)
@@ -154,18 +174,25 @@ def _reading(name: str, values: tuple[tuple[str, object], ...]) -> Reading:
 
 def read(name: str, /, **values: object) -> Reading:
     """One statistic, read once for all tabs; never raises what the database does."""
-    return _reading(name, tuple(sorted(values.items())))
+    key = (name, tuple(sorted(values.items())))
+    slow = _memory().cost.get(key, 0.0) > SLOW_SECONDS
+    return _slow_reading(*key) if slow else _reading(*key)
 
 
 def fresh(name: str, /, **values: object) -> Reading:
     """One statistic, read now: where somebody is about to decide by it."""
-    _reading.clear(name, tuple(sorted(values.items())))
+    key = (name, tuple(sorted(values.items())))
+    _memory().cost.pop(key, None)
+    _reading.clear(*key)
+    _slow_reading.clear(*key)
     return read(name, **values)
 
 
 def forget() -> None:
     """Read everything anew: something was changed."""
+    _memory().cost.clear()
     _reading.clear()
+    _slow_reading.clear()
 
 
 def healthy(readings: Iterable[Reading]) -> bool:

@@ -1,7 +1,7 @@
 """A TCP proxy between nodes and their database, which fails on the statement and in the way it is told.
 
 It reads the client's half of PostgreSQL's protocol far enough to know which statement passes: Query and
-Parse carry a text, Bind names what Parse has prepared. A fault strikes once, on the first statement whose
+Parse carry a text, Bind names what Parse has prepared. A fault strikes the first statement whose
 text holds a phrase:
 
     before   the statement is not delivered
@@ -33,13 +33,19 @@ _GLANCE = 0.02
 
 @dataclass
 class Fault:
-    """What shall go wrong, once, after so many statements that pass; `struck` is set when it has."""
+    """What shall go wrong so many times, after so many statements that pass; `struck` is set when it has."""
 
     phrase: str
     when: str
     how: str
     spared: int = 0
+    times: int = 1
     struck: threading.Event = field(default_factory=threading.Event)
+
+    def happened(self) -> None:
+        """It has struck; perhaps for the last time."""
+        if not self.times:
+            self.struck.set()
 
 
 class Proxy:
@@ -72,17 +78,12 @@ class Proxy:
             thread.join(10)
         self._listener.close()
 
-    def strike(self, phrase: str, when: str, how: str, *, spared: int = 0) -> Fault:
-        """Have a statement that holds *phrase* fail, the first after those that are spared."""
-        fault = Fault(phrase, when, how, spared)
+    def strike(self, phrase: str, when: str, how: str, *, spared: int = 0, times: int = 1) -> Fault:
+        """Have the statements that hold *phrase* fail so many times, after those that are spared."""
+        fault = Fault(phrase, when, how, spared, times)
         with self._lock:
             self.fault = fault
         return fault
-
-    def spare(self) -> None:
-        """Forget the fault that has not struck yet."""
-        with self._lock:
-            self.fault = None
 
     def cut(self, how: str) -> None:
         """Cut everything: what is open fails so now, what is opened fails so at once, until `mend`."""
@@ -101,7 +102,9 @@ class Proxy:
             fault.spared -= 1
             if fault.spared >= 0:
                 return None
-            self.fault = None
+            fault.times -= 1
+            if not fault.times:
+                self.fault = None
             return fault
 
     def _accept(self) -> None:
@@ -155,7 +158,7 @@ class _Link:
                     return "drop"
                 onward, fault = self._asked(data)
                 if fault is not None and fault.when == "before":
-                    fault.struck.set()
+                    fault.happened()
                     return fault.how
                 server.sendall(onward)
                 self._answering = self._answering or fault
@@ -166,7 +169,7 @@ class _Link:
                 if self._answering is None:
                     self._client.sendall(data)
                 elif self._answered(data):
-                    self._answering.struck.set()
+                    self._answering.happened()
                     return self._answering.how
         return "drop"
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,17 @@ LIBRARY = next(
 )
 
 pytestmark = pytest.mark.skipif(LIBRARY is None, reason="libfaketime is not installed")
+
+
+@pytest.fixture(autouse=True)
+def tidy() -> Iterator[None]:
+    """What libfaketime keeps in shared memory for each process outlives one that is killed."""
+    yield
+    for path in Path("/dev/shm").glob("*faketime_s*_*"):
+        pid = path.name.rpartition("_")[2]
+        if not Path(f"/proc/{pid}").exists():
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 def test_nodes_with_wrong_clocks_rob_nobody_and_are_not_robbed(db: Database, start: Start) -> None:

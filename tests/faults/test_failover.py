@@ -82,7 +82,7 @@ def test_a_node_waits_for_a_standby_that_is_slow_to_confirm_and_does_not_give_it
                 time.sleep(5)
                 waiting = ask(db, "SELECT count(*) AS n FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
                 os.kill(receiver["pid"], signal.SIGCONT)
-                drained(db, 40, 20, node)
+                drained(db, 40, 30, node)
 
             assert waiting[0]["n"] >= 1
             prove(db, 40)

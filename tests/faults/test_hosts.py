@@ -115,7 +115,7 @@ def test_a_host_that_is_cut_off_while_it_locks_its_file_loses_it_to_the_other_an
 
         eventually(lambda: status(hurt_db, file) == "completed", 40, "the heir's completion")
         took = time.monotonic() - cut
-        until(lambda: said(lost, "the node could not reach the database for a whole lease") >= 1, 15)
+        until(lambda: said(lost, "the node could not reach the database for a whole lease") >= 1, 30)
         one.mend()
         until(lambda: "the database answers again" in lost.log, 30)
         heir.kill(15)

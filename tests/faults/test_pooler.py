@@ -61,7 +61,7 @@ class Pooler:
                 return True
             return False
 
-        until(answers, 10)
+        until(answers, 30)
 
     def end(self, number: int = signal.SIGKILL) -> None:
         """End it as told."""
@@ -102,7 +102,7 @@ def test_nodes_work_behind_pgbouncer_and_outlive_its_death(db: Database, pooler:
 
         # Nobody listens: what comes later is found by polling.
         queue_many(db, 5)
-        drained(db, 205, 10, *nodes)
+        drained(db, 205, 30, *nodes)
         listening = ask(db, "SELECT count(*) AS n FROM pg_stat_activity WHERE query LIKE 'LISTEN%'")
 
     prove(db, 205)
@@ -125,7 +125,7 @@ def test_a_node_behind_a_frozen_pgbouncer_stops_its_child_and_goes_on_when_it_th
         node = start("node-a", act="effect", ACT_SECONDS="0.02")
         eventually(lambda: counts(db).get("completed", 0) >= 20)
         pooler.freeze()
-        until(lambda: "could not reach the database for a whole lease" in node.log, 12)
+        until(lambda: "could not reach the database for a whole lease" in node.log, 30)
         pooler.freeze(signal.SIGCONT)
         drained(db, 100, 30, node)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import signal
 import time
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ import pytest
 from chores import drained, eventually, prove, reasons, said
 from cluster import Cluster
 from conftest import Start
-from field import Node, ask, counts, field, queue, queue_many, record, status, until
+from field import Node, ask, counts, field, queue, queue_many, record, status, until, violations
 from proxy import Proxy
 
 from opskit.database import Database
@@ -57,7 +56,7 @@ def test_a_node_that_finds_no_database_at_its_start_says_so_once_and_begins_when
     time.sleep(1.5)
     proxy.mend()
 
-    drained(db, 5, 20, node)
+    drained(db, 5, 30, node)
     prove(db, 5)
     said_so = lines(node)
     assert len(said_so) == 3, node.log
@@ -80,29 +79,26 @@ def test_a_node_cut_off_for_longer_than_its_lease_stops_its_child_and_goes_on_af
 
     proxy.cut(how)
     cut = time.monotonic()
-    until(lambda: node.child() != child, 10)
+    until(lambda: node.child() != child, 30)
 
     # It did not stop before its lease could be over, nor long after.
-    assert db.settings.lease_seconds * 0.6 < time.monotonic() - cut < db.settings.lease_seconds * 3
+    assert db.settings.lease_seconds * 0.6 < time.monotonic() - cut < db.settings.lease_seconds * 5
     heir = start("node-b", act="effect")
-    until(lambda: status(db, file) == "completed", 10)
+    until(lambda: status(db, file) == "completed", 30)
     proxy.mend()
-    until(lambda: "the database answers again" in node.log, 15)
-    node.kill(signal.SIGSTOP)
+    until(lambda: "the database answers again" in node.log, 30)
     heir.kill(signal.SIGTERM)
     heir.end()
-    node.kill(signal.SIGCONT)
     queue_many(db, 1)
 
-    prove_all = ask(db, "SELECT server_id FROM effects")
-    assert [row["server_id"] for row in prove_all] == ["node-b"]
-    until(lambda: in_hand(db, "node-a"), 15)
+    assert ask(db, "SELECT server_id FROM effects") == [{"server_id": "node-b"}]
+    until(lambda: in_hand(db, "node-a"), 30)
     assert said(node, "stopping the child: the node could not reach the database for a whole lease") == 1
     assert said(node, "going on as soon as it answers") == 1
     assert said(node, "the database answers again") == 1
     assert len(lines(node)) < 10, node.log
     assert [outcome for outcome, _ in reasons(db)] == ["orphaned"]
-    os.kill(node.child() or 0, signal.SIGKILL)
+    assert violations(db) == []
 
 
 def test_nodes_wait_while_the_database_takes_no_writes(cluster: Cluster, hurt_db: Database, hurt: Start) -> None:

@@ -1,0 +1,132 @@
+"""Who may see this page and who may act on it, where sign-in by OpenID Connect is wanted.
+
+Streamlit does the signing in (`[auth]` in `.streamlit/secrets.toml`); what somebody may do then is said by two
+settings: patterns of e-mail addresses of operators, who act, and of viewers, who look. As soon as one of them
+is set the page is closed to everybody else, and so are the API's readings to whoever shows no token.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import streamlit as st
+from streamlit.errors import StreamlitAuthError, StreamlitMissingAuthlibError
+
+from opskit.errors import ForbiddenError
+
+Role = Literal["operator", "viewer"]
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """Who is what, as patterns of e-mail addresses such as `ann@example.com` or `*@ops.example.com`."""
+
+    operators: tuple[str, ...] = ()
+    viewers: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.operators or self.viewers)
+
+    def of(self, email: str) -> Role | None:
+        """What somebody with this address may be; operators look, too."""
+        if _fits(email, self.operators):
+            return "operator"
+        return "viewer" if _fits(email, self.viewers) else None
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Who has signed in in this browser, as the identity provider said."""
+
+    email: str
+    verified: bool
+
+
+def roles() -> Roles:
+    """The settings OPSKIT_OPERATORS and OPSKIT_VIEWERS; nobody when sign-in is not wanted."""
+    return Roles(_patterns("OPSKIT_OPERATORS"), _patterns("OPSKIT_VIEWERS"))
+
+
+def configured() -> bool:
+    """Whether Streamlit knows an identity provider."""
+    try:
+        return "auth" in st.secrets
+    except FileNotFoundError:
+        return False
+
+
+def user() -> User | None:
+    """Who has signed in; None when nobody has."""
+    claims: Mapping[str, object] = st.user
+    if claims.get("is_logged_in") is not True:
+        return None
+    # Providers that say nothing of it hand out only addresses of their own.
+    return User(str(claims.get("email") or ""), claims.get("email_verified", True) in (True, "true"))
+
+
+def role() -> Role | None:
+    """What whoever looks at this page may be; None where sign-in is wanted and they are nobody."""
+    wanted, who = roles(), user()
+    if not wanted:
+        return "operator"
+    return wanted.of(who.email) if who is not None and who.verified else None
+
+
+def may_act() -> bool:
+    """Whether sign-in alone lets whoever looks at this page act.
+
+    Raises:
+        ForbiddenError: Sign-in is wanted, and they are no operator.
+    """
+    if not roles():
+        return False
+    if role() != "operator":
+        raise ForbiddenError("you may look, but not act: OPSKIT_OPERATORS does not name you")
+    return True
+
+
+def door() -> None:
+    """What everybody else sees: why they are outside, and the way in."""
+    who = user()
+    st.title("opskit", anchor=False)
+    if not configured():
+        st.error("This page is for people who sign in, and no identity provider is configured.", icon=":material/lock:")
+        st.caption("It belongs into `.streamlit/secrets.toml`, in the section `[auth]`; see `st.login` of Streamlit.")
+    elif who is None:
+        st.info("This page is for people who sign in.", icon=":material/lock:")
+        st.button("Sign in", icon=":material/login:", type="primary", key="sign_in", on_click=_sign_in)
+    else:
+        reason = "is not in OPSKIT_OPERATORS or OPSKIT_VIEWERS" if who.verified else "is not verified by the provider"
+        st.error(f"You are signed in as `{who.email or 'somebody without an address'}`, which {reason}.")
+        st.button("Sign out", icon=":material/logout:", key="sign_out", on_click=st.logout)
+    if problem := st.session_state.pop("sign_in_problem", None):
+        st.error(problem)
+
+
+def badge() -> None:
+    """Who one is on this page, and the way out."""
+    who = user()
+    if who is None or not roles():
+        return
+    with st.popover(f"{role()}", icon=":material/person:", width="content"):
+        st.markdown(f"`{who.email}`")
+        st.button("Sign out", icon=":material/logout:", key="sign_out", on_click=st.logout)
+
+
+def _sign_in() -> None:
+    try:
+        st.login()
+    except (StreamlitAuthError, StreamlitMissingAuthlibError) as error:
+        st.session_state["sign_in_problem"] = str(error)
+
+
+def _fits(email: str, patterns: tuple[str, ...]) -> bool:
+    return bool(email) and any(fnmatch.fnmatchcase(email.lower(), pattern) for pattern in patterns)
+
+
+def _patterns(name: str) -> tuple[str, ...]:
+    return tuple(part.strip().lower() for part in os.environ.get(name, "").split(",") if part.strip())

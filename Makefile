@@ -11,7 +11,7 @@ TIMES  ?= 1
 KILLS  ?= 200
 SEED   ?= 1
 
-.PHONY: up test test-all test-slow bench test-faults soak lint types browser clean help
+.PHONY: up screenshots test test-all test-slow bench test-faults soak lint types browser clean help
 
 help:            ## show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -48,6 +48,9 @@ bench: $(READY)  ## the floor and opskit's nodes, in interleaved rounds; a pinne
 
 test-slow: $(READY) ## only what `make test` leaves out
 	@$(RUN)/python -m pytest -n $(WORKERS) -m 'slow and not browser' && $(RUN)/python -m pytest -m browser
+
+screenshots: $(READY) ## take README's pictures of the page anew
+	@$(RUN)/python tests/screenshots.py
 
 lint: $(READY)   ## ruff
 	@$(RUN)/ruff check . && $(RUN)/ruff format --check .

@@ -490,7 +490,9 @@ def main() -> int:
     mailbox = Mailbox(given.mailbox)
     try:
         processor = load_processor(settings.processor)
-        with Database(settings, pooled=False, node=True) as db:
+        # The boot first: what PostgreSQL cuts off is the end.
+        name = f"{given.boot[:8]} {given.server_id}"
+        with Database(settings, pooled=False, node=True, name=name) as db:
             child = Child(db, mailbox, Boot(given.server_id, given.boot, given.epoch), processor)
             child.obey_signals()
             if given.only is not None:

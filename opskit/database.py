@@ -132,6 +132,7 @@ class Database:
         pooled: Many threads share a pool; False: one connection, made when first needed.
         statement_seconds: Longest time a statement may take [s]. Defaults to no limit.
         node: The connection is a node's: its plans are kept to the queue's indexes.
+        name: Whose sessions these are, as pg_stat_activity shows it; at most 63 bytes of it are kept.
     """
 
     def __init__(
@@ -142,6 +143,7 @@ class Database:
         statement_seconds: float | None = None,
         node: bool = False,
         max_size: int = 8,
+        name: str = "",
     ) -> None:
         if settings.database_url is None:
             from opskit import embedded
@@ -161,7 +163,7 @@ class Database:
         self._silence_seconds = max(1.0, min(5.0, settings.lease_seconds / 6))
         network = _NETWORK if pooled else _NETWORK | {"connect_timeout": str(max(2, round(self._silence_seconds)))}
         self._parameters = network | _parsed(settings.database_url)
-        self._parameters.setdefault("application_name", f"opskit {settings.env}"[:63])
+        self._parameters.setdefault("application_name", f"opskit {settings.env} {name}".strip()[:63])
 
     # -- connections -------------------------------------------------------------------------
 

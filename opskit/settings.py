@@ -108,6 +108,16 @@ class Settings:
     api_token: str | None = _setting(
         None, "OPSKIT_API_TOKEN", "Token that writing calls of the API must carry. Defaults to none: loopback only."
     )
+    operators: str = _setting(
+        "",
+        "OPSKIT_OPERATORS",
+        "Who may act on the page after signing in: e-mail patterns, comma-separated. Defaults to no sign-in.",
+    )
+    viewers: str = _setting(
+        "",
+        "OPSKIT_VIEWERS",
+        "Who may look at the page after signing in: e-mail patterns, comma-separated. Defaults to no sign-in.",
+    )
     read_only: bool = _setting(False, "OPSKIT_READ_ONLY", "Refuse every action of page and API: 1 or 0. Defaults to 0.")
 
     @classmethod

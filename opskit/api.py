@@ -88,6 +88,7 @@ def create_api(
     api.state.database = (lambda: database) if isinstance(database, Database) else database
     api.state.settings = settings
     api.state.upload_limit_bytes = upload_limit_bytes
+    api.state.tally = metrics.Tally()
     guard(api, settings, upload_limit_bytes=upload_limit_bytes)
     for router in (_reads, acts.router, _probes):
         api.include_router(router)
@@ -260,13 +261,14 @@ def healthz(request: Request, settings: Set) -> Response:
 
 @_probes.get(
     "/metrics",
-    summary="The numbers of the moment for Prometheus",
+    summary="The numbers of the moment, counters and durations for Prometheus",
     response_class=Response,
     responses=READING_ERRORS | {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
-def numbers(db: Db, settings: Set) -> Response:
-    (now,) = stats.records(stats.concurrency(db))
-    return Response(metrics.exposition(now, settings.env), media_type=metrics.CONTENT_TYPE)
+def numbers(request: Request, db: Db, settings: Set) -> Response:
+    (now,), nodes = stats.records(stats.concurrency(db)), stats.records(stats.nodes(db))
+    text = metrics.exposition(now, nodes, request.app.state.tally.read(db), settings.env)
+    return Response(text, media_type=metrics.CONTENT_TYPE)
 
 
 @_probes.get("/docs", include_in_schema=False)

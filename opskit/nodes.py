@@ -98,15 +98,12 @@ def heartbeat(
     return Heartbeat(rows[0]["state"], rows[0]["holds"], rows[0]["paused"]) if rows else None
 
 
-def advance(db: Database, node: Boot, *, disown: bool = False) -> int | None:
+def advance(db: Database, node: Boot) -> int | None:
     """Raise a node's epoch once its claims in flight have landed; None when it is deposed.
-
-    Args:
-        disown: What it holds so far belongs to a child that died.
 
     SQL: sql/advance.sql
     """
-    rows = db.run("advance", server_id=node.server_id, boot=node.boot, disown=disown)
+    rows = db.run("advance", server_id=node.server_id, boot=node.boot)
     return rows[0]["epoch"] if rows else None
 
 

@@ -276,7 +276,6 @@ class Supervisor:
         on its way: nothing can land after we have looked.
         """
         assert self._boot is not None
-        # Not disowned: the reaper of another node would be quicker, and its reason is not the true one.
         epoch = nodes.advance(self.db, self._boot)
         if epoch is None:
             self._unsettled = False

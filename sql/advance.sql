@@ -3,12 +3,11 @@
 -- psql: for nodes; an operator has no use for it.
 --
 -- server_id, boot   the node; no row when it is deposed
--- disown            true: what the node holds so far belongs to a child that died (first_epoch is raised, too)
 --
 -- Also called every 500 claims: a constant key in the index of one file per node decays under a pinned xmin,
 -- because checking its uniqueness walks all of the key's dead entries (1379 to 263 files/s after 10,000).
 \ir _session.sql
 UPDATE :"nodes"
-   SET epoch = epoch + 1, first_epoch = CASE WHEN :'disown'::boolean THEN epoch + 1 ELSE first_epoch END
+   SET epoch = epoch + 1
  WHERE server_id = :'server_id' AND boot = :'boot'::uuid
 RETURNING epoch;

@@ -460,25 +460,23 @@ def test_a_claim_after_the_epoch_was_raised_waits_and_is_deposed(db: Database) -
 
     with ThreadPoolExecutor(1) as pool:
         with db.connection() as connection, connection.transaction():
-            db.run_on(connection, "advance", server_id=node.server_id, boot=node.boot, disown=False)
+            db.run_on(connection, "advance", server_id=node.server_id, boot=node.boot)
             late = pool.submit(claims.claim, db, node)
             until(lambda: waiting(db) == 1)
 
         assert late.result(10).outcome == "deposed"
 
 
-def test_an_epoch_raised_for_a_dead_child_disowns_what_it_held(db: Database) -> None:
+def test_an_epoch_that_is_raised_disowns_nothing(db: Database) -> None:
     id, _ = claimed(db)
     (held,) = claims.held(db, "node-a")
     node = Boot("node-a", str(rows_of_nodes(db)[0]["boot"]), held["epoch"])
 
-    kept = nodes.advance(db, node)
-    (kept_verdict,) = reaper.preview(db, every=True)
-    disowned = nodes.advance(db, node, disown=True)
+    raised = nodes.advance(db, node)
     (verdict,) = reaper.preview(db, every=True)
 
-    assert (kept, disowned) == (node.epoch + 1, node.epoch + 2)
-    assert (kept_verdict["verdict"], verdict["verdict"], verdict["id"]) == ("alive", "rebooted", id)
+    assert raised == node.epoch + 1
+    assert (verdict["verdict"], verdict["id"]) == ("alive", id)
     assert nodes.advance(db, Boot("node-a", str(uuid.uuid4()), 1)) is None
 
 

@@ -69,6 +69,7 @@ class Child:
         self._full_look_at = 0.0
         self._claimed = 0
         self._refused = 0
+        self._vain = 0
         self._completed_inside: set[str] = set()
         self._wake_read, self._wake_write = os.pipe()
         self._listening: Connection | None = None
@@ -100,7 +101,7 @@ class Child:
                 return EXIT_DEPOSED
             if self.stopping or (drain and answer.outcome == "empty" and answer.next_seconds is None):
                 return 0
-            self._wait(answer.next_seconds)
+            self._wait(answer)
             if self.stopping:
                 return 0
             answer = self._claim()
@@ -143,6 +144,7 @@ class Child:
         assert answer.row is not None
         file = self._file(answer)
         self.mailbox.begin(answer.token)
+        self._completed_inside.clear()
         try:
             result = self._processor(file)
             if result is not None:
@@ -160,8 +162,7 @@ class Child:
         return Answer("empty", "") if last else self._claim()
 
     def _complete(self, file: ClaimedFile, result: Mapping[str, Any] | None, *, last: bool) -> Answer:
-        if file.id in self._completed_inside:
-            self._completed_inside.clear()
+        if file.token in self._completed_inside:
             if result is not None:
                 self._patiently(lambda: claims.store_result(self.db, id=file.id, token=file.token, result=result))
             self.mailbox.end(completed=1)
@@ -265,7 +266,7 @@ class Child:
     def completing(self, file: ClaimedFile, result: Mapping[str, Any] | None) -> Iterator[Connection]:
         with claims.completing(self.db, id=file.id, token=file.token, result=result) as connection:
             yield connection
-        self._completed_inside.add(file.id)
+        self._completed_inside.add(file.token)
         self.mailbox.settled()
 
     def content(self, file: ClaimedFile) -> bytes:
@@ -329,10 +330,11 @@ class Child:
         if not self._rotate():
             return Answer("deposed", token)
         mine = None
+        # A later epoch is another boot's, which has taken our ID this moment.
         for row in claims.held(self.db, self.node.server_id):
             if str(row["token"]) == token:
                 mine = row
-            else:
+            elif row["epoch"] < self.node.epoch:
                 self._give_up(row)
         return Answer("claimed", token, mine) if mine else Answer("empty", token, None, 0.0)
 
@@ -375,12 +377,14 @@ class Child:
 
     # -- waiting -----------------------------------------------------------------------------
 
-    def _wait(self, next_seconds: float | None) -> None:
+    def _wait(self, answer: Answer) -> None:
         """Wait for a notification (a hint), the next retry, a signal, or the poll (the truth), with jitter."""
         limit = self.db.settings.poll_seconds * random.uniform(0.8, 1.2)
-        if next_seconds is not None:
-            # Due but not to be had: somebody else is claiming it this moment.
-            limit = min(limit, max(next_seconds, 0.02) + random.uniform(0, 0.01))
+        due = answer.next_seconds if answer.outcome == "empty" else None
+        self._vain = self._vain + 1 if due is not None and due <= 0 else 0
+        if due is not None:
+            # Due but not to be had: somebody else is claiming it this moment, or has it locked for longer.
+            limit = min(limit, max(due, 0.01 * 2 ** min(self._vain, 10)) + random.uniform(0, 0.01))
         sources: list[Any] = [self._wake_read]
         connection = self._listen()
         if connection is not None:

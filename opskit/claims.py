@@ -220,8 +220,10 @@ def _fenced(
                 (row,) = db.run_on(connection, "complete", id=id, token=token, result=as_json(result))
             if row["answer"] == "done":
                 return stack, connection
-            if row["answer"] != "again" or time.monotonic() > deadline:
+            if row["answer"] != "again":
                 raise ClaimLostError(f"the claim of file {id} is lost; nothing was written")
+            if time.monotonic() > deadline:
+                raise DatabaseUnavailableError(f"file {id} is locked by another transaction; nothing was written")
         except DatabaseUnavailableError as error:
             with contextlib.suppress(psycopg.Error):
                 stack.__exit__(type(error), error, None)

@@ -286,6 +286,8 @@ class Supervisor:
         failed = retried = 0
         begun = self.mailbox.read().token
         for row in claims.held(self.db, self.server_id):
+            if row["epoch"] >= epoch:
+                continue  # another boot has taken our ID this moment: we are deposed, and shall be told
             held = {"id": row["id"], "token": str(row["token"]), "actor": self.server_id}
             if ending.outcome == "released":
                 answer = claims.release(self.db, reason=ending.reason, **held)

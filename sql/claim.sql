@@ -8,12 +8,16 @@
 -- after                    cursor: queued_at of the last file claimed, or -infinity for a full look. It skips
 --                          the dead entries at the head of the queue index, which grow under a pinned xmin.
 --
+-- A node whose lease has run out is paused until its supervisor beats again: what it claimed now would be taken from
+-- it by the next reaper, and a child whose supervisor is frozen would burn every file's retry budget, one by one.
+--
 -- One statement, one commit. The materialized CTE is what makes it one row: an IN (… LIMIT 1 FOR UPDATE)
 -- claimed five with stale planner statistics. FOR KEY SHARE on the node makes whoever raises its epoch
 -- wait for us, so that a late claim of an old boot cannot land beside a new one's.
 \ir _session.sql
 WITH gate AS MATERIALIZED (
-    SELECT CASE WHEN n.state <> 'active' OR p.scope IS NOT NULL THEN 'paused' ELSE 'open' END AS answer
+    SELECT CASE WHEN n.state <> 'active' OR n.lease_until < now() OR p.scope IS NOT NULL THEN 'paused' ELSE 'open'
+           END AS answer
       FROM :"nodes" AS n
       LEFT JOIN LATERAL (SELECT scope FROM :"pauses" WHERE scope IN ('*', :'server_id') LIMIT 1) AS p ON true
      WHERE n.server_id = :'server_id' AND n.boot = :'boot'::uuid AND n.epoch = :'epoch'::bigint

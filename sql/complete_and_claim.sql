@@ -13,7 +13,8 @@
 -- would walk under a pinned xmin (2360 to 263 files/s after 10,000); the primary key stays fast.
 \ir _session.sql
 WITH gate AS MATERIALIZED (
-    SELECT CASE WHEN n.state <> 'active' OR p.scope IS NOT NULL THEN 'paused' ELSE 'open' END AS answer
+    SELECT CASE WHEN n.state <> 'active' OR n.lease_until < now() OR p.scope IS NOT NULL THEN 'paused' ELSE 'open'
+           END AS answer
       FROM :"nodes" AS n
       LEFT JOIN LATERAL (SELECT scope FROM :"pauses" WHERE scope IN ('*', :'server_id') LIMIT 1) AS p ON true
      WHERE n.server_id = :'server_id' AND n.boot = :'boot'::uuid AND n.epoch = :'epoch'::bigint

@@ -182,8 +182,8 @@ def catalog(connection: Connection) -> dict[str, list[dict[str, Any]]]:
 
 
 def boot(db: Database, server_id: str = "node-a", **policy: Any) -> Boot:
-    """Register a node, with a policy of its own."""
-    with Database(dataclasses.replace(db.settings, **policy), pooled=False) as own:
+    """Register a node, with a policy of its own; its lease outlasts the test, because nobody beats for it."""
+    with Database(dataclasses.replace(db.settings, **{"lease_seconds": 600.0, **policy}), pooled=False) as own:
         node = nodes.register(own, server_id, str(uuid.uuid4()))
     assert node is not None, f"{server_id} is alive"
     return node
@@ -199,7 +199,7 @@ def claim(db: Database, node: Boot) -> Answer:
 def claimed(db: Database, server_id: str = "node-a", **policy: Any) -> tuple[str, str]:
     """A new file in the hands of a new node: the file's id and the claim's token."""
     (id,) = files(db, f"file-of-{server_id}")
-    node = boot(db, server_id, **{"lease_seconds": 600.0, **policy})
+    node = boot(db, server_id, **policy)
     answer = claims.claim_one(db, node, id)
     assert answer.outcome == "claimed"
     return id, answer.token

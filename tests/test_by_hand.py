@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import threading
-import uuid
 
 import pytest
 from field import queue, record, violations
+from tables import boot
 
-from opskit import claims, nodes
+from opskit import claims
 from opskit.database import Database
 from opskit.errors import NotClaimableError
 from opskit.server_id import Boot
-
-
-def registered(db: Database, name: str) -> Boot:
-    node = nodes.register(db, name, str(uuid.uuid4()))
-    assert node is not None
-    return node
 
 
 def race(db: Database, file: str, hand: Boot, scheduled: list[Boot]) -> tuple[list[str], list[str]]:
@@ -54,7 +48,7 @@ def race(db: Database, file: str, hand: Boot, scheduled: list[Boot]) -> tuple[li
 
 def test_a_hundred_races_between_a_hand_and_two_nodes_have_one_winner_each_and_the_loser_says_who(db: Database) -> None:
     record(db)
-    hand, scheduled = registered(db, "hand"), [registered(db, "node-a"), registered(db, "node-b")]
+    hand, scheduled = boot(db, "hand"), [boot(db, "node-a"), boot(db, "node-b")]
     won: list[str] = []
     told: list[str] = []
 
@@ -74,7 +68,7 @@ def test_a_hundred_races_between_a_hand_and_two_nodes_have_one_winner_each_and_t
 
 
 def test_a_hand_says_why_it_cannot_have_a_file(db: Database) -> None:
-    hand, other = registered(db, "hand"), registered(db, "other")
+    hand, other = boot(db, "hand"), boot(db, "other")
     (file,) = queue(db, "a")
 
     def why(id: str) -> str:

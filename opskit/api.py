@@ -250,7 +250,7 @@ _probes = APIRouter(tags=["probe"])
 def healthz(request: Request, settings: Set) -> Response:
     about = {"environment": settings.env, "version": __version__, "serverId": server_id(settings)}
     try:
-        missing = schema.missing(database(request))
+        missing = schema.missing(database(request), definitions=False)
     except OpskitError as error:
         return JSONResponse({"status": "unavailable", "error": str(error)} | about, 503)
     if missing:

@@ -102,6 +102,8 @@ def process(given: argparse.Namespace) -> int:
 
 def migrate(given: argparse.Namespace) -> int:
     settings = settings_of(given)
+    if given.plan and given.check:
+        raise SettingError("--check runs nothing; it takes no --plan")
     with Database(settings, pooled=False) as db:
         answers = [_migrate_one(one, given) for one in schema.both(db)] if given.both else [_migrate_one(db, given)]
     if given.json:
@@ -110,40 +112,83 @@ def migrate(given: argparse.Namespace) -> int:
 
 
 def _migrate_one(db: Database, given: argparse.Namespace) -> dict[str, Any]:
-    def say(line: str) -> None:
-        if not given.json:
-            show.err.print(line, markup=False, soft_wrap=True)
-
     env, table = db.settings.env, db.settings.files
     answer: dict[str, Any] = {"environment": env, "table": table, "missing": schema.missing(db)}
-    if given.check:
-        for phrase in answer["missing"]:
-            say(f"{env}: {phrase}")
-        say(f"{env}: {'not migrated; run: opskit migrate' if answer['missing'] else 'migrated'}")
-    elif given.plan:
-        steps = schema.plan(db)
-        answer["plan"] = [asdict(step) for step in steps]
-        answer["survey"] = schema.survey(db)
-        if not given.json:
-            for step in steps:
-                print(f"-- {step.what}; lock on {table}: {step.lock}\n{_rendered(step)}\n")
-            _show_survey(answer["survey"], table, say)
-            say(f"{env}: {len(steps)} statements would be run on {table}")
-    elif given.rollback:
+    if given.rollback and not given.plan:
         _confirm(given, f"roll back {table} ({env}): drop the columns that opskit added, its history and its nodes")
-        answer["ran"] = [asdict(step) for step in schema.rollback(db, say=say)]
-    elif given.queue_new or given.no_queue_new:
-        schema.queue_new(db, on=given.queue_new)
-        say(f"{env}: new rows of {table} {'are queued from now on' if given.queue_new else 'wait without a status'}")
-    else:
-        answer["ran"] = [asdict(step) for step in schema.migrate(db, say=say)]
-        cleaned = reaper.cleanup(db, actor=_actor(), reason="last step of the migration")
-        answer["cleaned"] = len(cleaned.ended)
-        answer["missing"] = schema.missing(db)
-        say(f"{env}: {len(answer['ran'])} statements, {table} is migrated; {cleaned.message}")
-        if not schema.queues_new(db):
-            say(f"{env}: new rows of {table} wait without a status until: opskit migrate --queue-new")
+    with show.progress(quiet=given.json) as bar:
+        say = bar.line
+        if given.check:
+            for phrase in answer["missing"]:
+                say(f"{env}: {phrase}")
+            say(f"{env}: {'not migrated; run: opskit migrate' if answer['missing'] else 'migrated'}")
+        elif given.plan:
+            answer |= _planned(db, given, say)
+        elif given.rollback:
+            answer["ran"] = [asdict(step) for step in schema.rollback(db, say=say)]
+        elif given.queue_new or given.no_queue_new:
+            schema.queue_new(db, on=given.queue_new)
+            since = "are queued from now on" if given.queue_new else "wait without a status"
+            say(f"{env}: new rows of {table} {since}")
+        else:
+            answer["ran"] = [asdict(step) for step in schema.migrate(db, say=say, tell=_teller(bar))]
+            cleaned = reaper.cleanup(db, actor=_actor(), reason="last step of the migration")
+            answer["cleaned"] = len(cleaned.ended)
+            answer["missing"] = schema.missing(db)
+            say(f"{env}: {len(answer['ran'])} statements, {table} is migrated; {cleaned.message}")
+            if not schema.queues_new(db):
+                say(f"{env}: new rows of {table} wait without a status until: opskit migrate --queue-new")
     return answer
+
+
+def _planned(db: Database, given: argparse.Namespace, say: Callable[[str], None]) -> dict[str, Any]:
+    """What would be run, how long it takes, who is in the way; for a cut-over, what it changes and for whom."""
+    env, table = db.settings.env, db.settings.files
+    answer: dict[str, Any] = {}
+    cut_over = given.queue_new or given.no_queue_new
+    if cut_over:
+        steps = [schema.cut_over_step(db, on=given.queue_new)]
+        answer["cut_over"] = schema.preview(db, on=given.queue_new)
+    else:
+        steps = schema.plan_rollback(db) if given.rollback else schema.plan(db)
+    estimate, survey = schema.estimate(db, steps), schema.survey(db)
+    answer |= {
+        "plan": [asdict(step) | {"seconds": seconds} for step, seconds in zip(steps, estimate.seconds, strict=True)],
+        "estimate": {"seconds": estimate.total_seconds, "how": estimate.how},
+        "survey": survey,
+    }
+    if given.json:
+        return answer
+    for step, seconds in zip(steps, estimate.seconds, strict=True):
+        print(f"-- {step.what}; lock on {table}: {step.lock}; {_work(step, seconds)}\n{_rendered(step)}\n")
+    if survey["bytes"] is not None:
+        say(f"{table} is {survey['bytes'] / 2**20:,.0f} MB, about {survey['rows_estimated']:,} rows")
+    for one in survey["in_the_way"]:
+        waits = f"it holds {one['lock']}: every statement" if one["lock"] else "it has a snapshot: an index"
+        say(f"in the way now: {schema.blocker(one)}")
+        say(f"  {waits} has to wait for it; {' '.join((one['query'] or '').split())}")
+    if cut_over:
+        for sentence in answer["cut_over"]["sentences"]:
+            say(f"{env}: {sentence}")
+    say(f"{env}: {len(steps)} statements would be run on {table}, in about {_span(estimate.total_seconds)}")
+    if any(step.reads for step in steps):
+        say(f"  {estimate.how}")
+    return answer
+
+
+def _work(step: schema.Step, seconds: float) -> str:
+    """What a step does to the table, and for how long."""
+    if not step.reads:
+        return "reads and rewrites nothing"
+    times = "once" if step.reads == 1 else "twice"
+    return f"reads {step.table} {times}, rewrites nothing, about {_span(seconds)}"
+
+
+def _span(seconds: float) -> str:
+    """A stretch of time in words, no finer than an estimate is."""
+    if seconds < 1:
+        return "a second"
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
 def _rendered(step: schema.Step) -> str:
@@ -154,14 +199,16 @@ def _rendered(step: schema.Step) -> str:
     return f"BEGIN;\n{limits}\n{step.sql};\nCOMMIT;"
 
 
-def _show_survey(survey: dict[str, Any], table: str, say: Callable[[str], None]) -> None:
-    if survey["bytes"] is not None:
-        size, rows = survey["bytes"] / 2**20, survey["rows_estimated"]
-        say(f"{table} is {size:,.0f} MB, about {rows:,} rows; indexes read it once, nothing rewrites it")
-    for one in survey["in_the_way"]:
-        who = f"process {one['pid']} of {one['user']} ({one['application'] or 'unnamed'}), {one['state']}"
-        say(f"in the way now: {who}, in a transaction for {one['transaction_seconds']:.0f} s")
-        say(f"  it holds {one['lock']}: {one['query']}")
+def _teller(bar: show.Bar) -> schema.Tell:
+    """Show how far a statement is."""
+
+    def tell(now: schema.Progress) -> None:
+        what = now.phase or now.step.what
+        if now.waits_for:
+            what += f": {now.waits_for}"
+        bar.at(now.share, what)
+
+    return tell
 
 
 def enqueue(given: argparse.Namespace) -> int:
@@ -171,26 +218,26 @@ def enqueue(given: argparse.Namespace) -> int:
         if given.existing:
             if given.paths:
                 raise SettingError("--existing takes no paths: it adopts rows that are in the table")
-            count = intake.adopt(db, given.where or "true", actor=_actor(), dry_run=given.dry_run, say=_counter())
+            with show.progress(quiet=given.json) as bar:
+                count = intake.adopt(
+                    db, given.where or "true", actor=_actor(), dry_run=given.dry_run,
+                    say=lambda done, total: bar.at(done / total, f"{done:,} of {total:,} rows adopted"),
+                )  # fmt: skip
             what = "rows from before would be adopted" if given.dry_run else "rows from before adopted"
         else:
             if not given.paths:
                 raise SettingError("say which files or folders: opskit enqueue PATH…")
-            count = intake.enqueue(db, given.paths, columns=columns, skip_known=given.skip_known)
+            with show.progress(quiet=given.json) as bar:
+                count = intake.enqueue(
+                    db, given.paths, columns=columns, skip_known=given.skip_known,
+                    say=lambda done: bar.at(None, f"{done:,} files queued"),
+                )  # fmt: skip
             what = "files queued"
     if given.json:
         show.as_json({"environment": settings.env, "table": settings.files, "count": count})
     else:
         show.out.print(f"{count} {what} ({settings.env}, {settings.files})")
     return 0
-
-
-def _counter() -> Callable[[int, int], None]:
-    def say(done: int, total: int) -> None:
-        if show.err.is_terminal:
-            show.err.print(f"{done} of {total}", end="\r")
-
-    return say
 
 
 def cleanup(given: argparse.Namespace) -> int:
@@ -443,8 +490,10 @@ def build_parser() -> argparse.ArgumentParser:
 
     one = add("migrate", migrate, "add what opskit needs to this environment's table")
     one.add_argument("--both", action="store_true", help="both environments' tables")
+    one.add_argument(
+        "--plan", action="store_true", help="print every statement with its lock and an estimate; run nothing"
+    )
     choice = one.add_mutually_exclusive_group()
-    choice.add_argument("--plan", action="store_true", help="print every statement with its lock; run nothing")
     choice.add_argument("--check", action="store_true", help="exit 1 if anything is missing; run nothing")
     choice.add_argument("--rollback", action="store_true", help="remove triggers, constraints, indexes and our tables")
     choice.add_argument("--queue-new", action="store_true", help="cut over: new rows are queued from now on")

@@ -121,6 +121,10 @@ def names(settings: Settings) -> dict[str, str]:
         **{name: f"{files}_processing_{suffix}" for name, suffix in hanging.items()},
         "events_by_file": f"{prefix}processing_events_by_file",
         "events_by_time": f"{prefix}processing_events_by_time",
+        # Where indexes of an older version wait until their successors are built; no longer than the names above.
+        **{f"old_{kind}_index": f"{files}_superseded_{kind}" for kind in ("queue", "held", "ended")},
+        "old_events_by_file": f"{prefix}superseded_events_by_file",
+        "old_events_by_time": f"{prefix}superseded_events_by_time",
     }
 
 

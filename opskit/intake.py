@@ -13,9 +13,11 @@ from typing import Any, BinaryIO
 
 from psycopg import errors as pg
 from psycopg import sql
+from psycopg.rows import tuple_row
 
 from opskit.database import Connection, Database, Row, as_text
 from opskit.errors import NotMigratedError, SettingError
+from opskit.notebook_bar import notebook_bar
 from opskit.storage import Stored, arriving, keep
 
 _BATCH = 5000
@@ -31,7 +33,7 @@ def enqueue(
     *,
     columns: Mapping[str, str] | None = None,
     skip_known: bool = False,
-    say: Callable[[int], None] = lambda _: None,
+    say: Callable[[int], None] | None = None,
 ) -> int:
     """Queue files: every file under the given folders, and the files and URLs given themselves.
 
@@ -40,7 +42,7 @@ def enqueue(
         paths: Files, folders (with all that is in them, hidden files left out) and fsspec URLs.
         columns: Values for other columns of the application's table, such as {"file_type": "merchant"}.
         skip_known: Leave out what is in the table already, by storage_path.
-        say: Called with the number of rows queued so far.
+        say: Called with the number of rows queued so far. Defaults to a bar in a notebook, elsewhere to nothing.
 
     Returns:
         How many rows were inserted.
@@ -60,7 +62,7 @@ def insert(
     rows: Iterable[Entry],
     *,
     columns: Mapping[str, str] | None = None,
-    say: Callable[[int], None] = lambda _: None,
+    say: Callable[[int], None] | None = None,
 ) -> int:
     """Queue files that are where they belong, in one transaction; nothing is looked at.
 
@@ -68,7 +70,7 @@ def insert(
         db: An open database.
         rows: Each file as (storage path, name, size in bytes or None).
         columns: Values for other columns of the application's table.
-        say: Called with the number of rows queued so far.
+        say: Called with the number of rows queued so far. Defaults to a bar in a notebook, elsewhere to nothing.
 
     Returns:
         How many rows were inserted.
@@ -82,6 +84,7 @@ def insert(
     command = sql.SQL("COPY {} ({}) FROM STDIN").format(sql.Identifier(db.settings.files), form.names)
     count = 0
     with (
+        notebook_bar("queueing", "files", say=say) as told,
         db.connection() as connection,
         connection.transaction(),
         connection.cursor().copy(command) as target,
@@ -89,8 +92,8 @@ def insert(
         for count, row in enumerate(rows, 1):
             target.write_row(form.filled(row))
             if count % _BATCH == 0:
-                say(count)
-    say(count)
+                told(count)
+        told(count)
     return count
 
 
@@ -185,7 +188,7 @@ def _entry(path: Path) -> tuple[str, str, int]:
 
 
 def adopt(
-    db: Database, where: str, *, actor: str, dry_run: bool = False, say: Callable[[int, int], None] = lambda *_: None
+    db: Database, where: str, *, actor: str, dry_run: bool = False, say: Callable[[int, int], None] | None = None
 ) -> int:
     """Queue rows from before: those without a status that meet a condition, in batches.
 
@@ -195,29 +198,31 @@ def adopt(
             operator's own SQL, run with the operator's rights.
         actor: Who does it, for the history.
         dry_run: Only count.
-        say: Called with (adopted so far, all).
+        say: Called with (adopted so far, all). Defaults to a bar in a notebook, elsewhere to nothing.
 
     Returns:
         How many rows were adopted, or would be.
 
     SQL: sql/adopt.sql
     """
-    query = sql.SQL(
-        "SELECT id::text AS id FROM {} WHERE processing_status IS NULL AND deleted IS NOT TRUE AND ({}) ORDER BY id"
-    ).format(sql.Identifier(db.settings.files), sql.SQL(where))
+    what, order = ("count(*)::text", "") if dry_run else ("id::text", "ORDER BY id")
+    query = sql.SQL("SELECT {} FROM {} WHERE processing_status IS NULL AND deleted IS NOT TRUE AND ({}) {}").format(
+        sql.SQL(what), sql.Identifier(db.settings.files), sql.SQL(where), sql.SQL(order)
+    )
     try:
         with db.connection(translate=False) as connection, connection.transaction():
             connection.execute("SET TRANSACTION READ ONLY")
-            ids = [row["id"] for row in connection.execute(query)]
+            found = [text for (text,) in connection.cursor(row_factory=tuple_row).execute(query)]
     except (pg.ProgrammingError, pg.DataError, pg.InternalError) as error:
         said = error.diag.message_primary or str(error)
         raise SettingError(f"the condition {where!r} cannot be used: {said}") from error
     if dry_run:
-        return len(ids)
+        return int(found[0])
     adopted = 0
-    for start in range(0, len(ids), _BATCH):
-        adopted += db.one("adopt", ids=ids[start : start + _BATCH], actor=actor)["adopted"]
-        say(adopted, len(ids))
+    with notebook_bar("adopting", "rows", total=len(found), say=say) as told:
+        for start in range(0, len(found), _BATCH):
+            adopted += db.one("adopt", ids=found[start : start + _BATCH], actor=actor)["adopted"]
+            told(adopted)
     return adopted
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import sys
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 out = Console(highlight=False)
@@ -39,6 +42,67 @@ def table(rows: Iterable[Mapping[str, Any]], *, title: str = "", empty: str = "n
         # Names of files may hold what rich takes for markup: they are data, not style.
         shown.add_row(*(_cell(value).replace("[", "\\[") for value in row.values()))
     out.print(shown)
+
+
+class Bar:
+    """Lines and how far a long piece of work is, on stderr: a bar on a terminal, now and then a line elsewhere."""
+
+    LINE_SECONDS = 10.0
+    """How often a line says how far the work is where there is no terminal [s]."""
+
+    def __init__(self, progress: Progress | None, *, quiet: bool) -> None:
+        self._progress, self._quiet = progress, quiet
+        self._task: TaskID | None = None
+        self._told = time.monotonic()
+
+    def line(self, text: str) -> None:
+        """Say something that stays."""
+        self._clear()
+        if not self._quiet:
+            err.print(text, markup=False, soft_wrap=True)
+
+    def at(self, share: float | None, text: str) -> None:
+        """Show how far the work is.
+
+        Args:
+            share: 0 to 1; None where nobody knows.
+            text: What is being done.
+        """
+        if self._quiet:
+            return
+        if self._progress is not None:
+            total, done = (None, 0) if share is None else (100, 100 * share)
+            if self._task is None:
+                self._task = self._progress.add_task(_plain_text(text), total=total)
+            self._progress.update(self._task, description=_plain_text(text), total=total, completed=done)
+        elif time.monotonic() - self._told > self.LINE_SECONDS:
+            self._told = time.monotonic()
+            how_far = "" if share is None else f", {share:.0%}"
+            err.print(f"  {text}{how_far}", markup=False, soft_wrap=True)
+
+    def _clear(self) -> None:
+        if self._progress is not None and self._task is not None:
+            self._progress.remove_task(self._task)
+            self._task = None
+
+
+@contextlib.contextmanager
+def progress(*, quiet: bool = False) -> Iterator[Bar]:
+    """A bar for a long piece of work.
+
+    Args:
+        quiet: Nothing is shown: a program reads.
+    """
+    if quiet or not err.is_terminal:
+        yield Bar(None, quiet=quiet)
+        return
+    columns = (TextColumn("  {task.description}"), BarColumn(30), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True) as shown:
+        yield Bar(shown, quiet=False)
+
+
+def _plain_text(text: str) -> str:
+    return text.replace("[", "\\[")
 
 
 def _cell(value: object) -> str:

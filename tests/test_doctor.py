@@ -159,11 +159,11 @@ MADE: dict[str, Given] = {
     # name: the statements that make it, the finding's level, what it says, the beginning of its mend
     "trigger": (
         [f"ALTER TABLE {TABLE} DISABLE TRIGGER {TABLE}_processing_guard"],
-        "error", f"the trigger {TABLE}_processing_guard is switched off", "ALTER TABLE",
+        "error", f"the trigger {TABLE}_processing_guard is switched off", "opskit migrate",
     ),
     "wake": (
         [f"ALTER TABLE {TABLE} DISABLE TRIGGER {TABLE}_processing_wake"],
-        "warning", f"the trigger {TABLE}_processing_wake is switched off", "ALTER TABLE",
+        "error", f"the trigger {TABLE}_processing_wake is switched off", "opskit migrate",
     ),
     "id": (
         [f"ALTER TABLE {TABLE} DROP CONSTRAINT {TABLE}_pkey"],
@@ -398,12 +398,15 @@ def test_what_the_other_environment_lacks_is_told_and_migrated(
     assert examined(healthy) == []
 
 
-def test_an_index_that_is_another_one_is_built_anew_in_development(healthy: Database, other: Database) -> None:
-    ask(healthy, f"DROP INDEX {TABLE}_processing_ended")
-    ask(healthy, f"CREATE INDEX {TABLE}_processing_ended ON {TABLE} (processing_status)")
+def test_an_index_of_the_other_environment_that_is_another_one_is_built_anew(
+    healthy: Database, other: Database
+) -> None:
+    ask(healthy, "DROP INDEX uploaded_files_processing_ended")
+    ask(healthy, "CREATE INDEX uploaded_files_processing_ended ON uploaded_files (processing_status)")
 
     finding = the_one(healthy, "^index …_processing_ended is USING btree .* in uploaded_files and USING btree")
 
+    assert (finding.level, finding.mend) == ("warning", "opskit migrate --env production")
     mend(healthy.settings, finding)
     assert examined(healthy) == []
 

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -22,6 +23,7 @@ from opskit import embedded, schema
 from opskit.cli import main
 from opskit.database import Database
 from opskit.errors import MigrationRefusedError
+from opskit.schema import running
 from opskit.settings import Settings
 
 APPLICATION = """
@@ -155,22 +157,22 @@ def test_a_rollback_after_any_statement_leads_back_to_the_original_schema(
 ) -> None:
     before, data = dump(application), rows(application)
     total = len(schema.plan(application))
-    real = schema._run
+    real = running.run
 
     for count in range(total + 1):
         left = count
 
-        def some(db: Database, step: schema.Step) -> None:
+        def some(db: Database, step: schema.Step, **more: Any) -> None:
             nonlocal left
             if left == 0:
                 raise KeyboardInterrupt
             left -= 1
-            real(db, step)
+            real(db, step, **more)
 
-        monkeypatch.setattr(schema, "_run", some)
+        monkeypatch.setattr(running, "run", some)
         with contextlib.suppress(KeyboardInterrupt):
             schema.migrate(application)
-        monkeypatch.setattr(schema, "_run", real)
+        monkeypatch.setattr(running, "run", real)
 
         schema.rollback(application)
 

@@ -35,16 +35,9 @@ def structure(db: Database) -> Iterator[Finding]:
                 f"id of {row['name']} is not unique",
                 "a claim may take several rows, after a scan",
             )
-        elif row["kind"] == "unlogged":
-            what, why = f"{row['name']} is UNLOGGED", "a crash of the server empties it: every file would be lost"
-        elif row["name"] == db.names["wake"]:
-            what, why = f"the trigger {row['name']} is switched off", "idle nodes see new files only when they poll"
         else:
-            what, why = (
-                f"the trigger {row['name']} is switched off",
-                "a stray update may break the promises",
-            )
-        yield Finding("warning" if row["name"] == db.names["wake"] else "error", what, why, row["mend"])
+            what, why = f"{row['name']} is UNLOGGED", "a crash of the server empties it: every file would be lost"
+        yield Finding("error", what, why, row["mend"])
 
 
 def environments(db: Database) -> Iterator[Finding]:
@@ -63,13 +56,14 @@ def environments(db: Database) -> Iterator[Finding]:
     for row in rows:
         if row["wanting"] is None:
             there = row["in_development"] or "missing"
-            ours = row["kind"] in ("index", "constraint")
+            # Ours in this environment are as they should be, or no check would be made.
+            other = next(env for env in ENVIRONMENTS if env != db.settings.env)
             yield Finding(
                 "warning",
                 f"{row['kind']} {row['name']} is {row['in_production']} in {tables['production']} "
                 f"and {there} in {tables['development']}",
                 "what works in development may not work in production",
-                lines(row["mend"], opskit(db, "migrate", env="development")) if ours else row["mend"],
+                row["mend"] or opskit(db, "migrate", env=other),
             )
 
 

@@ -38,10 +38,7 @@ SELECT kind, CASE kind WHEN 'column' THEN name ELSE '…' || name END AS name, p
        CASE WHEN ours AND (p.shape IS NULL OR p.shape LIKE '%NOT VALID') THEN 'production'
             WHEN ours AND (d.shape IS NULL OR d.shape LIKE '%NOT VALID') THEN 'development' END AS wanting,
        CASE WHEN kind = 'column' AND d.shape IS NULL THEN format('ALTER TABLE %I ADD COLUMN %I %s;', :'development_files'::text, name, p.shape)
-            WHEN kind = 'column' THEN format('ALTER TABLE %I ALTER COLUMN %I TYPE %s;', :'development_files'::text, name, p.shape)
-            WHEN kind = 'index' THEN format('DROP INDEX CONCURRENTLY %I;', :'development_files'::text || name)
-            WHEN kind = 'constraint' THEN
-                 format('ALTER TABLE %I DROP CONSTRAINT %I;', :'development_files'::text, :'development_files'::text || name) END AS mend
+            WHEN kind = 'column' THEN format('ALTER TABLE %I ALTER COLUMN %I TYPE %s;', :'development_files'::text, name, p.shape) END AS mend
   FROM (SELECT * FROM parts WHERE side = 'production') AS p
   FULL JOIN (SELECT * FROM parts WHERE side = 'development') AS d USING (kind, name, ours)
  WHERE p.shape IS DISTINCT FROM d.shape AND (ours OR p.shape IS NOT NULL)

@@ -22,9 +22,25 @@ DO $$ BEGIN RAISE EXCEPTION 'refused before anything was changed'; END $$;
 \ir plain_queue.sql
 \endif
 \ir guard.sql
+-- What an older version made and this one makes otherwise; without TEMP it is judged by its names alone.
+SELECT has_database_privilege(current_database(), 'TEMP') AS can_compare, current_setting('search_path') AS path \gset
+\if :can_compare
+\ir model.sql
+SELECT set_config('search_path', 'pg_temp, ' || quote_ident(current_schema()), false) AS model \gset
+\ir tables.sql
+\ir columns.sql
+\if :plain_queue
+\ir plain_queue.sql
+\endif
+\ir indexes.sql
+SELECT set_config('search_path', :'path', false) AS path \gset
+\ir outdated.sql
+DISCARD TEMP;
+\endif
 \ir broken_indexes.sql
 SET lock_timeout = 0;
 \ir indexes.sql
+\ir superseded.sql
 SET lock_timeout = '800ms';
 \ir constraints.sql
 \ir validate.sql

@@ -19,4 +19,10 @@ DROP INDEX CONCURRENTLY IF EXISTS :"held_index";
 
 DROP INDEX CONCURRENTLY IF EXISTS :"ended_index";
 
+DROP INDEX CONCURRENTLY IF EXISTS :"old_queue_index";
+
+DROP INDEX CONCURRENTLY IF EXISTS :"old_held_index";
+
+DROP INDEX CONCURRENTLY IF EXISTS :"old_ended_index";
+
 DROP TABLE IF EXISTS :"pauses", :"events", :"nodes";

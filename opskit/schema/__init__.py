@@ -1,0 +1,52 @@
+"""The migration: what opskit adds to the application's table, safely, and how it is taken away again.
+
+    steps     one statement, what it does and which lock it takes
+    model     what is there held against what this version would make
+    lacking   what is missing, by the part that mends it
+    planning  which statements would be run now, and what they meet
+    estimate  how long they will take
+    running   each waits a moment for its lock, steps back and tries again
+    progress  how far a long one is
+    cut_over  new rows are queued from now on
+    rollback  the way back
+
+The statements are those of `sql/migrate/`, which psql runs too (sql/migrate.sql). What Python adds is
+looking first (only what is missing is done), retries behind a short lock_timeout, and a plan.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+from opskit.database import Database, names
+from opskit.schema.cut_over import cut_over_step, preview, queue_new
+from opskit.schema.estimate import Estimate, estimate
+from opskit.schema.lacking import check, missing, queues_new
+from opskit.schema.planning import plan, refuse, survey
+from opskit.schema.progress import Progress, Tell
+from opskit.schema.rollback import plan_rollback, rollback
+from opskit.schema.running import PATIENCE_SECONDS, blocker, migrate
+from opskit.schema.steps import LOCK_SECONDS, Say, Step
+from opskit.settings import ENVIRONMENTS, Settings
+
+__all__ = [
+    "LOCK_SECONDS", "PATIENCE_SECONDS", "STATES", "Estimate", "Progress", "Say", "Step", "Tell", "blocker", "both",
+    "check", "cut_over_step", "estimate", "migrate", "missing", "plan", "plan_rollback", "preview", "queue_new",
+    "queues_new", "refuse", "rollback", "survey", "tables",
+]  # fmt: skip
+
+STATES = ("queued", "processing", "completed", "failed")
+
+
+def both(db: Database) -> Iterator[Database]:
+    """The database as each environment sees it, production first."""
+    for env in ENVIRONMENTS:
+        with Database(dataclasses.replace(db.settings, env=env), pooled=False) as one:
+            yield one
+
+
+def tables(settings: Settings) -> list[str]:
+    """The names of the tables that belong to one environment."""
+    named = names(settings)
+    return [named[key] for key in ("files", "nodes", "events", "pauses")]

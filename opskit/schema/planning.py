@@ -1,0 +1,51 @@
+"""The plan: which statements would be run now, what they meet, and what makes a migration refuse."""
+
+from __future__ import annotations
+
+from opskit.database import Database, Row
+from opskit.errors import MigrationRefusedError
+from opskit.schema.lacking import lacking
+from opskit.schema.model import differences
+from opskit.schema.steps import PARTS, Step, step, steps
+
+
+def plan(db: Database) -> list[Step]:
+    """The statements that `migrate` would run now, in order, each with its lock.
+
+    Raises:
+        MigrationRefusedError: Migrating would harm what is there.
+    """
+    refuse(db)
+    differing = differences(db)
+    lacks = lacking(db, differing)
+    mends = {part: [text for each in differing if each.part == part for text in each.statements] for part in PARTS}
+    mends["broken_indexes"] = [row["repair"] for row in db.run("migrate/broken_indexes")]
+    old = {f"old_{each.key}" for each in differing if each.part == "outdated"}
+    if old:
+        lacks["superseded"] = lacks.get("superseded", {}) | dict.fromkeys(old, "")
+    planned: list[Step] = []
+    for part in PARTS:
+        if mends[part]:
+            planned += [step(db, part, text) for text in mends[part]]
+        elif part in lacks:
+            # Columns are added in one statement, whichever of them are missing.
+            planned += steps(db, part, None if part in ("columns", "settle") else lacks[part])
+    return planned
+
+
+def refuse(db: Database) -> None:
+    """Raise MigrationRefusedError when existing columns or rows cannot be what opskit takes them for."""
+    found = db.one("migrate/refuse")
+    problem = found["problem"]
+    if problem is None and found["has_status"]:
+        problem = db.one("migrate/refuse_statuses")["problem"]
+    if problem is not None:
+        raise MigrationRefusedError(f"the migration was refused before anything was changed: {problem}")
+
+
+def survey(db: Database) -> Row:
+    """What a migration meets: bytes and rows_estimated of the table, and who is in_the_way now.
+
+    SQL: sql/migrate/survey.sql
+    """
+    return db.one("migrate/survey")

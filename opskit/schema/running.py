@@ -1,0 +1,111 @@
+"""Running the steps: each waits a moment for its lock, steps back, and tries again."""
+
+from __future__ import annotations
+
+import time
+
+from psycopg import errors as pg
+
+from opskit.database import Connection, Database, translated
+from opskit.errors import DatabaseError
+from opskit.schema.planning import plan, survey
+from opskit.schema.progress import Tell, watched
+from opskit.schema.steps import LOCK_SECONDS, Say, Step
+
+PATIENCE_SECONDS = 60.0
+"""How long a statement is tried again before the migration gives up."""
+
+# Beside a lock held too long: another migration that runs at the same time was quicker.
+_IN_THE_WAY = (
+    pg.LockNotAvailable, pg.DeadlockDetected, pg.UniqueViolation, pg.DuplicateTable, pg.DuplicateObject,
+    pg.InternalError_,
+)  # fmt: skip
+
+
+def migrate(db: Database, *, say: Say = lambda _: None, tell: Tell | None = None) -> list[Step]:
+    """Migrate this environment's tables. Idempotent; safe on a live system; can be interrupted and run again.
+
+    Every statement waits less than a second for its lock, steps back and tries again, so that the
+    application never queues behind it for longer. Nothing of the application's is changed. What an older
+    version has made is brought up to date in place; its nodes go on working.
+
+    Args:
+        db: An open database.
+        say: Called with a line for each statement, and for whoever is in its way.
+        tell: Called several times a second with how far a long statement is, from a thread of its own.
+
+    Returns:
+        The steps that were run; none when everything was there.
+
+    Raises:
+        MigrationRefusedError: Migrating would harm what is there; nothing was changed.
+        DatabaseError: A lock could not be had in a minute, or PostgreSQL refused; run it again.
+
+    SQL: sql/migrate/*.sql
+    """
+    planned = plan(db)
+    for step in planned:
+        say(f"{db.settings.files}: {step.what}")
+        if step.part == "columns":
+            db.run("migrate/note_columns")
+        with watched(db, step, tell):
+            run(db, step, say=say)
+    return planned
+
+
+def run(db: Database, step: Step, *, say: Say = lambda _: None) -> None:
+    """Run one statement behind a short lock_timeout; step back and try again while somebody is in the way."""
+    deadline, pause, told = time.monotonic() + PATIENCE_SECONDS, 0.2, ""
+    while True:
+        try:
+            with translated(), db.connection() as connection:
+                _execute(connection, step)
+            return
+        except Exception as error:
+            if not isinstance(error.__cause__, _IN_THE_WAY):
+                raise
+            who = in_the_way(db)
+            if time.monotonic() + pause > deadline:
+                raise _given_up(error, who) from error.__cause__
+        if who != told:
+            say(f"{db.settings.files}: steps back and tries again; {who or 'somebody holds a lock'}")
+            told = who
+        time.sleep(pause)
+        pause = min(pause * 2, 5.0)
+
+
+def in_the_way(db: Database) -> str:
+    """Who holds a lock on the table that a statement may have to wait for, in words; the longest first."""
+    return "; ".join(blocker(one) for one in survey(db)["in_the_way"][:3] if one["lock"])
+
+
+def blocker(one: dict[str, object]) -> str:
+    """Somebody in the way, as `survey` answers them, in words."""
+    seconds = one["transaction_seconds"]
+    since = "" if seconds is None else f", in a transaction for {seconds:.0f} s"
+    return f"{one['who']}{since}"
+
+
+def _given_up(error: Exception, who: str) -> Exception:
+    if not who or not isinstance(error, DatabaseError):
+        return error
+    given_up = DatabaseError(f"{error}; after {PATIENCE_SECONDS:.0f} s in the way: {who}; run it again")
+    given_up.sqlstate = error.sqlstate
+    return given_up
+
+
+def _execute(connection: Connection, step: Step) -> None:
+    text = step.sql.encode()
+    if not step.transactional:
+        connection.execute("SET statement_timeout = 0")
+        try:
+            connection.execute(text, prepare=False)
+        finally:
+            connection.execute("RESET statement_timeout")
+        return
+    with connection.transaction():
+        connection.execute(f"SET LOCAL lock_timeout = {int(LOCK_SECONDS * 1000)}".encode())
+        # A role's own limit must not cut a scan that lets everybody through.
+        connection.execute("SET LOCAL statement_timeout = 0")
+        connection.execute("SET LOCAL client_min_messages = warning")
+        connection.execute(text, prepare=False)

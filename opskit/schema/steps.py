@@ -1,0 +1,94 @@
+"""The steps of a migration: the statements of `sql/migrate/`, each with what it does and the lock it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+
+from opskit import queries
+from opskit.database import Database
+
+LOCK_SECONDS = 0.8
+"""How long a statement waits for its lock before it steps back: whoever comes after us waits as long [s]."""
+
+Say = Callable[[str], None]
+
+_MOMENT = "ACCESS EXCLUSIVE, a moment"
+_LETS_THROUGH = "SHARE UPDATE EXCLUSIVE: reads and writes go on"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One statement of the migration.
+
+    Attributes:
+        part: The file of `sql/migrate/` it stands in.
+        what: What it does, in words.
+        lock: The strongest lock it takes on the files table.
+        sql: The statement as it will be run.
+        transactional: Whether it may run in a transaction (CREATE INDEX CONCURRENTLY may not).
+        reads: How many times it reads a table from end to end; no step rewrites one.
+        table: The table it reads.
+    """
+
+    part: str
+    what: str
+    lock: str
+    sql: str
+    transactional: bool = True
+    reads: int = 0
+    table: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What the statements of one file have in common."""
+
+    what: str
+    lock: str
+    reads: int = 0
+
+
+# In the order in which they are run.
+PARTS: dict[str, Part] = {
+    "tables": Part("create the tables that are missing", "none"),
+    "columns": Part("add the columns, catalog only", _MOMENT),
+    "guard": Part("install the guard", "SHARE ROW EXCLUSIVE, a moment"),
+    "beside": Part("bring our own tables up to date", "none"),
+    "outdated": Part("set an index of an older version aside; it serves until the new one is built", _LETS_THROUGH),
+    "broken_indexes": Part("drop an index that an interrupted run left invalid", _LETS_THROUGH),
+    "indexes": Part("build the indexes", _LETS_THROUGH, reads=2),
+    "superseded": Part("drop the index of an older version that was set aside", _LETS_THROUGH),
+    "constraints": Part("add the promises as constraints, not validated yet", _MOMENT),
+    "validate": Part("validate the constraints by a scan", _LETS_THROUGH, reads=1),
+    "wake": Part("install the wake-up", "SHARE ROW EXCLUSIVE, a moment"),
+    "settle": Part("give claims without a start one", "ROW EXCLUSIVE"),
+    "rollback": Part("roll back", _MOMENT),
+}
+TRIGGERS = ("guard", "guard_new", "wake")
+INDEXES = ("queue_index", "held_index", "ended_index", "events_by_file", "events_by_time")
+CONSTRAINTS = ("state_check", "fence_check")
+
+
+def step(db: Database, part: str, text: str, *, names: Collection[str] = ("files",)) -> Step:
+    """A statement as a step of its part."""
+    about = PARTS[part]
+    table = next((db.names[key] for key in ("files", "events") if key in names), "") if about.reads else ""
+    alone = "CONCURRENTLY" not in text
+    return Step(part, about.what, about.lock, text.strip(), transactional=alone, reads=about.reads, table=table)
+
+
+def steps(db: Database, part: str, only: Collection[str] | None = None) -> Iterator[Step]:
+    """The statements of a part.
+
+    Args:
+        db: An open database.
+        part: A key of PARTS that is a file of `sql/migrate/`.
+        only: Names (keys of `db.names`); statements that name none of them are left out. Defaults to all.
+    """
+    statements = queries.statements(f"migrate/{part}")
+    if part == "columns" and db.one("migrate/refuse")["plain_queue"]:
+        statements += queries.statements("migrate/plain_queue")
+    for statement in statements:
+        if only is None or statement.names & set(only):
+            yield step(db, part, statement.compose(db.names).as_string(), names=statement.names)

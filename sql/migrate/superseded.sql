@@ -1,0 +1,10 @@
+-- Indexes of an older version that were set aside: the new ones are built.
+DROP INDEX CONCURRENTLY IF EXISTS :"old_queue_index";
+
+DROP INDEX CONCURRENTLY IF EXISTS :"old_held_index";
+
+DROP INDEX CONCURRENTLY IF EXISTS :"old_ended_index";
+
+DROP INDEX CONCURRENTLY IF EXISTS :"old_events_by_file";
+
+DROP INDEX CONCURRENTLY IF EXISTS :"old_events_by_time";

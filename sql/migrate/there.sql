@@ -1,0 +1,13 @@
+-- What of ours is there by name, and what is wrong with it: not valid, switched off, or NULL where all is well.
+SELECT c.relname::text AS name, CASE WHEN i.indisvalid THEN NULL WHEN NOT i.indisvalid THEN 'not valid' END AS fault
+  FROM pg_class AS c LEFT JOIN pg_index AS i ON i.indexrelid = c.oid
+ WHERE c.relnamespace = current_schema()::regnamespace
+   AND c.relname IN (:'files', :'nodes', :'events', :'pauses',
+                     :'queue_index', :'held_index', :'ended_index', :'events_by_file', :'events_by_time',
+                     :'old_queue_index', :'old_held_index', :'old_ended_index', :'old_events_by_file', :'old_events_by_time')
+UNION ALL
+SELECT conname, CASE WHEN NOT convalidated THEN 'not valid' END FROM pg_constraint
+ WHERE conrelid = to_regclass(quote_ident(:'files')) AND conname IN (:'state_check', :'fence_check')
+UNION ALL
+SELECT tgname, CASE WHEN tgenabled NOT IN ('O', 'A') THEN 'switched off' END FROM pg_trigger
+ WHERE tgrelid = to_regclass(quote_ident(:'files')) AND tgname IN (:'guard', :'guard_new', :'wake');

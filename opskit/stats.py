@@ -379,7 +379,7 @@ def files(
     return _frame(rows, FILES)
 
 
-def place(file: Row) -> str:
+def place(file: Mapping[Any, Any]) -> str:
     """Where a row of `files` stands in the list, for `before`."""
     at = file["last_at"]
     return f"{'-infinity' if at is None or pd.isna(at) else at.isoformat()}/{file['id']}"

@@ -300,7 +300,6 @@ _SHOWN: dict[str, tuple[str, ...]] = {
     "nodes": ("server_id", "state", "original_filename", "minutes_processing", "seconds_since_heartbeat", "host"),
     "stale": ("id", "original_filename", "processing_server_id", "minutes_processing", "minutes_without_progress",
               "verdict", "would_become"),
-    "files": ("id", "original_filename", "processing_status", "processing_server_id", "last_at", "processing_errors"),
     "events": ("at", "kind", "outcome", "next_status", "file_id", "server_id", "reason", "actor"),
 }  # fmt: skip
 
@@ -392,6 +391,31 @@ def prove(given: argparse.Namespace) -> int:
         for phrase in answer["wrong"]:
             show.out.print(phrase, markup=False)
     return 0 if answer["holds"] else 1
+
+
+def bench(given: argparse.Namespace) -> int:
+    from opskit.bench import bench
+
+    def say(line: str) -> None:
+        show.err.print(line, markup=False)
+
+    answer = bench(settings_of(given), nodes=given.nodes, seconds=given.seconds, file_ms=given.file_ms, say=say)
+    if given.json:
+        show.as_json(answer)
+    else:
+        claim = answer["claim_ms"]
+        show.table(
+            [{"a claim": "complete one file, claim the next", "p50 [ms]": claim["p50"], "p99 [ms]": claim["p99"]}]
+        )
+        parts = {"network round trip": "round_trip_ms", "commit": "commit_ms", "the server's work": "server_ms"}
+        show.table([{"of it": name, "[ms]": answer[key]} for name, key in parts.items()])
+        show.table([{"nodes": one["nodes"], "files/s": one["files_per_second"]} for one in answer["rates"]])
+        show.table(
+            [{"a file takes [ms]": one["file_ms"], "nodes it can feed": one["nodes"]} for one in answer["feeds"]]
+        )
+        for sentence in answer["limits"]:
+            show.out.print(sentence, markup=False, soft_wrap=True)
+    return 0
 
 
 def prune(given: argparse.Namespace) -> int:
@@ -523,7 +547,7 @@ def build_parser() -> argparse.ArgumentParser:
     one.add_argument(
         "what", nargs="?", default="all", metavar="WHAT",
         choices=["all", "concurrency", "distribution", "longest-running", "stale", "nodes", "throughput", "failures",
-                 "timeline", "files", "events", "pauses"],
+                 "timeline", "events", "pauses"],
         help="all (default), concurrency, distribution, longest-running, stale, nodes, throughput, failures, timeline, "
         "events or pauses",
     )  # fmt: skip
@@ -561,6 +585,12 @@ def build_parser() -> argparse.ArgumentParser:
     one.add_argument("--files", type=int, default=400, metavar="N", help="files they race for; defaults to 400")
     one.add_argument("--seconds", type=float, default=60, metavar="S", help="longest time [s]; defaults to 60")
     one.add_argument("--seed", type=int, default=1, metavar="N", help="of the moments of the faults; defaults to 1")
+    finish(one)
+
+    one = add("bench", bench, "measure what this database can do for nodes, in a scratch schema")
+    one.add_argument("--nodes", type=_count, default=8, metavar="N", help="most nodes at once; defaults to 8")
+    one.add_argument("--seconds", type=float, default=30, metavar="S", help="about how long [s]; defaults to 30")
+    one.add_argument("--file-ms", type=float, metavar="MS", help="how long a file takes [ms]; defaults to a table")
     finish(one)
 
     one = add("prune", prune, "drop nodes silent for long and old events")

@@ -7,27 +7,24 @@ cleanup runs all the time. Then the database's own record is held against each p
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import random
 import signal
 import subprocess
-import sys
 import tempfile
 import time
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psycopg
-from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import conninfo_to_dict
 
 from opskit import history, reaper, schema
 from opskit.database import Database
 from opskit.errors import OpskitError, SettingError
 from opskit.files import ClaimedFile
+from opskit.scratch import fill, scratch, start_node
 from opskit.settings import Settings
 
 LEASE_SECONDS = 2.0
@@ -74,48 +71,24 @@ def prove(
     """
     if nodes < 3:
         raise SettingError(f"--nodes is {nodes}; at least 3 are needed, because one is killed and one frozen")
-    with _scratch(settings) as scratch, Database(scratch) as db, tempfile.TemporaryDirectory() as folder:
+    with (
+        scratch(
+            settings,
+            "prove",
+            lease_seconds=LEASE_SECONDS,
+            poll_seconds=0.2,
+            retry_seconds=0.0,
+            max_failures=1000,
+            processor="opskit.prove:effect",
+        ) as own,
+        Database(own) as db,
+        tempfile.TemporaryDirectory() as folder,
+    ):
         schema.migrate(db)
         history.record(db)
-        with db.connection() as connection:
-            connection.execute(
-                sql.SQL(
-                    "INSERT INTO {} (original_filename) SELECT 'proof-' || n FROM generate_series(1, {}) AS n"
-                ).format(sql.Identifier(scratch.files), sql.Literal(files))
-            )
+        fill(db, files)
         run = _Proof(db, Path(folder), nodes, files, seconds, random.Random(seed), say)
         return run.run()
-
-
-@contextlib.contextmanager
-def _scratch(settings: Settings) -> Iterator[Settings]:
-    """Settings that lead to a schema of our own; dropped at the end, whatever happened."""
-    name = f"opskit_proof_{uuid.uuid4().hex[:10]}"
-    with Database(settings, pooled=False) as db:
-        with db.connection() as connection:
-            if db.pooler:
-                raise SettingError("DATABASE_URL leads through a pooler; give prove a direct connection")
-            connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(name)))
-        url = db.settings.database_url or ""
-        given = str(conninfo_to_dict(url).get("options") or "")
-        own = make_conninfo(url, options=f"{given} -csearch_path={name}".strip(), application_name=name)
-        try:
-            yield dataclasses.replace(
-                settings,
-                database_url=own,
-                env="development",
-                table="proof",
-                lease_seconds=LEASE_SECONDS,
-                poll_seconds=0.2,
-                retry_seconds=0.0,
-                max_failures=1000,
-                quarantine_after=0,
-                processor="opskit.prove:effect",
-            )
-        finally:
-            with db.connection() as connection:
-                connection.execute("SET client_min_messages = warning")
-                connection.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(name)))
 
 
 class _Proof:
@@ -204,14 +177,7 @@ class _Proof:
 
     def _start(self, name: str) -> None:
         with (self.folder / f"{name}.log").open("ab") as log:
-            self.processes[name] = subprocess.Popen(
-                [sys.executable, "-m", "opskit.worker", "--parent", str(os.getpid())],
-                env={**os.environ, **self.db.settings.environ(), "NODE_ID": name},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=log,
-                process_group=0,
-            )
+            self.processes[name] = start_node(self.db, name, log)
 
     def _pass(self, seconds: float) -> None:
         """Let time pass; an operator cleans up at every moment of it."""

@@ -37,7 +37,7 @@ def table(rows: Iterable[Mapping[str, Any]], *, title: str = "", empty: str = "n
     shown = Table(title=title or None, title_justify="left", box=None, header_style="bold", pad_edge=False)
     for name in rows[0]:
         number = any(isinstance(row[name], (int, float)) and not isinstance(row[name], bool) for row in rows)
-        shown.add_column(name, justify="right" if number else "left", overflow="fold")
+        shown.add_column(name.replace("[", "\\["), justify="right" if number else "left", overflow="fold")
     for row in rows:
         # Names of files may hold what rich takes for markup: they are data, not style.
         shown.add_row(*(_cell(value).replace("[", "\\[") for value in row.values()))

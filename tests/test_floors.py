@@ -14,10 +14,9 @@ FLOORS: dict[str, int] = {
     "settings": 1, "queries": 1, "server_id": 1, "flags": 1, "access": 1,
     "database": 2, "embedded": 2, "storage": 2,
     "claims": 3, "nodes": 3, "reaper": 3, "intake": 3, "stats": 3, "figures": 3, "schema": 3, "doctor": 3, "history": 3,
-    "processors": 3, "formats": 3, "show": 3,
-    "prove": 4, "child": 4, "worker": 4, "up": 4, "dashboard": 4, "notebooks": 4,
+    "processors": 3, "formats": 3, "show": 3, "scratch": 3,
+    "prove": 4, "bench": 4, "child": 4, "worker": 4, "up": 4, "dashboard": 4, "notebooks": 4,
     "api": 4, "acts": 4, "apidocs": 4, "bodies": 4, "calls": 4, "gate": 4, "metrics": 4,
-    "stream": 4,
     "cli": 5, "__init__": 5, "__main__": 5,
 }  # fmt: skip
 
@@ -25,7 +24,7 @@ FLOORS: dict[str, int] = {
 TOGETHER = {
     ("worker", "child"), ("processors", "formats"), ("up", "show"), ("dashboard", "api"),
     ("api", "acts"), ("api", "apidocs"), ("api", "bodies"), ("api", "calls"), ("api", "gate"), ("api", "metrics"),
-    ("api", "stream"), ("stream", "calls"), ("acts", "bodies"), ("acts", "calls"),
+    ("acts", "bodies"), ("acts", "calls"),
 }  # fmt: skip
 
 # Third parties are rationed: a node must stay light, and each library has its one place.
@@ -33,14 +32,14 @@ RATIONS: dict[str, set[str]] = {
     "pydantic": {"api", "bodies"},
     "psycopg": {
         "files", "queries", "database", "intake", "schema", "claims", "child", "processors", "formats",
-        "history", "prove", "notebooks",
+        "history", "prove", "scratch", "notebooks",
     },
     "psycopg_pool": {"database"},
     "sqlalchemy": {"database"},
     "pandas": {"stats", "figures", "dashboard"},
     "plotly": {"figures", "dashboard"},
-    "fastapi": {"api", "acts", "calls", "gate", "stream"},
-    "starlette": {"api", "gate", "stream", "dashboard"},
+    "fastapi": {"api", "acts", "calls", "gate"},
+    "starlette": {"api", "gate", "dashboard"},
     "uvicorn": {"dashboard"},
     "streamlit": {"dashboard"},
     "prometheus_client": {"metrics"},

@@ -11,7 +11,7 @@ TIMES  ?= 1
 KILLS  ?= 200
 SEED   ?= 1
 
-.PHONY: up screenshots test test-all test-slow bench test-faults soak lint types browser clean help
+.PHONY: up screenshots test test-all test-slow bench bench-quick test-faults soak lint types browser clean help
 
 help:            ## show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -43,8 +43,11 @@ test-faults: $(READY) ## the fault suite, slow ones too: real kills, cuts, failo
 soak: $(READY)   ## a storm of random kills, KILLS=1000 SEED=1: prints its figures, exit 1 if a promise is broken
 	@$(RUN)/python tests/faults/soak.py --kills $(KILLS) --seed $(SEED)
 
-bench: $(READY)  ## the floor and opskit's nodes, in interleaved rounds; a pinned xmin
-	@cd benchmarks && ../$(RUN)/python drain.py && ../$(RUN)/python pinned.py
+bench: $(READY)  ## every goal: the floor, opskit and the peers on one PostgreSQL, ten million rows, a pinned xmin (about an hour)
+	@$(RUN)/python benchmarks/all.py
+
+bench-quick: $(READY) ## the same with small sizes, in about three minutes
+	@$(RUN)/python benchmarks/all.py --quick
 
 test-slow: $(READY) ## only what `make test` leaves out
 	@$(RUN)/python -m pytest -n $(WORKERS) -m 'slow and not browser' && $(RUN)/python -m pytest -m browser

@@ -33,7 +33,6 @@ class Place:
 
 PLACE = Place()
 API = create_api(PLACE, Settings.load({}, node_id="api", api_token=TOKEN), upload_limit_bytes=1 << 20)
-# A stream that never ends has tests of its own: tests/test_stream.py.
 DOCUMENT = schemathesis.openapi.from_asgi("/api/openapi.json", Starlette(routes=[Mount("/api", API)]))
 
 
@@ -65,11 +64,11 @@ CHOOSY = ("/processing/throughput", "/processing/timeline", "/processing/requeue
 
 
 @pytest.mark.usefixtures("something_everywhere")
-@DOCUMENT.exclude(path="/processing/concurrency-stats/stream").parametrize()
+@DOCUMENT.parametrize()
 @hypothesis.seed(20261123)
 @hypothesis.settings(max_examples=60, deadline=None, database=None, suppress_health_check=list(hypothesis.HealthCheck))
 def test_every_endpoint_does_what_its_document_says(case: Any) -> None:
     excluded = [positive_data_acceptance] if case.operation.path in CHOOSY else []
-    if case.operation.path == "/processing/files" and case.method == "POST":
+    if case.operation.path == "/processing/files":
         excluded.append(negative_data_rejection)  # a form holds nothing but text: "0" is no wrong type there
     case.call_and_validate(headers=HEADERS, excluded_checks=excluded)

@@ -9,23 +9,26 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, FastAPI, Query, Request
+from fastapi import APIRouter, FastAPI, HTTPException, Path, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic.alias_generators import to_camel
 from starlette.routing import BaseRoute, Route
 
 from opskit import acts, apidocs, bodies, doctor, metrics, schema, stats
 from opskit._version import __version__
-from opskit.bodies import READING_ERRORS, Text, described, rows
+from opskit.bodies import READING_ERRORS, Kind, Status, Text, described, rows
 from opskit.calls import Db, Record, Set, database
 from opskit.database import Database
-from opskit.errors import OpskitError
+from opskit.errors import DatabaseError, OpskitError
 from opskit.gate import guard
 from opskit.server_id import server_id, server_info
 from opskit.settings import Settings
+from opskit.stream import EVERY_SECONDS, Pulse
 
 STATEMENT_SECONDS = 5.0
 """Longest time a statement of page or API may take [s]: nobody waits longer for a page."""
@@ -89,6 +92,7 @@ def create_api(
     api.state.settings = settings
     api.state.upload_limit_bytes = upload_limit_bytes
     api.state.tally = metrics.Tally()
+    api.state.pulse = Pulse(lambda: _moment(api.state.database(), settings))
     guard(api, settings, upload_limit_bytes=upload_limit_bytes)
     for router in (_reads, acts.router, _probes):
         api.include_router(router)
@@ -101,6 +105,9 @@ def probe_routes(api: FastAPI) -> list[BaseRoute]:
 
 
 Limit = Annotated[int, Query(ge=1, le=10_000, description="Most rows.")]
+PageLimit = Annotated[int, Query(ge=1, le=10_000, description="Most rows of a page.")]
+STATUS = "Only this state; none: rows that have no status yet."
+CURSOR = "Where to go on: what the Link header of the page before says."
 
 # -- reading -------------------------------------------------------------------------------------
 
@@ -109,6 +116,21 @@ _reads = APIRouter(prefix="/processing", tags=["look"], responses=READING_ERRORS
 
 @_reads.get("/concurrency-stats", summary="The numbers of the moment", responses=described(bodies.Concurrency))
 def concurrency_stats(db: Db, settings: Set) -> Record:
+    return _moment(db, settings)
+
+
+@_reads.get(
+    "/concurrency-stats/stream",
+    summary="The same again and again, as Server-Sent Events",
+    description=f"Every {EVERY_SECONDS:g} s; while the database is away an event of the type unavailable.",
+    response_class=EventSourceResponse,
+)
+async def concurrency_stream(request: Request) -> AsyncIterator[ServerSentEvent]:
+    async for event in request.app.state.pulse.listen():
+        yield event
+
+
+def _moment(db: Database, settings: Settings) -> Record:
     (now,) = stats.records(stats.concurrency(db))
     by_server: dict[str, dict[str, int]] = {}
     for row in stats.records(stats.distribution(db)):
@@ -208,17 +230,70 @@ def failures(db: Db, limit: Limit = 100) -> list[Record]:
 
 
 @_reads.get(
+    "/files",
+    name="list_files",
+    summary="The files by their last event, newest first, in pages",
+    responses=rows(stats.FILES, pages=True),
+)
+def files(
+    db: Db,
+    request: Request,
+    response: Response,
+    status: Annotated[Status, Query(description=STATUS)] = "",
+    server_id: Annotated[Text, Query(alias="serverId", description="Only this server's.")] = "",
+    search: Annotated[Text, Query(description="Only names that contain this, or the file with this id.")] = "",
+    cursor: Annotated[Text, Query(description=f"{CURSOR} Rows without a status have no further pages.")] = "",
+    limit: PageLimit = 200,
+) -> list[Record]:
+    found = stats.files(db, status=status, server_id=server_id, search=search, before=cursor, limit=limit + 1)
+    if len(found) > limit and status != "none":
+        _there_is_more(request, response, stats.place(found.iloc[limit - 1].to_dict()))
+    return _camel(stats.records(found.head(limit)))
+
+
+@_reads.get(
+    "/files/{id}",
+    summary="One file as it stands now; its attempts are its events",
+    responses=described(bodies.File) | bodies.errors({404: "There is no such file."}),
+)
+def file(db: Db, id: Annotated[Text, Path(description="The file.")]) -> Record:
+    try:
+        found = db.run("file", id=id)
+    except DatabaseError as error:
+        if not (error.sqlstate or "").startswith("22"):
+            raise
+        found = []  # ids of this table look different
+    if not found:
+        raise HTTPException(404, f"there is no file {id!r}")
+    (row,) = found
+    return {to_camel(name): stats.iso(value) if isinstance(value, datetime) else value for name, value in row.items()}
+
+
+@_reads.get(
     "/events",
-    summary="The history: ends of attempts and what operators did, newest first",
-    responses=rows(stats.EVENTS),
+    summary="The history: ends of attempts and what operators did, newest first, in pages",
+    responses=rows(stats.EVENTS, pages=True),
 )
 def events(
     db: Db,
+    request: Request,
+    response: Response,
     file_id: Annotated[Text, Query(alias="fileId", description="Only this file's.")] = "",
-    kind: Annotated[Text, Query(description="Only this kind.")] = "",
-    limit: Limit = 100,
+    kind: Annotated[Kind, Query(description="Only this kind.")] = "",
+    server_id: Annotated[Text, Query(alias="serverId", description="Only this server's.")] = "",
+    cursor: Annotated[int | None, Query(ge=0, lt=2**63, description=CURSOR)] = None,
+    limit: PageLimit = 100,
 ) -> list[Record]:
-    return _camel(stats.records(stats.events(db, file_id=file_id, kind=kind, limit=limit)))
+    found = stats.events(db, file_id=file_id, kind=kind, server_id=server_id, before=cursor, limit=limit + 1)
+    if len(found) > limit:
+        _there_is_more(request, response, str(found["id"].iloc[limit - 1]))
+    return _camel(stats.records(found.head(limit)))
+
+
+def _there_is_more(request: Request, response: Response, cursor: str) -> None:
+    """Say where: without the host's name, which a proxy may have changed."""
+    following = request.url.include_query_params(cursor=cursor)
+    response.headers["Link"] = f'<{following.path}?{following.query}>; rel="next"'
 
 
 @_reads.get("/pauses", summary="What is paused, since when, by whom and why", responses=rows(stats.PAUSES))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
@@ -33,6 +33,11 @@ Id = Annotated[
     WithJsonSchema({"anyOf": [{"type": "string", "pattern": r"^[^\x00]*$"}, {"type": "integer"}]}),
 ]
 """A file's id, as text or, where ids are numbers, as a number."""
+
+Status = Literal["", "queued", "processing", "completed", "failed", "none"]
+"""Which files are asked for; none: those without a status."""
+Kind = Literal["", "attempt", "requeue", "pause", "resume", "state", "boot", "stop", "adopt", "migrate"]
+"""Which events are asked for."""
 
 # -- taken ---------------------------------------------------------------------------------------
 
@@ -114,6 +119,25 @@ class Concurrency(_Answer):
     longest_processing_file: Longest | SkipJsonSchema[None] = Field(
         default=None, description="Absent when nothing is processing."
     )
+
+
+class File(_Answer):
+    """One file as it stands now."""
+
+    id: str
+    original_filename: str | None
+    storage_path: str | None
+    file_size: int | None = Field(description="[bytes]")
+    processing_status: str | None
+    processing_server_id: str | None
+    processing_queued_at: datetime | None
+    processing_started_at: datetime | None
+    processing_completed_at: datetime | None
+    processing_attempt: int | None
+    processing_failures: int
+    processing_errors: str | None
+    processing_result: Any = Field(description="What its processor answered.")
+    deleted: bool
 
 
 class Memory(_Answer):
@@ -244,6 +268,14 @@ class Illness(Health):
 
 Responses = dict[int | str, dict[str, Any]]
 
+NEXT_PAGE = {
+    "Link": {
+        "description": 'Where the next rows are, rel="next"; absent on the last page.',
+        "schema": {"type": "string"},
+    }
+}
+"""The header of an answer that comes in pages."""
+
 _KINDS: dict[str, dict[str, str]] = {
     "string": {"type": "string"},
     "Int64": {"type": "integer"},
@@ -253,11 +285,12 @@ _KINDS: dict[str, dict[str, str]] = {
 }
 
 
-def rows(columns: Mapping[str, str]) -> Responses:
+def rows(columns: Mapping[str, str], *, pages: bool = False) -> Responses:
     """An answer of rows, described by its frame's columns and dtypes; each value may be null."""
     properties = {to_camel(name): {"anyOf": [_KINDS[dtype], {"type": "null"}]} for name, dtype in columns.items()}
     row = {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
-    return {200: {"content": {"application/json": {"schema": {"type": "array", "items": row}}}}}
+    content = {"application/json": {"schema": {"type": "array", "items": row}}}
+    return {200: {"content": content, "headers": NEXT_PAGE} if pages else {"content": content}}
 
 
 def described(model: type[BaseModel], status: int = 200) -> Responses:

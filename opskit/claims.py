@@ -17,6 +17,7 @@ from typing import Any
 
 import psycopg
 
+from opskit import display
 from opskit.database import Connection, Database, Row, masked, translated
 from opskit.errors import (
     ClaimLostError,
@@ -54,6 +55,10 @@ class Answer:
     def cursor(self) -> str:
         """Where the next claim may begin to look."""
         return self.row["queued_at"] if self.row else ALL_OF_THE_QUEUE
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return display.record(f"claim: {self.outcome}", {**(self.row or {}), "token": self.token})
 
 
 def new_token() -> str:

@@ -300,6 +300,7 @@ _SHOWN: dict[str, tuple[str, ...]] = {
     "nodes": ("server_id", "state", "original_filename", "minutes_processing", "seconds_since_heartbeat", "host"),
     "stale": ("id", "original_filename", "processing_server_id", "minutes_processing", "minutes_without_progress",
               "verdict", "would_become"),
+    "files": ("id", "original_filename", "processing_status", "processing_server_id", "last_at", "processing_errors"),
     "events": ("at", "kind", "outcome", "next_status", "file_id", "server_id", "reason", "actor"),
 }  # fmt: skip
 
@@ -547,7 +548,7 @@ def build_parser() -> argparse.ArgumentParser:
     one.add_argument(
         "what", nargs="?", default="all", metavar="WHAT",
         choices=["all", "concurrency", "distribution", "longest-running", "stale", "nodes", "throughput", "failures",
-                 "timeline", "events", "pauses"],
+                 "timeline", "files", "events", "pauses"],
         help="all (default), concurrency, distribution, longest-running, stale, nodes, throughput, failures, timeline, "
         "events or pauses",
     )  # fmt: skip

@@ -70,6 +70,12 @@ def cleanup(
     return "".join(parts)
 
 
+def record(caption: str, facts: Mapping[str, Any]) -> str:
+    """One record: a row for each of its facts."""
+    rows = "".join(f"<tr><th>{_text(name)}</th><td>{_text(value)}</td></tr>" for name, value in facts.items())
+    return f"<table><caption>{_text(caption)}</caption><tbody>{rows}</tbody></table>"
+
+
 def with_units(frame: Any) -> Any:
     """A frame of the statistics for people: units behind the columns' names, at most three decimals."""
     frame = frame.round(dict.fromkeys(frame.select_dtypes(["Float64", "float64"]).columns, 3))

@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException as AnyHTTPException
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from opskit.access import writing_allowed
@@ -149,7 +150,17 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
         (405, "Method Not Allowed"): f"{method} is not allowed at {path}",
     }
     sentence = sentences.get((error.status_code, error.detail), error.detail)
-    return _error(error.status_code, sentence, error.headers)
+    headers = {"Allow": _allowed(request)} if error.status_code == 405 else error.headers
+    return _error(error.status_code, sentence, headers)
+
+
+def _allowed(request: Request) -> str:
+    """The methods that this path takes: by itself, a path with two is told with those of its first route alone."""
+    return ", ".join(
+        method
+        for method in ("GET", "HEAD", "POST")
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in request.app.routes)
+    )
 
 
 def _within(request: Request) -> str:

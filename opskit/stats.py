@@ -8,6 +8,7 @@ says, because sessions run in UTC. Missing values are NA or NaT.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -21,6 +22,7 @@ _TIME = "datetime64[us, UTC]"
 _LOOK_SECONDS = 2.0  # as the reaper's; verbs do not import one another
 _MOST_ROWS = 2**31 - 1
 _MOST_BUCKETS = 10_000
+_PLACE = re.compile(r"-infinity|\d{4,6}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:?\d\d)?")
 
 DISTRIBUTION = {"processing_server_id": "string", "processing_status": "string", "file_count": "Int64"}
 CONCURRENCY = {
@@ -85,6 +87,17 @@ FAILURES = {
     "last_week": "Int64",
     "latest": _TIME,
     "example": "string",
+}
+FILES = {
+    "id": "string",
+    "original_filename": "string",
+    "processing_status": "string",
+    "processing_server_id": "string",
+    "last_at": _TIME,
+    "file_size": "Int64",
+    "processing_attempt": "Int64",
+    "processing_failures": "Int64",
+    "processing_errors": "string",
 }
 EVENTS = {
     "id": "Int64",
@@ -318,13 +331,71 @@ def failures(db: Database, *, limit: int = 100) -> pd.DataFrame:
     return _frame(db.run("failures", row_limit=_rows(limit)), FAILURES)
 
 
-def events(db: Database, *, file_id: str = "", kind: str = "", limit: int = 100) -> pd.DataFrame:
+def files(
+    db: Database, *, status: str = "", server_id: str = "", search: str = "", before: str = "", limit: int = 200
+) -> pd.DataFrame:
+    """The files by their last event, newest first.
+
+    Args:
+        db: An open database.
+        status: Only this state: queued, processing, completed, failed, or none for rows without one. Defaults to all
+            with one.
+        server_id: Only this server's. Defaults to all.
+        search: Only files whose name contains this, in any case, or whose id is this. Defaults to all.
+        before: Only what comes after this file, as `place` names it. Defaults to the newest on.
+        limit: Most rows, >= 1. Defaults to 200.
+
+    Returns:
+        | column                                  | dtype  | unit                                               |
+        |-----------------------------------------|--------|----------------------------------------------------|
+        | id                                      | string | file                                               |
+        | original_filename                       | string | name at upload                                     |
+        | processing_status, processing_server_id | string | state, server ID                                   |
+        | last_at                                 | time   | when it was queued, claimed or ended, UTC; NA: an  |
+        |                                         |        | older processor did not say when                   |
+        | file_size                               | Int64  | bytes                                              |
+        | processing_attempt, processing_failures | Int64  | attempts                                           |
+        | processing_errors                       | string | what went wrong last                               |
+
+        Newest first; rows without a status in no order. Empty: the same columns, no rows.
+
+    Raises:
+        SettingError: *before* is no such place.
+
+    SQL: sql/files_list.sql
+    """
+    at, slash, id = before.partition("/")
+    if before and not (slash and id and _PLACE.fullmatch(at)):
+        raise SettingError(f"{before!r} is no place in the list of files")
+    rows = db.run(
+        "files_list",
+        status=status,
+        server_id=server_id,
+        search=search,
+        before_at=at,
+        before_id=id,
+        row_limit=_rows(limit),
+    )
+    return _frame(rows, FILES)
+
+
+def place(file: Mapping[Any, Any]) -> str:
+    """Where a row of `files` stands in the list, for `before`."""
+    at = file["last_at"]
+    return f"{'-infinity' if at is None or pd.isna(at) else at.isoformat()}/{file['id']}"
+
+
+def events(
+    db: Database, *, file_id: str = "", kind: str = "", server_id: str = "", before: int | None = None, limit: int = 100
+) -> pd.DataFrame:
     """The history: ends of attempts and what operators did.
 
     Args:
         db: An open database.
         file_id: Only this file's. Defaults to all.
         kind: Only this kind: attempt, requeue, pause, resume, state, boot, stop, adopt, migrate. Defaults to all.
+        server_id: Only this server's. Defaults to all.
+        before: Only events before this one, by its id. Defaults to the newest on.
         limit: Most rows, >= 1. Defaults to 100.
 
     Returns:
@@ -339,9 +410,15 @@ def events(db: Database, *, file_id: str = "", kind: str = "", limit: int = 100)
 
         Newest first. Empty: the same columns, no rows.
 
-    SQL: sql/events.sql
+    SQL: sql/events.sql, sql/events_before.sql
     """
-    return _frame(db.run("events", file_id=file_id, kind=kind, row_limit=_rows(limit)), EVENTS)
+    if before is None and not server_id:
+        return _frame(db.run("events", file_id=file_id, kind=kind, row_limit=_rows(limit)), EVENTS)
+    start = "" if before is None else before
+    rows = db.run(
+        "events_before", file_id=file_id, kind=kind, server_id=server_id, before=start, row_limit=_rows(limit)
+    )
+    return _frame(rows, EVENTS)
 
 
 def pauses(db: Database) -> pd.DataFrame:
@@ -446,6 +523,7 @@ STATISTICS: dict[str, Callable[..., pd.DataFrame]] = {
     "nodes": nodes,
     "throughput": throughput,
     "failures": failures,
+    "files": files,
     "events": events,
     "pauses": pauses,
     "timeline": timeline,

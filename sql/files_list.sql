@@ -5,39 +5,60 @@
 -- status      only this state: queued, processing, completed, failed, or none for rows without one (default '': all with one)
 -- server_id   only this server's (default '': all)
 -- search      only files whose name contains this, in any case, or whose id is this (default '': all)
+-- before_at, before_id   only what comes after this file: its last_at (-infinity where it has none) and its id
+--             (default '': from the newest on); rows without a status come in no order and have no such place
 -- row_limit   most rows (default 200)
 \ir _session.sql
 \if :{?status} \else \set status '' \endif
 \if :{?server_id} \else \set server_id '' \endif
 \if :{?search} \else \set search '' \endif
+\if :{?before_at} \else \set before_at '' \endif
+\if :{?before_id} \else \set before_id '' \endif
 \if :{?row_limit} \else \set row_limit 200 \endif
-WITH newest AS (
+WITH dated AS (
     (SELECT f.*, processing_queued_at AS last_at FROM :"files" AS f
       WHERE :'status' IN ('', 'queued') AND :'server_id' = ''
         AND processing_status = 'queued' AND deleted IS NOT TRUE
         AND (:'search' = '' OR strpos(lower(original_filename), lower(:'search')) > 0 OR id::text = :'search')
-      ORDER BY processing_queued_at DESC, id DESC LIMIT :'row_limit'::int)
+        AND processing_queued_at <= coalesce(nullif(:'before_at', '')::timestamptz, 'infinity')
+        AND (processing_queued_at < coalesce(nullif(:'before_at', '')::timestamptz, 'infinity') OR id::text > :'before_id')
+      ORDER BY processing_queued_at DESC, id::text LIMIT :'row_limit'::int)
     UNION ALL
     (SELECT f.*, processing_started_at FROM :"files" AS f
       WHERE :'status' IN ('', 'processing') AND processing_status = 'processing' AND deleted IS NOT TRUE
         AND (:'server_id' = '' OR processing_server_id = :'server_id')
         AND (:'search' = '' OR strpos(lower(original_filename), lower(:'search')) > 0 OR id::text = :'search')
-      ORDER BY processing_started_at DESC LIMIT :'row_limit'::int)
+        AND processing_started_at <= coalesce(nullif(:'before_at', '')::timestamptz, 'infinity')
+        AND (processing_started_at < coalesce(nullif(:'before_at', '')::timestamptz, 'infinity') OR id::text > :'before_id')
+      ORDER BY processing_started_at DESC, id::text LIMIT :'row_limit'::int)
     UNION ALL
     (SELECT f.*, processing_completed_at FROM :"files" AS f
       WHERE :'status' IN ('', 'completed', 'failed') AND processing_status IN ('completed', 'failed') AND deleted IS NOT TRUE
         AND (:'status' = '' OR processing_status = :'status')
         AND (:'server_id' = '' OR processing_server_id = :'server_id')
         AND (:'search' = '' OR strpos(lower(original_filename), lower(:'search')) > 0 OR id::text = :'search')
-      ORDER BY processing_completed_at DESC LIMIT :'row_limit'::int)
-    UNION ALL
-    (SELECT f.*, uploaded_at FROM :"files" AS f
-      WHERE :'status' = 'none' AND :'server_id' = '' AND processing_status IS NULL AND deleted IS NOT TRUE
-        AND (:'search' = '' OR strpos(lower(original_filename), lower(:'search')) > 0 OR id::text = :'search')
-      LIMIT :'row_limit'::int)
+        AND processing_completed_at <= coalesce(nullif(:'before_at', '')::timestamptz, 'infinity')
+        AND (processing_completed_at < coalesce(nullif(:'before_at', '')::timestamptz, 'infinity') OR id::text > :'before_id')
+      ORDER BY processing_completed_at DESC, id::text LIMIT :'row_limit'::int)
+), undated AS (
+    -- What an older processor ended without saying when comes last, and is read only once there is room for it.
+    SELECT f.*, NULL::timestamptz AS last_at FROM :"files" AS f
+     WHERE :'status' IN ('', 'completed', 'failed') AND processing_status IN ('completed', 'failed') AND deleted IS NOT TRUE
+       AND (:'status' = '' OR processing_status = :'status')
+       AND (:'server_id' = '' OR processing_server_id = :'server_id')
+       AND (:'search' = '' OR strpos(lower(original_filename), lower(:'search')) > 0 OR id::text = :'search')
+       AND processing_completed_at IS NULL
+       AND (:'before_at' <> '-infinity' OR id::text > :'before_id')
+     ORDER BY id::text
+     LIMIT greatest(0, :'row_limit'::int - (SELECT count(*) FROM dated))
+), unasked AS (
+    SELECT f.*, uploaded_at AS last_at FROM :"files" AS f
+     WHERE :'status' = 'none' AND :'server_id' = '' AND processing_status IS NULL AND deleted IS NOT TRUE
+       AND (:'search' = '' OR strpos(lower(original_filename), lower(:'search')) > 0 OR id::text = :'search')
+     LIMIT :'row_limit'::int
 )
 SELECT id::text AS id, original_filename, processing_status, processing_server_id, last_at, file_size,
        processing_attempt, coalesce(processing_failures, 0) AS processing_failures, processing_errors
-  FROM newest
+  FROM (SELECT * FROM dated UNION ALL SELECT * FROM undated UNION ALL SELECT * FROM unasked) AS newest
  ORDER BY last_at DESC NULLS LAST, id
  LIMIT :'row_limit'::int;

@@ -1,10 +1,9 @@
-"""Take README's pictures of the page anew: `python tests/screenshots.py [FOLDER]`, else docs/. Needs Chromium."""
+"""Take README's pictures of the page anew: `python tests/screenshots.py [FOLDER] [--every]`. Needs Chromium."""
 
 from __future__ import annotations
 
-import os
+import argparse
 import re
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -13,8 +12,8 @@ from pathlib import Path
 
 import psycopg
 import servers
-from playwright.sync_api import Page, expect, sync_playwright
-from test_browser import CHROMIUM, PATIENCE, free_port, wait_for
+from chromium import CHROMIUM, PATIENCE, chromium, serving
+from playwright.sync_api import Page, expect
 
 from opskit import schema
 from opskit.database import Database
@@ -22,12 +21,22 @@ from opskit.settings import Settings
 
 DOCS = Path(__file__).parent.parent / "docs"
 
-# Name of the picture, page, scheme, height [px].
+# Name of the picture, page, scheme, width and height [px].
 PICTURES = (
-    ("overview", "Overview", "light", 1180),
-    ("overview-dark", "Overview", "dark", 1180),
-    ("cleanup", "Cleanup", "light", 760),
-    ("timeline", "Timeline", "light", 640),
+    ("overview", "Overview", "light", 1400, 1180),
+    ("overview-dark", "Overview", "dark", 1400, 1180),
+    ("cleanup", "Cleanup", "light", 1400, 760),
+    ("timeline", "Timeline", "light", 1400, 640),
+)
+PAGES = ("Overview", "Nodes", "Files", "Failures", "Cleanup", "Timeline", "Doctor", "History")
+EVERY = tuple(
+    (f"{name.lower()}-{kind}", name, scheme, width, height)
+    for name in PAGES
+    for kind, scheme, width, height in (
+        ("light", "light", 1400, 1180),
+        ("dark", "dark", 1400, 1180),
+        ("phone", "light", 390, 1600),
+    )
 )
 
 # What is there once a page has been drawn to its end.
@@ -35,6 +44,7 @@ DRAWN = {
     "Overview": ["[data-testid=stVegaLiteChart] canvas, [data-testid=stVegaLiteChart] svg", "text=Longest running"],
     "Cleanup": ["[data-testid=stExpander]"],
     "Timeline": [".barlayer .point"],
+    "Doctor": ["text=opskit cleanup"],
 }
 
 # A night at a company that takes in statements, orders and invoices: five nodes, one of which died a few minutes ago.
@@ -85,77 +95,85 @@ EVENTS = """
             'ingest-2', NULL::jsonb),
            (now() - interval '39 min', 'boot', NULL, NULL, NULL, 'ingest-2', NULL, NULL, 'registered',
             'ingest-2', NULL),
+           (now() - interval '30 min', 'attempt', 'crashed', 'queued', '60', 'ingest-5', 1, now() - interval '34 min',
+            'killed by signal 9, perhaps out of memory', 'ingest-5', NULL),
            (now() - interval '24 min', 'pause', NULL, NULL, NULL, '*', NULL, NULL, 'disk of the lake is full',
             'ann', NULL),
            (now() - interval '21 min', 'resume', NULL, NULL, NULL, '*', NULL, NULL, 'disk grown',
             'ann', NULL),
            (now() - interval '12 min', 'attempt', 'orphaned', 'queued', '12', 'ingest-3', 1, now() - interval '17 min',
-            'Orphaned: ingest-3 has been silent', 'ingest-1', '{"cleanup": true}'),
-           (now() - interval '30 min', 'attempt', 'crashed', 'queued', '60', 'ingest-5', 1, now() - interval '34 min',
-            'killed by signal 9, perhaps out of memory', 'ingest-5', NULL)
+            'Orphaned: ingest-3 has been silent', 'ingest-1', '{"cleanup": true}')
 """
 
 
+# A server works on one file at a time: what would lie over an attempt of EVENTS or NOW goes.
+TIDY = """
+    DELETE FROM dev_uploaded_files AS f
+     WHERE processing_status IN ('completed', 'failed')
+       AND (EXISTS (SELECT FROM dev_processing_events AS e
+                     WHERE e.kind = 'attempt' AND e.server_id = f.processing_server_id
+                       AND e.started_at < f.processing_completed_at AND e.at > f.processing_started_at)
+            OR EXISTS (SELECT FROM dev_uploaded_files AS now
+                        WHERE now.processing_status = 'processing' AND now.processing_server_id = f.processing_server_id
+                          AND now.processing_started_at < f.processing_completed_at))
+"""
+BEAT = "UPDATE dev_processing_nodes SET beat_at = now(), progress_at = now() WHERE server_id <> 'ingest-4'"
+
+
 @contextmanager
-def served() -> Iterator[str]:
-    """The page over a database that looks like one at work: its address."""
+def served() -> Iterator[tuple[str, Database]]:
+    """The page over a database that looks like one at work: its address, and the database."""
     with servers.running_server() as server, tempfile.TemporaryDirectory() as folder:
         name = server.create_database().rpartition("/")[2]
         with psycopg.connect(server.url, autocommit=True) as admin:
             admin.execute(f"ALTER DATABASE {name} RENAME TO intake".encode())
-        port = free_port()
         url = server.url.rpartition("/")[0] + "/intake"
-        settings = Settings.load({}, database_url=url, env="development", home=folder, port=port)
+        settings = Settings.load({}, database_url=url, env="development", home=folder)
         with Database(settings) as db:
             schema.migrate(db)
-            with db.connection() as connection:
-                for statement in (NODES, ENDED, NOW, EVENTS):
-                    connection.execute(statement.encode())
-        with (Path(folder) / "page.log").open("w+") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "opskit.dashboard"],
-                env={**os.environ, **settings.environ()}, cwd=folder, stdout=log, stderr=log,
-            )  # fmt: skip
-            try:
-                wait_for(f"http://127.0.0.1:{port}/healthz", process, log.name)
-                yield f"http://127.0.0.1:{port}"
-            finally:
-                process.terminate()
-                process.wait(10)
+            for statement in (NODES, ENDED, NOW, EVENTS, TIDY):
+                run(db, statement)
+            with serving(settings, Path(folder)) as address:
+                yield address, db
+
+
+def run(db: Database, statement: str) -> None:
+    with db.connection() as connection:
+        connection.execute(statement.encode())
 
 
 def shoot(page: Page, name: str) -> None:
-    """Go to a page by its link, and wait until it has been drawn."""
-    page.get_by_role("link", name=name, exact=True).click()
+    """Wait until a page has been drawn to its end."""
     expect(page).to_have_title(re.compile(f"^{name} "), timeout=PATIENCE)
     expect(page.get_by_text(re.compile("^as of "))).to_have_count(1, timeout=PATIENCE)
     expect(page.get_by_test_id("stException")).to_have_count(0)
-    for place in DRAWN[name]:
+    for place in DRAWN.get(name, ["[data-testid=stDataFrame]"]):
         expect(page.locator(place).locator("visible=true").last).to_be_visible(timeout=PATIENCE)
     page.mouse.move(0, 0)
     page.wait_for_timeout(1500)  # what moves into place has arrived
 
 
-def main(folder: Path = DOCS) -> int:
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", nargs="?", type=Path, default=DOCS, help="where to, default docs/")
+    parser.add_argument("--every", action="store_true", help="every page instead: light, dark, and as wide as a phone")
+    given = parser.parse_args(argv)
     if CHROMIUM is None:
         print("there is no Chromium on this machine", file=sys.stderr)
         return 1
-    folder.mkdir(parents=True, exist_ok=True)
-    with served() as url, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-background-networking", "--disable-gpu"]
-        )
-        for picture, name, scheme, height in PICTURES:
-            context = browser.new_context(viewport={"width": 1400, "height": height}, color_scheme=scheme)  # type: ignore[arg-type]  # light or dark
+    given.folder.mkdir(parents=True, exist_ok=True)
+    with served() as (url, db), chromium() as browser:
+        for picture, name, scheme, width, height in EVERY if given.every else PICTURES:
+            context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)  # type: ignore[arg-type]  # light or dark
             page = context.new_page()
-            page.goto(url)
+            run(db, BEAT)
+            page.goto(url if name == "Overview" else f"{url}/{name.lower()}")
             shoot(page, name)
-            page.screenshot(path=folder / f"{picture}.png")
-            print(folder / f"{picture}.png")
+            page.screenshot(path=given.folder / f"{picture}.png")
+            print(given.folder / f"{picture}.png", flush=True)
             context.close()
-        browser.close()
     return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(*map(Path, sys.argv[1:2])))
+    raise SystemExit(main())

@@ -8,10 +8,10 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import httpx
 import pytest
@@ -19,7 +19,7 @@ from psycopg import sql
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from opskit import claims, nodes
+from opskit import bodies, claims, nodes, schema
 from opskit.access import writing_allowed
 from opskit.api import SharedDatabase, create_api, probe_routes
 from opskit.database import Database
@@ -29,7 +29,7 @@ from opskit.settings import Settings
 
 GETS = (
     "concurrency-stats", "server-info", "distribution", "longest-running", "nodes", "stale", "throughput", "failures",
-    "timeline", "events", "pauses", "doctor",
+    "timeline", "files", "events", "pauses", "doctor",
 )  # fmt: skip
 POSTS = ("cleanup-stale-locks", "requeue", "pause", "resume", "files")
 BOOT = "00000000-0000-0000-0000-00000000000{}"
@@ -192,6 +192,104 @@ def test_reading_takes_parameters(db: Database, http: Client) -> None:
     assert http.get("/api/processing/throughput?sinceSeconds=60&bucketSeconds=10").json() == []
     (node,) = http.get("/api/processing/nodes").json()
     assert (node["state"], node["originalFilename"]) == ("paused", "held.csv")
+
+
+def walked(http: Client, path: str, between: Callable[[], None] = lambda: None) -> list[str]:
+    """The ids of all pages."""
+    return [id for page in pages(http, path, between) for id in page]
+
+
+def pages(http: Client, path: str, between: Callable[[], None] = lambda: None) -> list[list[str]]:
+    """The ids of each page, as the Link headers lead from one to the next."""
+    found, next = [], f"/api/processing/{path}"
+    while next:
+        answer = http.get(next)
+        assert answer.status_code == 200, answer.text
+        found.append([str(row["id"]) for row in answer.json()])
+        next = answer.links.get("next", {}).get("url", "")
+        between()
+    return found
+
+
+def test_files_come_in_pages_that_miss_nothing_and_repeat_nothing(db: Database, http: Client) -> None:
+    # Many end in one instant, as a bulk UPDATE has it; some without saying when.
+    run(
+        db,
+        "INSERT INTO {files} (original_filename, processing_status, processing_completed_at, processing_queued_at) "
+        "SELECT 'f' || n, (ARRAY['queued', 'completed', 'failed'])[n %% 3 + 1], "
+        "CASE WHEN n %% 3 > 0 AND n %% 10 < 8 THEN at END, at "
+        "FROM generate_series(1, %s) AS n, LATERAL (SELECT now() - n / 6 * interval '1 min' AS at) AS times",
+        50,
+    )
+    whole = [row["id"] for row in http.get("/api/processing/files").json()]
+    arrivals = iter(range(100))
+
+    def arrive() -> None:
+        run(db, "INSERT INTO {files} (original_filename) VALUES (%s)", f"new-{next(arrivals)}")
+
+    found = pages(http, "files?limit=7", arrive)
+
+    assert len(whole) == 50
+    assert [len(page) for page in found] == [7] * 7 + [1]
+    assert [id for page in found for id in page] == whole
+    assert walked(http, "files?status=failed&limit=5") == walked(http, "files?status=failed")
+
+
+def test_what_ended_without_a_time_hides_nothing_newer(db: Database, http: Client) -> None:
+    run(
+        db,
+        "INSERT INTO {files} (original_filename, processing_status, processing_completed_at) "
+        "SELECT 'f', 'completed', CASE n WHEN 1 THEN now() END FROM generate_series(1, %s) AS n",
+        30,
+    )
+
+    newest = http.get("/api/processing/files?limit=10").json()
+
+    assert newest[0]["lastAt"] is not None
+    assert {row["lastAt"] for row in newest[1:]} == {None}
+
+
+def test_the_history_comes_in_pages_and_can_be_chosen(db: Database, http: Client) -> None:
+    for n in range(8):
+        nodes.pause(db, f"node-{n % 2}", actor="ann")
+        nodes.resume(db, f"node-{n % 2}", actor="ann")
+    whole = [str(row["id"]) for row in http.get("/api/processing/events").json()]
+
+    assert len(whole) >= 16
+    assert walked(http, "events?limit=5", lambda: nodes.pause(db, "*", actor="ann")) == whole
+    chosen = http.get("/api/processing/events?kind=pause&serverId=node-1&limit=2")
+    assert [(row["kind"], row["serverId"]) for row in chosen.json()] == [("pause", "node-1")] * 2
+    following = chosen.links["next"]["url"]
+    assert following.startswith("/api/processing/events?kind=pause&serverId=node-1&limit=2&cursor=")
+    assert len(http.get(following).json()) == 2
+
+
+def test_one_file_is_read_by_its_id(db: Database, http: Client) -> None:
+    claimed_by_node(db)
+    (row,) = http.get("/api/processing/files?status=processing").json()
+
+    file = http.get(f"/api/processing/files/{row['id']}").json()
+
+    assert (file["originalFilename"], file["processingStatus"], file["processingResult"]) == (
+        "held.csv", "processing", None,
+    )  # fmt: skip
+    assert re.fullmatch(r"[-\d]+T[\d:]+\.\d{3}Z", file["processingStartedAt"])
+    for id in ("999999", "no-number", "9" * 40):
+        answer = http.get(f"/api/processing/files/{id}")
+        assert (answer.status_code, answer.json()) == (404, {"error": f"there is no file '{id}'"})
+
+
+def test_a_wrong_method_is_told_all_that_the_path_takes(http: Client) -> None:
+    assert http.request("DELETE", "/api/processing/files").headers["allow"] == "GET, POST"
+    assert http.request("DELETE", "/api/processing/nodes").headers["allow"] == "GET"
+    assert http.request("DELETE", "/api/healthz").headers["allow"] == "GET, HEAD"
+
+
+def test_the_choices_of_the_document_are_those_of_the_database(http: Client) -> None:
+    assert get_args(bodies.Status) == ("", *schema.STATES, "none")
+    answer = http.get("/api/processing/events?kind=pauses")
+    assert answer.status_code == 422
+    assert answer.json()["error"].startswith("kind: Input should be ")
 
 
 def test_the_doctor_is_asked_over_http_too(db: Database, http: Client) -> None:
@@ -649,6 +747,12 @@ def test_an_upload_says_what_is_wrong_with_its_form(http: Client, settings: Sett
         "throughput?sinceSeconds=inf",
         "throughput?sinceSeconds=31536000&bucketSeconds=1",
         "events?fileId=%00",
+        "events?cursor=-1",
+        "events?cursor=99999999999999999999",
+        "files?status=done",
+        "files?cursor=yesterday",
+        "files?cursor=2026-13-45T00:00:00Z/1",
+        "files?cursor=2026-11-25T00:00:00Z",
     ],
 )
 def test_a_bad_parameter_is_refused_in_one_sentence(http: Client, query: str) -> None:
@@ -736,7 +840,11 @@ def test_the_documents_stand_under_the_mount(http: Client) -> None:
     document = http.get("/api/openapi.json").json()
 
     assert document["servers"] == [{"url": "/api"}]
-    assert {f"/processing/{name}" for name in (*GETS, *POSTS)} | {"/healthz", "/metrics"} == set(document["paths"])
+    paths = {f"/processing/{name}" for name in (*GETS, *POSTS, "files/{id}", "concurrency-stats/stream")} | {
+        "/healthz",
+        "/metrics",
+    }
+    assert paths == set(document["paths"])
 
 
 def test_the_documentation_is_one_page_that_loads_nothing(http: Client) -> None:

@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import json
-import os
 import re
-import shutil
-import socket
-import subprocess
-import sys
-import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psycopg
+import pandas as pd
 import pytest
-import servers
+from chromium import CHROMIUM, PATIENCE, chromium, serving
+from faults.cluster import running_cluster
 from field import field, until
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect
 from psycopg import sql
 
-from opskit import nodes
+from opskit import nodes, schema, stats
 from opskit.database import Database
 from opskit.settings import Settings
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 PAGES = ["Overview", "Nodes", "Files", "Failures", "Cleanup", "Timeline", "Doctor", "History"]
-PATIENCE = 20_000  # ms
 
 pytestmark = [
     pytest.mark.browser,
@@ -39,49 +32,15 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-background-networking", "--disable-gpu"]
-        )
-        yield browser
-        browser.close()
+    with chromium() as one:
+        yield one
 
 
 @pytest.fixture
 def url(db: Database, settings: Settings, tmp_path: Path) -> Iterator[str]:
-    """The real server, started in a folder that has nothing to do with the project."""
-    port = free_port()
-    environment = {**os.environ, **settings.environ(), "OPSKIT_PORT": str(port)}
-    with (tmp_path / "page.log").open("w+") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "opskit.dashboard"], env=environment, cwd=tmp_path, stdout=log, stderr=log
-        )
-        try:
-            address = f"http://127.0.0.1:{port}"
-            wait_for(address + "/healthz", process, log.name)
-            yield address
-            assert "Traceback" not in Path(log.name).read_text()
-        finally:
-            process.terminate()
-            process.wait(10)
-
-
-def free_port() -> int:
-    """A port below those that the system hands out by itself."""
-    for port in range(20000 + os.getpid() % 5000, 32768):
-        with contextlib.suppress(OSError), socket.socket() as taken:
-            taken.bind(("127.0.0.1", port))
-            return port
-    raise AssertionError("no port is free")
-
-
-def wait_for(address: str, process: subprocess.Popen[bytes], log: str) -> None:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline and process.poll() is None:
-        with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=2):
-            return
-        time.sleep(0.1)
-    raise AssertionError(f"the page did not start: {Path(log).read_text()}")
+    """The real server over this test's database."""
+    with serving(settings, tmp_path) as address:
+        yield address
 
 
 @pytest.fixture
@@ -95,8 +54,8 @@ def open_page(browser: Browser, url: str) -> Iterator[Callable[..., Page]]:
 
     contexts = []
 
-    def open_it(scheme: str = "light", path: str = "/") -> Page:
-        context = browser.new_context(viewport={"width": 1400, "height": 1400}, color_scheme=scheme)  # type: ignore[arg-type]  # light or dark
+    def open_it(scheme: str = "light", path: str = "/", width: int = 1400) -> Page:
+        context = browser.new_context(viewport={"width": width, "height": 1400}, color_scheme=scheme)  # type: ignore[arg-type]  # light or dark
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(PATIENCE)
@@ -162,19 +121,103 @@ def test_every_page_opens_in_light_and_dark(open_page: Callable[..., Page], db: 
 
     assert is_dark(page) == (scheme == "dark")
     for name in PAGES:
-        page.get_by_role("link", name=name, exact=True).click()
-        expect(page).to_have_title(f"{name} · development · opskit", timeout=PATIENCE)
-        # Tables in tabs that are not chosen are there, too, but hidden.
-        drawn = (
-            page.get_by_test_id("stDataFrame")
-            .or_(page.get_by_test_id("stPlotlyChart"))
-            .or_(page.get_by_role("checkbox", name="stale.csv"))
-            .or_(page.get_by_role("button", name="Examine again"))
-            .locator("visible=true")
-        )
-        expect(drawn.first).to_be_visible(timeout=PATIENCE)
+        go(page, name)
+        expect(drawn(page).first).to_be_visible(timeout=PATIENCE)
         expect(page.get_by_test_id("stException")).to_have_count(0)
         expect(page.get_by_text("development").first).to_be_visible()
+
+
+def drawn(page: Page) -> Locator:
+    """What a page shows once it has been drawn; tables in tabs that are not chosen are there, too, but hidden."""
+    return (
+        page.get_by_test_id("stDataFrame")
+        .or_(page.get_by_test_id("stPlotlyChart"))
+        .or_(page.get_by_role("checkbox", name="stale.csv"))
+        .or_(page.get_by_role("button", name="Examine again"))
+        .locator("visible=true")
+    )
+
+
+def test_every_page_can_be_used_on_a_phone(open_page: Callable[..., Page], url: str, db: Database) -> None:
+    seed(db)
+    page = open_page(width=390)
+
+    for name in PAGES:
+        if name != "Overview":
+            page.goto(f"{url}/{name.lower()}")
+        expect(page).to_have_title(f"{name} · development · opskit", timeout=PATIENCE)
+        expect(drawn(page).first).to_be_visible(timeout=PATIENCE)
+        expect(page.get_by_text("development").first).to_be_in_viewport()
+        expect(page.locator(".pagename")).to_be_visible()
+        assert beyond_the_edge(page) == [], name
+
+    # The pages are behind a button there, and an action fits as well.
+    page.get_by_test_id("stExpandSidebarButton").click()
+    page.get_by_role("link", name="Overview", exact=True).click()
+    expect(page).to_have_title("Overview · development · opskit", timeout=PATIENCE)
+    page.get_by_role("button", name="Clean up…").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_role("button", name="End 1 claim")).to_be_in_viewport(timeout=PATIENCE)
+    assert beyond_the_edge(page) == []
+
+
+def beyond_the_edge(page: Page) -> list[str]:
+    """Buttons, boxes and numbers that a narrow screen cuts off; tables scroll by themselves."""
+    parts = page.locator(
+        "[data-testid=stButton], [data-testid=stMetric], [data-testid=stAlert], [data-testid=stSelectbox], "
+        "[data-testid=stCheckbox], [data-testid=stDataFrame], [data-testid=stBadge], [data-testid=stCaptionContainer]"
+    ).locator("visible=true")
+    boxes: list[str] = parts.evaluate_all(
+        "(all) => all.filter((one) => one.getBoundingClientRect().right > innerWidth + 1"
+        " || one.getBoundingClientRect().left < -1).map((one) => one.dataset.testid + ' ' + one.innerText)"
+    )
+    wide = page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth > innerWidth + 1")
+    return [*boxes, *(["the whole page"] if wide else [])]
+
+
+def test_an_action_is_done_by_the_keyboard_alone(open_page: Callable[..., Page], db: Database) -> None:
+    page = open_page()
+
+    press_until(page, "Tab", "Pause all")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog").get_by_text("This changes development")).to_be_visible(timeout=PATIENCE)
+    press_until(page, "Tab", "Reason")
+    page.keyboard.type("disk full")
+    page.keyboard.press("Enter")  # must not confirm: it is what one presses after typing
+    page.wait_for_timeout(1000)
+    assert not db.run("pauses")
+    press_until(page, "Tab", "Pause")
+    page.keyboard.press("Enter")
+
+    expect(page.get_by_test_id("stToast")).to_contain_text("Paused all nodes", timeout=PATIENCE)
+    (pause,) = db.run("pauses")
+    assert pause["reason"] == "disk full"
+
+    # Another dialog is left by Escape, and nothing is done; the pages are reached by keys, too.
+    press_until(page, "Tab", "Resume all")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog")).to_be_visible(timeout=PATIENCE)
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0, timeout=PATIENCE)
+    assert db.run("pauses")
+    press_until(page, "Tab", "Nodes")
+    page.keyboard.press("Enter")
+    expect(page).to_have_title("Nodes · development · opskit", timeout=PATIENCE)
+
+
+def press_until(page: Page, key: str, name: str) -> None:
+    """Press a key until what has the focus begins with this name, and can be seen to have it."""
+    for _ in range(60):
+        page.keyboard.press(key)
+        focus = page.evaluate(
+            """() => { const one = document.activeElement, style = getComputedStyle(one);
+                       const name = one.getAttribute('aria-label') || one.innerText || '';
+                       const label = one.labels && one.labels.length ? one.labels[0].innerText : '';
+                       return [name.replace(/^[a-z_]+\\n/, '').trim() || label.trim(), label.trim()] }"""
+        )
+        if any(text.startswith(name) for text in focus):
+            return
+    raise AssertionError(f"{key} never reaches {name!r}")
 
 
 def test_page_database_and_api_agree(open_page: Callable[..., Page], url: str, db: Database) -> None:
@@ -249,7 +292,7 @@ def test_files_are_uploaded(open_page: Callable[..., Page], db: Database) -> Non
 
 
 def files_of(db: Database) -> list[dict[str, object]]:
-    return db.run("files_list", status="", server_id="", search="", row_limit=10)
+    return stats.records(stats.files(db, limit=10))
 
 
 def test_what_others_do_appears_by_itself(open_page: Callable[..., Page], db: Database) -> None:
@@ -289,12 +332,31 @@ def test_a_panel_says_where_its_numbers_come_from(open_page: Callable[..., Page]
     page.wait_for_timeout(6000)
     with page.expect_download() as download:
         page.get_by_test_id("stPopoverBody").get_by_role("button", name="CSV").click()
+    with page.expect_download() as parquet:
+        page.get_by_test_id("stPopoverBody").get_by_role("button", name="Parquet").click()
 
     with urllib.request.urlopen(curl.removeprefix("curl -s ").strip("' \n"), timeout=10) as answer:
         api = json.load(answer)
     assert curl.removeprefix("curl -s ").strip("' \n").startswith(url)
     shown = list(csv.DictReader(download.value.path().read_text().splitlines()))
     assert [list(row.values()) for row in shown] == [[str(value or "") for value in row.values()] for row in api]
+    again = stats.records(pd.read_parquet(parquet.value.path()))
+    assert [list(row.values()) for row in again] == [list(row.values()) for row in api]
+
+
+def test_live_numbers_reach_a_browser_as_events(open_page: Callable[..., Page], db: Database) -> None:
+    page = open_page()
+
+    # It stays open to the end: the server must stop all the same.
+    told = page.evaluate(
+        """() => new Promise((done) => { const told = [];
+             window.stream = new EventSource('/api/processing/concurrency-stats/stream');
+             window.stream.onmessage = (event) => {
+               told.push(JSON.parse(event.data)); if (told.length == 2) done(told) } })"""
+    )
+
+    assert [one["byStatus"]["queued"] for one in told] == [0, 0]
+    assert told[0]["timestamp"] < told[1]["timestamp"]
 
 
 def agrees(page: Page, url: str) -> dict[str, int]:
@@ -386,27 +448,33 @@ def test_the_whole_story_of_a_node_that_dies(
 
 
 @pytest.mark.slow
-def test_the_page_comes_back_with_the_database(
-    open_page: Callable[..., Page], db: Database, server: servers.Server, database_url: str
-) -> None:
-    seed(db)
-    page, files = open_page(), open_page()
-    files.get_by_role("link", name="Files", exact=True).click()
-    expect(files.get_by_text("All 63 files")).to_be_visible(timeout=PATIENCE)
-    queued = metric(page, "Queued")
-    name = database_url.rpartition("/")[2].partition("?")[0]
+def test_the_page_outlives_a_database_that_is_killed(browser: Browser, tmp_path: Path) -> None:
+    with running_cluster() as cluster:
+        settings = Settings.load({}, database_url=cluster.create_database(), home=str(tmp_path))
+        with Database(settings) as db:
+            schema.migrate(db)
+            seed(db)
+        with serving(settings, tmp_path) as address:
+            context = browser.new_context(viewport={"width": 1400, "height": 1400})
+            page, files = context.new_page(), context.new_page()
+            page.goto(address)
+            files.goto(address + "/files")
+            expect(files.get_by_text("All 63 files")).to_be_visible(timeout=PATIENCE)
+            expect(page.get_by_text(re.compile("^as of "))).to_have_count(1, timeout=PATIENCE)
+            queued = metric(page, "Queued")
 
-    with psycopg.connect(server.url, autocommit=True) as admin:
-        admin.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(name)))
-        admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
-        try:
-            expect(page.get_by_text("last known numbers")).to_be_visible(timeout=PATIENCE)
-            assert metric(page, "Queued") == queued
+            # Without a good-bye. The numbers stay, with their age; nobody has to press anything.
+            cluster.kill()
+            expect(page.get_by_text(re.compile(r"last known numbers, \d+ s old"))).to_be_visible(timeout=PATIENCE)
+            assert metric(page, "Queued") == queued == "1"
+            with pytest.raises(urllib.error.HTTPError, match="503"):
+                urllib.request.urlopen(address + "/healthz", timeout=10)
             files.get_by_role("button", name="Refresh").click()
             expect(files.get_by_text("last known numbers")).to_be_visible(timeout=PATIENCE)
-        finally:
-            admin.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(sql.Identifier(name)))
 
-    for tab in (page, files):
-        expect(tab.get_by_text("last known numbers")).to_have_count(0, timeout=PATIENCE)
-    assert metric(page, "Queued") == queued
+            cluster.start()
+            for tab in (page, files):
+                expect(tab.get_by_text("last known numbers")).to_have_count(0, timeout=PATIENCE)
+                expect(tab.get_by_test_id("stException")).to_have_count(0)
+            assert metric(page, "Queued") == queued
+            context.close()

@@ -16,6 +16,7 @@ from opskit import claims, doctor, intake, reaper, schema
 from opskit.claims import Answer
 from opskit.database import Connection, Database
 from opskit.errors import ClaimLostError
+from opskit.schema import cut_over
 from opskit.settings import Settings
 
 TABLE = "dev_uploaded_files"
@@ -158,6 +159,91 @@ def test_the_cut_over_queues_new_rows_and_can_be_undone(live: Database, door: Ca
     assert nothing.outcome == "empty"
     assert [row(live, id)["processing_status"] for id in (before, new, later)] == [None, "processing", None]
     assert schema.missing(live) == []
+
+
+def test_the_preview_of_the_cut_over_says_what_changes_and_for_whom_and_changes_nothing(live: Database) -> None:
+    record(live)
+    upload(live, "a", "b")
+    boot(live, "node-a", lease_seconds=600.0)
+    boot(live, "node-b", lease_seconds=600.0)
+    paused = opskit(live.settings, "pause", "node-b")
+    older_processor(live.settings, "old", crash_on="b")
+
+    said = opskit(live.settings, "migrate", "--queue-new", "--plan")
+    (answer,) = json.loads(opskit(live.settings, "migrate", "--queue-new", "--plan", "--json").stdout)
+
+    assert (paused.returncode, said.returncode) == (0, 0), said.stderr
+    assert "SET DEFAULT 'queued';" in said.stdout
+    found = answer["cut_over"]
+    assert (found["changes"], found["waiting"], found["per_hour"]) == (True, 1, 5)
+    assert (found["nodes"], found["paused"]) == (["node-a", "node-b"], ["node-b"])
+    ((old, holding, ended),) = [(one["server"], one["holding"], one["ended"]) for one in found["older"]]
+    assert (old, holding, ended) == ("old", 1, 3)
+    for sentence in (
+        "every new row is queued from then on, about 5 an hour by uploaded_at lately",
+        "1 nodes claim what is queued: node-a; node-b claims nothing at present",
+        "1 rows wait without a status; opskit enqueue --existing --where … adopts those you name",
+        "old works without opskit: it holds 1 files and has ended 3 in the last hour, seen 0 min ago",
+    ):
+        assert sentence in said.stderr
+    assert schema.queues_new(live) is False
+
+
+def test_the_preview_of_undoing_it_and_of_what_is_done_already(live: Database) -> None:
+    nothing = schema.preview(live, on=False)
+    schema.queue_new(live)
+    upload(live, "queued")
+    again, back = schema.preview(live), schema.preview(live, on=False)
+    said = opskit(live.settings, "migrate", "--no-queue-new", "--plan")
+
+    assert (nothing["changes"], again["changes"], back["changes"]) == (False, False, True)
+    assert nothing["sentences"][0] == "new rows wait without a status already; nothing would change"
+    assert again["sentences"][:2] == [
+        "new rows are queued already; nothing would change",
+        "no node is alive: what is queued waits until one is started",
+    ]
+    assert "no older processor is seen" in again["sentences"][-1]
+    assert back["sentences"][1] == "1 rows that are queued stay with the nodes"
+    assert "every new row waits without a status from then on" in said.stderr
+    assert schema.queues_new(live) is True
+
+
+def test_what_a_node_has_failed_is_not_taken_for_an_older_processors(live: Database) -> None:
+    schema.queue_new(live)
+    upload(live, "bad")
+    held = asked(live, "node-a")
+    assert held.row is not None
+    claims.fail(
+        live, id=held.row["id"], token=held.token, outcome="rejected", error="bad", max_failures=1, retry_seconds=0,
+        actor="node-a",
+    )  # fmt: skip
+
+    assert schema.preview(live)["older"] == []
+
+
+def test_of_a_large_table_the_newest_rows_tell_the_rate(live: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cut_over, "EXACT_BYTES", 0)
+    with application(live.settings) as connection:
+        run(connection, f"UPDATE {TABLE} SET uploaded_at = now() - interval '30 minutes'")
+        few = schema.preview(live)["per_hour"]
+        run(
+            connection,
+            f"INSERT INTO {TABLE} (original_filename, uploaded_at) "
+            "SELECT 'x', now() - n % 600 * interval '1 second' FROM generate_series(0, 59999) AS n",
+        )
+
+        assert few == 3
+        assert schema.preview(live)["per_hour"] == pytest.approx(6 * newest(live), rel=0.05)
+        run(connection, f"UPDATE {TABLE} SET uploaded_at = NULL")
+    assert schema.preview(live)["per_hour"] is None
+
+
+def newest(db: Database) -> int:
+    """How many rows are on the last 500 pages."""
+    with db.connection() as connection:
+        (found,) = run(connection, f"""SELECT count(*) AS n FROM {TABLE} WHERE ctid >= format('(%s,0)',
+            pg_relation_size('{TABLE}') / 8192 - 500)::tid""")  # fmt: skip
+    return int(found["n"])
 
 
 def test_a_migration_does_not_undo_the_cut_over(live: Database) -> None:

@@ -730,11 +730,19 @@ def snake(row: dict[str, Any]) -> dict[str, Any]:
     return {re.sub(r"([A-Z])", lambda match: "_" + match[1].lower(), name): value for name, value in row.items()}
 
 
+def in_a_notebook(cell: str, db: Database) -> Any:
+    """What a notebook shows under a cell: its last expression."""
+    found: dict[str, Any] = {"opskit": SimpleNamespace(connect=lambda: db)}
+    *before, last = re.sub(r"^import opskit$", "", cell, flags=re.MULTILINE).strip().splitlines()
+    exec("\n".join(before), found)
+    return eval(last, found)
+
+
 NAMES = [name for name, of in source.SOURCES.items() if of.python.startswith("stats.") and name != "claims"]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_page_api_shell_psql_and_python_give_the_same_numbers(
+def test_page_api_notebook_shell_psql_and_python_give_the_same_numbers(
     open_page: Open, busy: Database, settings: Settings, name: str
 ) -> None:
     of = source.SOURCES[name]
@@ -742,7 +750,9 @@ def test_page_api_shell_psql_and_python_give_the_same_numbers(
     assert expected, "nothing to compare"
 
     open_page()
-    assert plain(stats.records(shared.read(name).frame)) == expected
+    reading = shared.read(name)
+    assert plain(stats.records(reading.frame)) == expected
+    assert plain(stats.records(in_a_notebook(source.notebook_cell(of, reading), busy))) == expected
 
     shown = plain(ask_psql(settings, of.sql[-1]))
     if name == "timeline":
@@ -806,8 +816,7 @@ def test_every_reading_has_its_doors_and_its_files(open_page: Open, busy: Databa
 
     cell, line = source.notebook_cell(of, reading), source.psql_line(of, reading, own)
 
-    found: dict[str, Any] = {"opskit": SimpleNamespace(connect=lambda: busy)}
-    exec(compile(re.sub(r"^import opskit$", "", cell, flags=re.MULTILINE), "cell", "exec"), found)
+    in_a_notebook(cell, busy)
     if line:
         done = psql(own, *shlex.split(line)[2:])
         assert done.returncode == 0, done.stderr
@@ -824,7 +833,7 @@ ROLES = {"OPSKIT_OPERATORS": "ann@example.com, *@ops.example.com", "OPSKIT_VIEWE
 @pytest.fixture
 def sign_in(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Somebody signs in, as Streamlit tells it; nobody by default."""
-    monkeypatch.setattr(signin, "configured", lambda: True)
+    monkeypatch.setattr(signin, "lacking", lambda: "")
 
     def somebody(email: str = "", **claims: object) -> None:
         user = {"is_logged_in": bool(email), "email": email} | claims
@@ -965,10 +974,18 @@ def test_an_open_address_without_a_token_is_refused(settings: Settings) -> None:
 
 def test_sign_in_opens_an_address_and_needs_a_provider(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPSKIT_VIEWERS", "*@example.com")
-    with pytest.raises(SettingError, match=r"secrets.toml has no section \[auth\]"):
+    monkeypatch.setattr(signin.st, "secrets", {})
+    with pytest.raises(SettingError, match=r"nobody could sign in: .streamlit/secrets.toml has no section \[auth\]"):
         serve.check(settings)
+    section = dict.fromkeys(signin.KEYS, "x")
+    for key in signin.KEYS:
+        monkeypatch.setattr(signin.st, "secrets", {"auth": {**section, key: ""}})
+        with pytest.raises(SettingError, match=f"has no {key}$"):
+            serve.check(settings)
+    monkeypatch.setattr(signin.st, "secrets", {"auth": section})
+    serve.check(settings)
 
-    monkeypatch.setattr(signin, "configured", lambda: True)
+    monkeypatch.setattr(signin, "lacking", lambda: "")
     serve.check(dataclasses.replace(settings, host="0.0.0.0"))
 
 

@@ -17,6 +17,7 @@ FLOORS: dict[str, int] = {
     "processors": 3, "formats": 3, "show": 3, "scratch": 3,
     "prove": 4, "bench": 4, "child": 4, "worker": 4, "up": 4, "dashboard": 4, "notebooks": 4,
     "api": 4, "acts": 4, "apidocs": 4, "bodies": 4, "calls": 4, "gate": 4, "metrics": 4,
+    "stream": 4,
     "cli": 5, "__init__": 5, "__main__": 5,
 }  # fmt: skip
 
@@ -24,7 +25,7 @@ FLOORS: dict[str, int] = {
 TOGETHER = {
     ("worker", "child"), ("processors", "formats"), ("up", "show"), ("dashboard", "api"),
     ("api", "acts"), ("api", "apidocs"), ("api", "bodies"), ("api", "calls"), ("api", "gate"), ("api", "metrics"),
-    ("acts", "bodies"), ("acts", "calls"),
+    ("api", "stream"), ("stream", "calls"), ("acts", "bodies"), ("acts", "calls"),
 }  # fmt: skip
 
 # Third parties are rationed: a node must stay light, and each library has its one place.
@@ -38,8 +39,8 @@ RATIONS: dict[str, set[str]] = {
     "sqlalchemy": {"database"},
     "pandas": {"stats", "figures", "dashboard"},
     "plotly": {"figures", "dashboard"},
-    "fastapi": {"api", "acts", "calls", "gate"},
-    "starlette": {"api", "gate", "dashboard"},
+    "fastapi": {"api", "acts", "calls", "gate", "stream"},
+    "starlette": {"api", "gate", "stream", "dashboard"},
     "uvicorn": {"dashboard"},
     "streamlit": {"dashboard"},
     "prometheus_client": {"metrics"},

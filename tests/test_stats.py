@@ -24,6 +24,7 @@ TABLES = {
     "nodes": stats.NODES,
     "throughput": stats.THROUGHPUT,
     "failures": stats.FAILURES,
+    "files": stats.FILES,
     "timeline": stats.TIMELINE,
     "events": stats.EVENTS,
     "pauses": stats.PAUSES,

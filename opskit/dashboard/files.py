@@ -73,7 +73,7 @@ def table(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         [
             {
                 "File": row["original_filename"],
-                "State": row["processing_status"] or "",
+                "State": [row["processing_status"]] if row["processing_status"] else [],
                 "Server": row["processing_server_id"] or "",
                 "Last event": row["last_at"],
                 "Size": row["file_size"],
@@ -84,11 +84,12 @@ def table(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             for row in rows
         ],
         column_config={
+            "State": shared.state_column(shared.BADGES),
             "Last event": shared.time_column(),
             "Size": st.column_config.NumberColumn(format="bytes"),
         },
         hide_index=True,
-        height=420,
+        height=shared.table_height(rows),
         # A new list is a new table: a tick never moves to another file.
         key="files " + str(hash(tuple(row["id"] for row in rows))),
         on_select="rerun",

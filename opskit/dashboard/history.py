@@ -63,7 +63,7 @@ def table() -> None:
         column_config={"When": shared.time_column(), "Why": st.column_config.TextColumn(width="large")},
         hide_index=True,
         placeholder="",
-        height=460,
+        height=shared.table_height(rows),
         # A new list is a new table: a tick never moves to another event.
         key="events " + str(hash(tuple(row["id"] for row in rows))),
         on_select="rerun",

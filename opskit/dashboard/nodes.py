@@ -6,16 +6,6 @@ import streamlit as st
 
 from opskit.dashboard import actions, shared, source
 
-STATES = {
-    "live": "green",
-    "paused": "yellow",
-    "draining": "blue",
-    "silent": "orange",
-    "quarantined": "orange",
-    "dead": "red",
-    "stopped": "gray",
-}
-
 
 def steer() -> None:
     """One node, chosen by name, and what can be done with it; above everything that ticks."""
@@ -47,7 +37,9 @@ def table() -> None:
         return
     rows = nodes.rows()
     stopped = sum(row["state"] == "stopped" for row in rows)
-    states = [f"{sum(row['state'] == state for row in rows)} {state}" for state in STATES if state != "stopped"]
+    states = [
+        f"{sum(row['state'] == state for row in rows)} {state}" for state in shared.NODE_BADGES if state != "stopped"
+    ]
     with st.container(horizontal=True, vertical_alignment="center"):
         sentence = " · ".join(part for part in states if not part.startswith("0 ")) or "No node is running."
         st.markdown(sentence, width="content")
@@ -77,7 +69,7 @@ def table() -> None:
             column_config={
                 "Progress": shared.progress_column(),
                 "Started": shared.time_column(),
-                "State": st.column_config.MultiselectColumn(options=list(STATES), color=list(STATES.values())),
+                "State": shared.state_column(shared.NODE_BADGES),
             },
             hide_index=True,
             height="content",

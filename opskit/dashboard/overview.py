@@ -204,14 +204,14 @@ def workers(nodes: shared.Reading) -> None:
         [
             {
                 "Node": row["server_id"],
-                "State": row["state"],
+                "State": [row["state"]],
                 "File": row["original_filename"] or "",
                 "Progress": shared.progress(row),
                 "For": shared.span(row["minutes_processing"] * 60) if row["minutes_processing"] is not None else "",
             }
             for row in here
         ],
-        column_config={"Progress": shared.progress_column()},
+        column_config={"Progress": shared.progress_column(), "State": shared.state_column(shared.NODE_BADGES)},
         hide_index=True,
         placeholder="",
     )

@@ -18,7 +18,12 @@ HOME = PAGES[0]
 TICKING = ("", "nodes")
 """The pages with parts that renew themselves, by their address."""
 # Streamlit leaves six lines empty above a page; at night every line counts.
-STYLE = "[data-testid=stMainBlockContainer] {padding-top: 4.1rem; padding-bottom: 2rem}"
+# Where the pages' names are behind a button, as on a phone, the page says which one it is.
+STYLE = """
+[data-testid=stMainBlockContainer] {padding-top: 4.1rem; padding-bottom: 2rem}
+[data-testid=stElementContainer]:has(.pagename) {display: none; font-weight: 600}
+body:has([data-testid=stExpandSidebarButton]) [data-testid=stElementContainer]:has(.pagename) {display: block}
+"""
 PRODUCTION_STYLE = """
 [data-testid=stHeader] {border-top: 5px solid #b3261e}
 .production {background: #b3261e; color: #fff; font-weight: 700; padding: .15rem .6rem; border-radius: .3rem}
@@ -42,6 +47,7 @@ def frame() -> None:
         )
         st.html(f"<style>{STYLE}{PRODUCTION_STYLE if settings.env == 'production' else ''}</style>")
         with st.container(horizontal=True, vertical_alignment="center", key="frame"):
+            st.html(f'<span class="pagename">{page.title}</span>', width="content")
             environment()
             st.space("stretch")
             shared.stamp()

@@ -74,11 +74,8 @@ def check(settings: Settings) -> None:
             wanted and no identity provider is configured.
     """
     wanted = bool(signin.roles())
-    if wanted and not signin.configured():
-        raise SettingError(
-            "OPSKIT_OPERATORS or OPSKIT_VIEWERS is set, but .streamlit/secrets.toml has no section [auth]: "
-            "nobody could sign in"
-        )
+    if wanted and (problem := signin.lacking()):
+        raise SettingError(f"OPSKIT_OPERATORS or OPSKIT_VIEWERS is set, and nobody could sign in: {problem}")
     if settings.host not in LOOPBACK and settings.api_token is None and not wanted:
         raise SettingError(
             f"OPSKIT_HOST is {settings.host!r}, which others can reach, and neither OPSKIT_API_TOKEN nor "

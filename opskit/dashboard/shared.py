@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sized
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -39,6 +39,15 @@ BADGES: dict[str, Literal["green", "red", "blue", "gray"]] = {
     "processing": "blue",
     "queued": "gray",
 }
+NODE_BADGES = {
+    "live": "green",
+    "paused": "yellow",
+    "draining": "blue",
+    "silent": "orange",
+    "quarantined": "orange",
+    "dead": "red",
+    "stopped": "gray",
+}
 
 
 def _claims(db: Database, *, look: bool) -> list[Row]:
@@ -61,8 +70,8 @@ def _examined(db: Database) -> list[Row]:
 STATISTICS: dict[str, Callable[..., Any]] = {
     name: getattr(stats, name)
     for name in (
-        "concurrency", "distribution", "events", "evidence", "failures", "longest_running", "nodes", "pauses",
-        "throughput", "timeline",
+        "concurrency", "distribution", "events", "evidence", "failures", "files", "longest_running", "nodes",
+        "pauses", "throughput", "timeline",
     )
 } | {
     "claims": _claims,
@@ -70,7 +79,6 @@ STATISTICS: dict[str, Callable[..., Any]] = {
     "event": lambda db, *, event_id: db.run("event", event_id=event_id),
     "failed_files": lambda db, *, limit, **values: db.run("failed_files", row_limit=limit, **values),
     "file": lambda db, *, file_id: db.run("file", id=file_id),
-    "files": lambda db, *, limit, **values: db.run("files_list", row_limit=limit, **values),
 }  # fmt: skip
 """What a page may read, by name; `source.py` says of each where else the same numbers are had."""
 
@@ -292,6 +300,16 @@ def span(seconds: float | None) -> str:
 def time_column() -> Any:
     """A column of times in the operator's own zone."""
     return st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm:ss", timezone=zone())
+
+
+def state_column(colors: Mapping[str, str]) -> Any:
+    """A column of states, each in its colour; its values are lists of one."""
+    return st.column_config.MultiselectColumn(options=list(colors), color=list(colors.values()))
+
+
+def table_height(rows: Sized) -> int | Literal["content"]:
+    """A table as high as its rows, which scrolls by itself once there are many [px]."""
+    return "content" if len(rows) <= 12 else 460
 
 
 def progress(row: Row) -> float | None:

@@ -11,12 +11,16 @@ import fnmatch
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Literal
 
 import streamlit as st
 from streamlit.errors import StreamlitAuthError, StreamlitMissingAuthlibError
 
 from opskit.errors import ForbiddenError
+
+KEYS = ("redirect_uri", "cookie_secret", "client_id", "client_secret", "server_metadata_url")
+"""What `.streamlit/secrets.toml` has to say in its section [auth]."""
 
 Role = Literal["operator", "viewer"]
 
@@ -51,12 +55,21 @@ def roles() -> Roles:
     return Roles(_patterns("OPSKIT_OPERATORS"), _patterns("OPSKIT_VIEWERS"))
 
 
-def configured() -> bool:
-    """Whether Streamlit knows an identity provider."""
+def lacking() -> str:
+    """What is missing before anybody could sign in, in one sentence; "" when nothing is."""
     try:
-        return "auth" in st.secrets
+        section = st.secrets.get("auth")
     except FileNotFoundError:
-        return False
+        section = None
+    if section is None:
+        return ".streamlit/secrets.toml has no section [auth]"
+    given = {**section, **section.get("default", {})}
+    missing = [key for key in KEYS if not given.get(key)]
+    if missing:
+        return f"the section [auth] of .streamlit/secrets.toml has no {' and no '.join(missing)}"
+    if find_spec("authlib") is None:
+        return "Authlib is not installed; run: pip install 'opskit[signin]'"
+    return ""
 
 
 def user() -> User | None:
@@ -93,9 +106,8 @@ def door() -> None:
     """What everybody else sees: why they are outside, and the way in."""
     who = user()
     st.title("opskit", anchor=False)
-    if not configured():
-        st.error("This page is for people who sign in, and no identity provider is configured.", icon=":material/lock:")
-        st.caption("It belongs into `.streamlit/secrets.toml`, in the section `[auth]`; see `st.login` of Streamlit.")
+    if problem := lacking():
+        st.error(f"This page is for people who sign in, and nobody could: {problem}.", icon=":material/lock:")
     elif who is None:
         st.info("This page is for people who sign in.", icon=":material/lock:")
         st.button("Sign in", icon=":material/login:", type="primary", key="sign_in", on_click=_sign_in)
@@ -103,8 +115,8 @@ def door() -> None:
         reason = "is not in OPSKIT_OPERATORS or OPSKIT_VIEWERS" if who.verified else "is not verified by the provider"
         st.error(f"You are signed in as `{who.email or 'somebody without an address'}`, which {reason}.")
         st.button("Sign out", icon=":material/logout:", key="sign_out", on_click=st.logout)
-    if problem := st.session_state.pop("sign_in_problem", None):
-        st.error(problem)
+    if failed := st.session_state.pop("sign_in_problem", None):
+        st.error(failed)
 
 
 def badge() -> None:

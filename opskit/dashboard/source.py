@@ -55,6 +55,7 @@ SOURCES: dict[str, Source] = {
     "nodes": _statistic("nodes"),
     "throughput": _statistic("throughput"),
     "failures": _statistic("failures"),
+    "files": _statistic("files", "files_list"),
     "events": _statistic("events"),
     "pauses": _statistic("pauses"),
     "timeline": _statistic("timeline", "filenames", "timeline"),
@@ -66,7 +67,6 @@ SOURCES: dict[str, Source] = {
     "event": Source(("event",), 'db.run("event"'),
     "failed_files": Source(("failed_files",), 'db.run("failed_files"', renamed={"limit": "row_limit"}),
     "file": Source(("file",), 'db.run("file"', renamed={"file_id": "id"}),
-    "files": Source(("files_list",), 'db.run("files_list"', renamed={"limit": "row_limit"}),
 }
 
 

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from opskit import display
 from opskit.database import Database
 
 _NAMED = 5  # of a longer list, so many are named
@@ -26,6 +27,10 @@ class Finding:
     what: str
     why: str
     mend: str
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return display.record(self.level, {"what": self.what, "why": self.why, "mend": self.mend})
 
 
 Check = Callable[[Database], Iterator[Finding]]

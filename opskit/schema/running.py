@@ -8,6 +8,7 @@ from psycopg import errors as pg
 
 from opskit.database import Connection, Database, translated
 from opskit.errors import DatabaseError
+from opskit.notebook_bar import notebook_bar
 from opskit.schema.planning import plan, survey
 from opskit.schema.progress import Tell, watched
 from opskit.schema.steps import LOCK_SECONDS, Say, Step
@@ -44,12 +45,14 @@ def migrate(db: Database, *, say: Say = lambda _: None, tell: Tell | None = None
     SQL: sql/migrate/*.sql
     """
     planned = plan(db)
-    for step in planned:
-        say(f"{db.settings.files}: {step.what}")
-        if step.part == "columns":
-            db.run("migrate/note_columns")
-        with watched(db, step, tell):
-            run(db, step, say=say)
+    with notebook_bar("migrating", "statements", total=len(planned)) as done:
+        for count, step in enumerate(planned):
+            say(f"{db.settings.files}: {step.what}")
+            if step.part == "columns":
+                db.run("migrate/note_columns")
+            with watched(db, step, tell):
+                run(db, step, say=say)
+            done(count + 1)
     return planned
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
-from opskit import queries
+from opskit import display, queries
 from opskit.database import Database
 
 LOCK_SECONDS = 0.8
@@ -38,6 +38,10 @@ class Step:
     transactional: bool = True
     reads: int = 0
     table: str = ""
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return display.record(self.what, {"part": self.part, "lock": self.lock, "sql": self.sql, "reads": self.reads})
 
 
 @dataclass(frozen=True, slots=True)

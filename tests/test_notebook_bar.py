@@ -1,0 +1,85 @@
+"""Long calls in a notebook show a bar by themselves; nobody else sees one."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from test_notebooks import execute
+
+from opskit import claims, doctor, schema
+from opskit.database import Database
+from opskit.notebook_bar import notebook_bar
+
+CELLS = """
+    import asyncio
+    assert asyncio.get_running_loop().is_running()  # the kernel's own; no call of opskit's minds it
+    import opskit
+    from opskit import intake, notebook_bar, schema, stats
+    notebook_bar.DELAY_SECONDS = 0
+    db = opskit.connect()
+    ---
+    schema.rollback(db)
+    schema.migrate(db)
+    intake.insert(db, ((f"/{n}", f"{n}.csv", n) for n in range(12_000)))
+    ---
+    with db.connection() as connection:
+        connection.execute(f"ALTER TABLE {db.settings.files} ALTER processing_status DROP DEFAULT")
+        connection.execute(f"UPDATE {db.settings.files} SET processing_status = NULL")
+    intake.adopt(db, "true", actor="notebook")
+    ---
+    async def within():
+        return int(stats.concurrency(db)["queued"].iloc[0])
+    await within()
+"""
+
+
+def cells(text: str) -> Any:
+    sources = [inspect.cleandoc(part) for part in inspect.cleandoc(text).split("---\n")]
+    return nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
+
+
+def test_in_a_notebook_long_calls_show_a_bar_and_the_event_loop_is_not_in_the_way(db: Database, tmp_path: Path) -> None:
+    book = execute(cells(CELLS), tmp_path, **db.settings.environ())
+
+    shown = ["".join(output.get("text", "") for output in cell.outputs) for cell in book.cells]
+    assert "migrating" in shown[1]
+    assert "queueing" in shown[1]
+    assert "10000 files" in shown[1]
+    assert "adopting" in shown[2]
+    assert "/12000" in shown[2]
+    assert [output for cell in book.cells for output in cell.outputs if output.get("name") == "stderr"] == []
+    assert book.cells[3].outputs[0]["data"]["text/plain"] == "12000"
+
+
+def test_outside_a_notebook_there_is_no_bar_and_ones_own_is_called(capsys: pytest.CaptureFixture[str]) -> None:
+    said: list[tuple[int, ...]] = []
+
+    with notebook_bar("adopting", "rows", total=9) as told:
+        told(3)
+    with notebook_bar("adopting", "rows", total=9, say=lambda *given: said.append(given)) as told:
+        told(3)
+    with notebook_bar("queueing", "files", say=lambda *given: said.append(given)) as told:
+        told(4)
+
+    assert said == [(3, 9), (4,)]
+    assert capsys.readouterr() == ("", "")
+
+
+def test_records_show_themselves_as_tables_with_everything_escaped(db: Database) -> None:
+    row = {"id": "1", "original_filename": "<b>.csv"}
+    shown = [
+        claims.Answer("claimed", "a-token", row)._repr_html_(),
+        claims.Answer("empty", "a-token")._repr_html_(),
+        doctor.Finding("warning", "a < b", "why", "opskit migrate")._repr_html_(),
+        schema.Step("indexes", "build the indexes", "none", "CREATE INDEX", reads=2)._repr_html_(),
+    ]
+
+    assert "<caption>claim: claimed</caption>" in shown[0]
+    assert "<td>&lt;b&gt;.csv</td>" in shown[0]
+    assert "<caption>claim: empty</caption>" in shown[1]
+    assert "<td>a &lt; b</td>" in shown[2]
+    assert "<th>sql</th><td>CREATE INDEX</td>" in shown[3]

@@ -46,9 +46,9 @@ def test_a_plan_estimates_every_statement_and_says_how(bare: Database) -> None:
     (answer,) = json.loads(opskit(bare.settings, "migrate", "--plan", "--json").stdout)
 
     seconds = {step["sql"].split('"')[1]: step["seconds"] for step in answer["plan"] if step["part"] == "indexes"}
-    validation = [step["seconds"] for step in answer["plan"] if step["part"] == "validate"]
-    assert {step["reads"] for step in answer["plan"]} == {0, 1, 2}
-    assert seconds[f"{TABLE}_processing_queue"] > max(validation) > seconds["dev_processing_events_by_time"]
+    others = [step["seconds"] for step in answer["plan"] if not step["reads"]]
+    assert {0, 2} <= {step["reads"] for step in answer["plan"]}
+    assert seconds[f"{TABLE}_processing_queue"] > seconds["dev_processing_events_by_time"] == max(others)
     assert answer["estimate"]["seconds"] == pytest.approx(sum(step["seconds"] for step in answer["plan"]))
     assert "MB/s: an index reads the table twice" in answer["estimate"]["how"]
     assert schema.missing(bare) != []

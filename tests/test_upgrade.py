@@ -144,13 +144,14 @@ def follow(block: Block, shell: dict[str, str], folder: Path) -> str:
     text = re.sub(r"^export DATABASE_URL=.*\n", "", block.text, flags=re.MULTILINE)
     words = [sys.executable, "-c", text] if block.language == "python" else ["bash", "-euo", "pipefail", "-c", text]
     done = subprocess.run(
-        words, env=shell, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False
+        words, env=shell, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=240, check=False
     )
     assert done.returncode == 0, f"{block.heading}\n{text}\n{done.stdout}\n{done.stderr}"
     return done.stdout + done.stderr
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # some forty programs are started, one after the other
 def test_every_command_of_the_guide_in_its_order(
     live: Connection, settings: Settings, shell: dict[str, str], tmp_path: Path
 ) -> None:

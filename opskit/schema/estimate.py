@@ -62,7 +62,7 @@ def estimate(db: Database, planned: Sequence[Step]) -> Estimate:
     if not sampled:
         return Estimate(tuple(seconds), "the table is small: no statement takes long")
     how = (
-        f"estimated from {sampled / 2**20:.1f} MB of {size / 2**20:,.0f}, just now read at "
+        f"estimated from {sampled / 2**20:,.1f} MB of {size / 2**20:,.1f}, just now read at "
         f"{sampled / took / 2**20:,.0f} MB/s: an index reads the table twice and sorts the rows with a status, "
         "a validation reads it once, nothing rewrites it; waiting for others comes on top"
     )

@@ -123,9 +123,10 @@ def test_no_statement_of_the_application_waits_longer_than_a_second(live: Databa
     marks: list[tuple[float, str]] = []
     load = start_load(live, tmp_path)
     time.sleep(BEFORE)
+    estimate = schema.estimate(live, schema.plan(live))
     began = time.time()
 
-    steps = schema.migrate(live, say=lambda line: marks.append((time.time(), line)))
+    steps = schema.migrate(live, say=lambda line: marks.append((time.time(), line)), tell=lambda _: None)
     ended = time.time()
     still_loaded = load.poll() is None
     said = load.communicate()[0]
@@ -135,7 +136,8 @@ def test_no_statement_of_the_application_waits_longer_than_a_second(live: Databa
     every = latencies(tmp_path)
     told = [
         f"{ROWS:,} rows, {len(every):,} statements of the application, "
-        f"{len(steps)} of the migration in {ended - began:.1f} s"
+        f"{len(steps)} of the migration in {ended - began:.1f} s",
+        f"before: about {estimate.total_seconds:.1f} s; {estimate.how}",
     ]
     for phase, those in (
         ("before", [each for each in every if each[0] < began]),

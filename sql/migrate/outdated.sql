@@ -14,9 +14,9 @@ WITH found AS MATERIALIZED (
     SELECT * FROM pairs WHERE name IN (:'nodes', :'events', :'pauses')
 )
 SELECT '-- ' || p.name || ' has another definition' AS about,
-       (SELECT format('DROP INDEX CONCURRENTLY %I.%I', current_schema(), o.old)
+       (SELECT format('DROP INDEX CONCURRENTLY IF EXISTS %I.%I', current_schema(), o.old)
          WHERE to_regclass(format('%I.%I', current_schema(), o.old)) IS NOT NULL) AS clear,
-       format('ALTER INDEX %I.%I RENAME TO %I', current_schema(), p.name, o.old) AS mend
+       format('ALTER INDEX IF EXISTS %I.%I RENAME TO %I', current_schema(), p.name, o.old) AS mend
   FROM pairs AS p
   JOIN (VALUES (:'queue_index', :'old_queue_index'), (:'held_index', :'old_held_index'), (:'ended_index', :'old_ended_index'),
                (:'events_by_file', :'old_events_by_file'), (:'events_by_time', :'old_events_by_time')) AS o (name, old) USING (name)

@@ -7,6 +7,7 @@ READY  := $(VENV)/.ready
 FILES  ?=
 NODES  ?= 3
 WORKERS ?= 2
+FAULT_WORKERS ?= 4
 TIMES  ?= 1
 KILLS  ?= 200
 SEED   ?= 1
@@ -35,10 +36,9 @@ test: $(READY)   ## the tests that take under five minutes
 test-all: $(READY) ## all tests, slow ones and the browser's too (alone: a browser needs the machine for itself)
 	@$(RUN)/python -m pytest -n $(WORKERS) -m 'not browser' && $(RUN)/python -m pytest -m browser
 
-test-faults: $(READY) ## the fault suite, slow ones too: real kills, cuts, failovers, full disks; TIMES=10 runs it ten times
-	@passed=0; for n in $$(seq $(TIMES)); do \
-	  if SEED=$$n $(RUN)/python -m pytest -n $(WORKERS) -rs tests/faults; then passed=$$((passed + 1)); fi; \
-	done; echo "$$passed of $(TIMES) runs passed"; test $$passed = $(TIMES)
+test-faults: $(READY) ## the fault suite, slow ones too: real kills, cuts, failovers, full disks; TIMES=10 writes figures
+	@$(RUN)/python tests/faults/runs.py --times $(TIMES) --workers $(FAULT_WORKERS) \
+	  $(if $(filter-out 1,$(TIMES)),--figures benchmarks/results/faults.json)
 
 soak: $(READY)   ## a storm of random kills, KILLS=1000 SEED=1: prints its figures, exit 1 if a promise is broken
 	@$(RUN)/python tests/faults/soak.py --kills $(KILLS) --seed $(SEED)

@@ -47,6 +47,7 @@ def cleanup(
     server_id: str = "",
     look_seconds: float | None = LOOK_SECONDS,
     limit: int = 10_000,
+    evict: bool = True,
     actor: str,
     reason: str = "",
 ) -> Cleanup:
@@ -62,20 +63,25 @@ def cleanup(
         server_id: Only this server's. Defaults to all.
         look_seconds: Age of the look that must have seen the same [s]; None: the owner's beat, as nodes do it.
         limit: Most claims to end in one call.
+        evict: First end the transactions that boots which are out have left open; the rows that they lock are passed
+            over until then.
         actor: Who does it, for the history.
         reason: Why, for the history.
 
     Raises:
         DatabaseUnavailableError: No answer; run it again.
 
-    SQL: sql/look.sql, sql/cleanup.sql
+    SQL: sql/evict.sql, sql/look.sql, sql/cleanup.sql
     After: River, internal/maintenance/job_rescuer.go, for the shape; its rescue by id alone is what we avoid.
     """
+    age = "" if look_seconds is None else look_seconds
+    if evict:
+        db.run("evict", env=db.settings.env, look_seconds=age)
     db.run("look")
     rows = db.run(
         "cleanup",
         stale_after_seconds=db.settings.stale_after_seconds,
-        look_seconds="" if look_seconds is None else look_seconds,
+        look_seconds=age,
         claims=list(claims),
         server_id=server_id,
         row_limit=limit,

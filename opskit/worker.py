@@ -77,6 +77,8 @@ class Supervisor:
         self._stop_reason = "stopped"
         self._beat_every = self.settings.lease_seconds / BEATS_PER_LEASE
         self._next_beat = 0.0
+        self._next_evict = 0.0
+        self._earlier = False
         self._next_prune = time.monotonic() + random.uniform(0, _PRUNE_SECONDS)
         self._last_beat = time.monotonic()
         self._away = False
@@ -161,6 +163,7 @@ class Supervisor:
                         self._last_beat = time.monotonic()
                         self._next_beat = self._last_beat + self._beat_every
                         self._end_earlier_claims()
+                        log.info("registered, epoch %d", self._boot.epoch)
                         self._answered()
                         return
                     holder = nodes.alive(self.db, self.server_id)
@@ -187,12 +190,17 @@ class Supervisor:
         self._exit_code = 0
 
     def _end_earlier_claims(self) -> None:
-        """A claim of an earlier boot is an orphan, by the epoch: no second look is needed."""
+        """A claim of an earlier boot is an orphan, by the epoch: no second look is needed.
+
+        One that its own open transaction has locked is passed over; until it is ended, too, nothing is claimed, or
+        this server ID would hold two files.
+        """
+        assert self._boot is not None
         done = reaper.cleanup(self.db, server_id=self.server_id, look_seconds=None, actor=self.server_id)
         for row in done.ended:
             log.warning("file %s of an earlier boot: %s; now %s", row["id"], row["reason"], row["outcome"])
-        assert self._boot is not None
-        log.info("registered, epoch %d", self._boot.epoch)
+        held = claims.held(self.db, self.server_id)
+        self._earlier = any(row["epoch"] < self._boot.epoch for row in held)
 
     def _leave(self) -> None:
         """Deregister and let go of the database; a database that is away does not keep a node from stopping."""
@@ -206,7 +214,7 @@ class Supervisor:
     # -- the child ---------------------------------------------------------------------------
 
     def _start_child(self) -> None:
-        if self._unsettled or time.monotonic() < self._respawn_at:
+        if self._unsettled or self._earlier or time.monotonic() < self._respawn_at:
             return
         assert self._boot is not None
         command = [
@@ -238,13 +246,16 @@ class Supervisor:
 
     def _look_after_child(self) -> None:
         """See whether the child has ended, and why."""
-        if self._child is not None and (code := self._child.poll()) is not None:
+        if self._child is not None and (code := _end_of(self._child)) is not None:
             self._child = None
             self._ended(code)
-        if self._unsettled and self._boot is not None:
+        if (self._unsettled or self._earlier) and self._boot is not None:
             try:
                 with self.db.deadline(5.0):
-                    self._settle()
+                    if self._earlier:
+                        self._end_earlier_claims()
+                    if self._unsettled:
+                        self._settle()
             except _ABSENT as error:
                 self._absent(error)
 
@@ -355,7 +366,11 @@ class Supervisor:
             self._ask_to_stop("drained by an operator")
 
     def _reap(self) -> None:
-        done = reaper.cleanup(self.db, look_seconds=None, actor=self.server_id)
+        # Who is out with a transaction open is rare: once a lease is often enough to look for it.
+        evict = time.monotonic() >= self._next_evict
+        if evict:
+            self._next_evict = time.monotonic() + self.settings.lease_seconds
+        done = reaper.cleanup(self.db, look_seconds=None, evict=evict, actor=self.server_id)
         for row in done.ended:
             log.warning("file %s of %s: %s; now %s", row["id"], row["server_id"], row["reason"], row["outcome"])
         if time.monotonic() >= self._next_prune:
@@ -469,6 +484,20 @@ _HINTS = {
     signal.SIGSEGV: ": a memory error in the processor or a library of its",
     signal.SIGABRT: ": a library of the processor's gave up",
 }
+
+
+def _end_of(child: subprocess.Popen[bytes]) -> int | None:
+    """The exit code of a child that has ended, and the end of what its processor has started.
+
+    A process that it forked lives on with its socket: the server would not learn of the child's death, and would go on
+    holding the lock of its file. The group is killed before the child is reaped, while its number is still its own.
+    """
+    if child.returncode is None:
+        if os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            return None
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.pid, signal.SIGKILL)
+    return child.wait()
 
 
 def _cause_of_death(code: int) -> str:

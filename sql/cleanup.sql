@@ -26,6 +26,7 @@
 \if :{?row_limit} \else \set row_limit 10000 \endif
 \if :{?actor} \else \set actor psql \endif
 \if :{?reason} \else \set reason '' \endif
+\ir evict.sql
 \ir look.sql
 WITH judged AS MATERIALIZED (
     SELECT f.id, f.original_filename, f.processing_server_id AS server_id, f.processing_token AS token,

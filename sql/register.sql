@@ -9,15 +9,18 @@
 -- lease_seconds              how long it counts as alive after a heartbeat
 -- on_orphan, max_failures, stale_after_seconds   its policy: every door judges its claims by these
 --
+-- A node without a row begins above what its ID still holds: a row that was removed must not make an orphan look owned.
 -- The epoch is part of a unique key, so raising it waits for a claim in flight (claim.sql holds FOR KEY SHARE);
 -- what the old boot then still holds has an epoch below first_epoch and belongs to an earlier boot.
 \ir _session.sql
 WITH registered AS (
     INSERT INTO :"nodes" AS n (server_id, boot, host, pid, version, started_at, beat_at, lease_until, lease_seconds,
-                               on_orphan, max_failures, stale_after_seconds)
-    VALUES (:'server_id', :'boot'::uuid, :'host', :'pid'::int, :'version', clock_timestamp(), clock_timestamp(),
-            clock_timestamp() + :'lease_seconds'::float8 * interval '1 second', :'lease_seconds'::float8,
-            :'on_orphan', :'max_failures'::int, :'stale_after_seconds'::float8)
+                               on_orphan, max_failures, stale_after_seconds, epoch, first_epoch)
+    SELECT :'server_id', :'boot'::uuid, :'host', :'pid'::int, :'version', clock_timestamp(), clock_timestamp(),
+           clock_timestamp() + :'lease_seconds'::float8 * interval '1 second', :'lease_seconds'::float8,
+           :'on_orphan', :'max_failures'::int, :'stale_after_seconds'::float8, first.epoch, first.epoch
+      FROM (SELECT coalesce(max(processing_epoch), 0) + 1 AS epoch FROM :"files"
+             WHERE processing_status = 'processing' AND processing_server_id = :'server_id') AS first
     ON CONFLICT (server_id) DO UPDATE
        SET boot = excluded.boot, host = excluded.host, pid = excluded.pid, version = excluded.version,
            started_at = excluded.started_at, beat_at = excluded.beat_at, lease_until = excluded.lease_until,

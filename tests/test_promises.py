@@ -817,3 +817,18 @@ def test_the_database_of_a_node_that_may_not_write_says_so_in_one_sentence(db: D
     assert refused.value.sqlstate == "25006"
     assert isinstance(refused.value.__cause__, psycopg.Error)
     assert "\n" not in str(refused.value)
+
+
+def test_a_node_whose_row_was_removed_does_not_take_what_it_held_for_its_own(db: Database) -> None:
+    id, token = claimed(db)
+    with application(db.settings) as connection:
+        run(connection, f"UPDATE {db.settings.files} SET processing_epoch = 7 WHERE id = {id}")
+        run(connection, f"DELETE FROM {db.names['nodes']}")
+
+    again = boot(db)
+    done = reaper.cleanup(db, server_id="node-a", actor="test")
+
+    assert again.epoch == 8
+    assert [(each["id"], each["verdict"]) for each in done.ended] == [(id, "rebooted")]
+    with pytest.raises(ClaimLostError):
+        claims.complete(db, id=id, token=token)

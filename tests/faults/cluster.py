@@ -153,9 +153,9 @@ class Cluster:
             self._programs = Path(os.readlink(f"/proc/{self.postmaster}/exe")).parent
         return self._programs
 
-    def backends(self, application: str = "opskit development") -> list[int]:
+    def backends(self) -> list[int]:
         """The pids of the backends that serve nodes."""
-        rows = self.ask("SELECT pid FROM pg_stat_activity WHERE application_name = %s", application)
+        rows = self.ask("SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'opskit development%'")
         return [row["pid"] for row in rows]
 
     def wait(self, seconds: float = 30) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 
 import psycopg
 from psycopg import sql
@@ -28,6 +29,41 @@ def holding(file: opskit.ClaimedFile) -> None:
     with file.completing() as tx:
         _write(tx, file)
         _wait()
+
+
+def slow_at_first(file: opskit.ClaimedFile) -> None:
+    """`waiting` at the first attempt, at once at every other."""
+    if file.attempt == 1:
+        _wait()
+    with file.completing() as tx:
+        _write(tx, file)
+
+
+def holding_at_first(file: opskit.ClaimedFile) -> None:
+    """`holding` at the first attempt: the row is locked by a transaction that is idle."""
+    with file.completing() as tx:
+        _write(tx, file)
+        if file.attempt == 1:
+            _wait()
+
+
+def asking_at_first(file: opskit.ClaimedFile) -> None:
+    """A statement that takes long, at the first attempt: the row is locked by a backend that is busy."""
+    with file.completing() as tx:
+        _write(tx, file)
+        if file.attempt == 1:
+            tx.execute("SELECT pg_sleep(%s)", (float(os.environ["ACT_SECONDS"]),))
+
+
+def forking_at_first(file: opskit.ClaimedFile) -> None:
+    """Fork a process, which lives on with our socket, and crash in the middle of the transaction."""
+    with file.completing() as tx:
+        _write(tx, file)
+        if file.attempt == 1:
+            if os.fork() == 0:
+                _wait()
+                os._exit(0)
+            os.kill(os.getpid(), signal.SIGSEGV)
 
 
 def unfenced(file: opskit.ClaimedFile) -> None:

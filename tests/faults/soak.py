@@ -149,7 +149,7 @@ def _strike(
         ended = fields.ask(
             db,
             "SELECT pg_terminate_backend(pid) AS ended FROM pg_stat_activity WHERE datname = current_database() "
-            "AND application_name = 'opskit development' AND pid <> pg_backend_pid() "
+            "AND application_name LIKE 'opskit development%%' AND pid <> pg_backend_pid() "
             "ORDER BY pid OFFSET %s LIMIT 1",
             rng.randrange(NODES * 2),
         )

@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from chores import drained, reasons
+from chores import DEEDS, drained, reasons
 from conftest import Start
 from field import ask, field, queue, queue_many, record, status, until, violations
 from proxy import Proxy
@@ -62,7 +62,7 @@ def test_the_true_reason_is_kept_although_the_connection_breaks_while_it_is_writ
         # Its lease outlives all this; its neighbour looks for orphans ten times a second.
         behind = Database(dataclasses.replace(db.settings, database_url=proxy.url, lease_seconds=12.0))
         with field(behind, tmp_path) as begin:
-            node = begin("node-a", act="effect", ACT_SECONDS="1")
+            node = begin("node-a", act="deeds:slow_at_first", ACT_SECONDS="100", **DEEDS)
             until(lambda: db.run("held", server_id="node-a") and node.child())
             start("node-b", act="effect", OPSKIT_LEASE_SECONDS="0.3")
             until(lambda: len(db.run("nodes")) == 2)

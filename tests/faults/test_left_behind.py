@@ -1,0 +1,65 @@
+"""A file whose row is locked by what a dead node has left behind: it is freed, and taken by others."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+from chores import DEEDS, child_of, drained, prove, reasons
+from conftest import Start
+from field import ask, queue, record, until, violations
+
+from opskit.database import Database
+
+LONG = {"ACT_SECONDS": "100", **DEEDS}
+IN_TRANSACTION = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND {} AND pid <> pg_backend_pid()"
+
+
+def test_a_killed_child_frees_its_file_although_the_server_is_busy_with_its_statement(
+    db: Database, start: Start
+) -> None:
+    record(db)
+    queue(db, "a")
+    node = start("node-a", act="deeds:asking_at_first", **LONG)
+    until(lambda: ask(db, IN_TRANSACTION.format("query LIKE 'SELECT pg_sleep%' AND state = 'active'")), 30)
+
+    os.kill(child_of(node) or 0, signal.SIGKILL)
+
+    drained(db, 1, 40, node)
+    prove(db, 1)
+    assert [outcome for outcome, _ in reasons(db)] == ["crashed"]
+
+
+def test_a_crashed_child_takes_along_what_its_processor_has_forked(db: Database, start: Start) -> None:
+    record(db)
+    queue(db, "a")
+
+    node = start("node-a", act="deeds:forking_at_first", **LONG)
+
+    drained(db, 1, 40, node)
+    prove(db, 1)
+    ((outcome, reason),) = reasons(db)
+    assert outcome == "crashed"
+    assert "SIGSEGV" in reason
+
+
+@pytest.mark.parametrize("heir", ["node-b", "node-a"])
+def test_a_node_frozen_within_its_transaction_loses_its_file_to_others_and_to_its_own_next_boot(
+    db: Database, start: Start, heir: str
+) -> None:
+    record(db)
+    queue(db, "a", "b")
+    node = start("node-a", act="deeds:holding_at_first", **LONG)
+    until(lambda: ask(db, IN_TRANSACTION.format("state = 'idle in transaction'")), 30)
+    for pid in (node.process.pid, child_of(node) or 0):
+        os.kill(pid, signal.SIGSTOP)
+
+    # The second file is taken by nobody before the first is free: one server ID holds one file.
+    start(heir, act="deeds:slow_at_first", ACT_SECONDS="0", **DEEDS)
+
+    drained(db, 2, 60)
+    prove(db, 2)
+    assert [outcome for outcome, _ in reasons(db)] == ["orphaned"]
+    assert violations(db) == []
+    assert {row["server_id"] for row in ask(db, "SELECT server_id FROM effects")} == {heir}

@@ -219,9 +219,9 @@ def test_a_dead_nodes_claim_needs_a_look_at_least_two_seconds_old(db: Database) 
     lease_ended(db, "dead")
 
     first, at_once = cleanup(db), cleanup(db)
-    looked(db, "dead", "1.5 seconds")
+    looked(db, "dead", "0.5 seconds")
     too_soon = cleanup(db)
-    looked(db, "dead", "1 second")
+    looked(db, "dead", "2 seconds")
     then = cleanup(db)
 
     assert [[each["id"] for each in done.pending] for done in (first, at_once, too_soon)] == [[id]] * 3

@@ -44,7 +44,7 @@ from opskit.settings import Settings
 FILES = sorted(path.stem for path in queries.FOLDER.glob("[!_]*.sql"))
 PARTS = sorted(f"migrate/{path.stem}" for path in queries.FOLDER.glob("migrate/[!_]*.sql"))
 # The names of tables and what hangs on them: sql/_names.sql gives them to psql, Database.names to Python.
-GIVEN = set(names(Settings.load({})))
+GIVEN = {*names(Settings.load({})), "env"}  # every file gets its environment
 
 
 def put_query(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 import psycopg
 
 from opskit import display
-from opskit.database import Connection, Database, Row, masked, translated
+from opskit.database import Connection, Database, Row, translated
 from opskit.errors import (
     ClaimLostError,
     DatabaseError,
@@ -26,6 +26,7 @@ from opskit.errors import (
     NotClaimableError,
     OpskitError,
 )
+from opskit.logs import masked
 from opskit.server_id import Boot
 
 ALL_OF_THE_QUEUE = "-infinity"

@@ -12,6 +12,7 @@ import getpass
 import os
 import socket
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any, NoReturn
@@ -21,6 +22,7 @@ from opskit._version import __version__
 from opskit.database import Database
 from opskit.errors import MissingExtraError, OpskitError, SettingError
 from opskit.flags import add_settings, settings_of
+from opskit.logs import masked
 from opskit.server_id import server_info
 
 Verb = Callable[[argparse.Namespace], int]
@@ -34,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return given.verb(given)  # type: ignore[no-any-return]  # set by build_parser
     except OpskitError as error:
         if given.verbose:
-            show.err.print_exception()
+            print(masked(traceback.format_exc()), file=sys.stderr)
         print(f"opskit: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -14,7 +14,6 @@ import contextlib
 import json
 import logging
 import os
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -30,6 +29,7 @@ from psycopg.rows import dict_row
 
 from opskit import display, queries
 from opskit.errors import DatabaseError, DatabaseUnavailableError, MissingExtraError, NotMigratedError, SettingError
+from opskit.logs import masked
 from opskit.settings import Settings
 
 if TYPE_CHECKING:
@@ -411,12 +411,6 @@ def as_text(value: object) -> str | None:
         quoted = (str(item).replace("\\", "\\\\").replace('"', '\\"') for item in value)
         return "{" + ",".join(f'"{item}"' for item in quoted) + "}"
     return str(value)
-
-
-def masked(text: str) -> str:
-    """*text* without the passwords of the URLs and conninfo strings in it."""
-    text = re.sub(r"(://[^\s/:@]{0,200}):[^\s@]{1,500}@", r"\1:…@", text)
-    return re.sub(r"(password\s{0,5}=\s{0,5})('[^']{0,500}'|[^\s&]+)", r"\1…", text, flags=re.IGNORECASE)
 
 
 @contextlib.contextmanager

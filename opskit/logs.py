@@ -1,8 +1,9 @@
-"""Logging: every line carries the server ID and the environment."""
+"""Logging: every line carries the server ID and the environment, and no line a password."""
 
 from __future__ import annotations
 
 import logging
+import re
 import sys
 
 
@@ -12,7 +13,20 @@ def set_up_logging(server_id: str, env: str, *, verbose: bool = False) -> None:
     handler = logging.StreamHandler(sys.stderr)
     # A server ID may hold a percent sign; the format is not the place for it.
     head = f"[{server_id} {env}]".replace("%", "%%")
-    handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)-7s {head} %(message)s"))
+    handler.setFormatter(_Masking(f"%(asctime)s %(levelname)-7s {head} %(message)s"))
     own.handlers[:] = [handler]
     own.propagate = False
     own.setLevel(logging.DEBUG if verbose else logging.INFO)
+
+
+class _Masking(logging.Formatter):
+    """What a processor's error says is not ours to vouch for, its traceback least of all."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return masked(super().format(record))
+
+
+def masked(text: str) -> str:
+    """*text* without the passwords of the URLs and conninfo strings in it."""
+    text = re.sub(r"(://[^\s/:@]{0,200}):[^\s@]{1,500}@", r"\1:…@", text)
+    return re.sub(r"(password\s{0,5}=\s{0,5})('[^']{0,500}'|[^\s&]+)", r"\1…", text, flags=re.IGNORECASE)

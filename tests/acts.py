@@ -25,6 +25,18 @@ def effect(file: opskit.ClaimedFile) -> dict[str, Any]:
     return {"attempt": file.attempt}
 
 
+def betray(file: opskit.ClaimedFile) -> None:
+    """Fail with a password in the error, as drivers do."""
+    raise ConnectionError("cannot reach postgresql://me:hunter2@db.example/x?sslmode=off, password='hunter2'")
+
+
+def hold_gil(file: opskit.ClaimedFile) -> None:
+    """Work for ACT_SECONDS in a library that does not let go of the interpreter's lock."""
+    ctypes.PyDLL(None).sleep(int(os.environ["ACT_SECONDS"]))
+    with file.completing() as tx:
+        tx.execute("INSERT INTO effects (file_id, token) VALUES (%s, %s)", (file.id, file.token))
+
+
 def slow(file: opskit.ClaimedFile) -> None:
     """Work for ACT_SECONDS, with progress."""
     seconds = float(os.environ.get("ACT_SECONDS", "1"))

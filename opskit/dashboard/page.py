@@ -8,8 +8,8 @@ import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
 from opskit.dashboard import actions, shared, signin
-from opskit.database import masked
 from opskit.errors import OpskitError
+from opskit.logs import masked
 
 HERE = Path(__file__).parent
 PAGES = ("overview", "nodes", "files", "failures", "cleanup", "timeline", "doctor", "history")

@@ -1,0 +1,94 @@
+"""No password is told: not in logs, rows, events, answers of the API, tracebacks or notebooks."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+from field import field, queue
+
+from opskit.api import create_api
+from opskit.database import Database
+from opskit.logs import masked
+
+SECRET = "hunter2"
+
+
+def test_a_password_in_a_processors_error_reaches_neither_log_nor_table_nor_api(db: Database, tmp_path: Path) -> None:
+    (id,) = queue(db, "a")
+    with field(db, tmp_path) as start:
+        node = start("node-a", "--drain", act="betray", OPSKIT_MAX_FAILURES="1")
+        assert node.end() == 0
+
+    answers = [_asked(db, f"/processing/{what}") for what in ("failures", "events", "timeline")]
+    told = [node.log, json.dumps(db.one("file", id=id), default=str), *answers]
+    assert "cannot reach postgresql://me:…@db.example/x?sslmode=off, password=…" in node.log
+    assert db.one("file", id=id)["processing_status"] == "failed"
+    assert any("db.example" in text for text in answers)
+    for text in told:
+        assert SECRET not in text
+
+
+def _asked(db: Database, path: str) -> str:
+    """What the API answers."""
+
+    async def asked() -> str:
+        transport = httpx.ASGITransport(create_api(db, db.settings), client=("127.0.0.1", 50000))
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            return (await client.get(path)).text
+
+    return asyncio.run(asked())
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"postgresql://me:{SECRET}@127.0.0.1:1/x",
+        f"postgresql://me:{SECRET}@127.0.0.1:port/x",
+        f"postgresql://me:{SECRET}@127.0.0.1:1/x?nonsense=1",
+        f"host=127.0.0.1 port=1 user=me password={SECRET}",
+        f"host=127.0.0.1 port=1 user=me password='{SECRET}' nonsense",
+        f"postgresql://127.0.0.1:1/x?user=me&password={SECRET}",
+    ],
+)
+def test_a_traceback_on_the_shell_shows_no_password(url: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "opskit", "stats", "-v"],
+        env={**os.environ, "DATABASE_URL": url},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert SECRET not in done.stdout + done.stderr
+
+
+def test_an_open_database_shows_no_password(db: Database) -> None:
+    away = Database(dataclasses.replace(db.settings, database_url=f"postgresql://me:{SECRET}@127.0.0.1:1/x"))
+
+    assert SECRET not in repr(away) + away._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("postgresql://me:hunter2@db/x", "postgresql://me:…@db/x"),
+        ("redis://:hunter2@cache:6379/0", "redis://:…@cache:6379/0"),
+        ("s3://bucket/a:b@c", "s3://bucket/a:b@c"),
+        ("host=db password = 'a b' user=me", "host=db password = … user=me"),
+        ("?user=me&password=hunter2&x=1", "?user=me&password=…&x=1"),
+        ("PGPASSWORD=hunter2 psql", "PGPASSWORD=… psql"),
+        ("nothing to hide: 12:30@noon", "nothing to hide: 12:30@noon"),
+    ],
+)
+def test_passwords_are_masked_and_nothing_else(text: str, shown: str) -> None:
+    assert masked(text) == shown

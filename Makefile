@@ -12,7 +12,7 @@ TIMES  ?= 1
 KILLS  ?= 200
 SEED   ?= 1
 
-.PHONY: up screenshots test test-all test-slow bench bench-quick test-faults soak lint types browser clean help
+.PHONY: lock audit up screenshots test test-all test-slow bench bench-quick test-faults soak lint types browser clean help
 
 help:            ## show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -54,6 +54,12 @@ test-slow: $(READY) ## only what `make test` leaves out
 
 screenshots: $(READY) ## take README's pictures of the page anew
 	@$(RUN)/python tests/screenshots.py
+
+lock: $(READY)   ## requirements.lock anew: the versions that are installed here, and pass the tests
+	@$(RUN)/python .ci/lock.py > requirements.lock.new && mv requirements.lock.new requirements.lock
+
+audit:           ## known vulnerabilities in what is locked
+	@.ci/audit
 
 lint: $(READY)   ## ruff
 	@$(RUN)/ruff check . && $(RUN)/ruff format --check .

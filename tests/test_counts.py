@@ -209,6 +209,27 @@ def test_under_a_pinned_xmin_a_claim_touches_as_few_pages_as_before(still: Datab
     assert statistics.mean(last) <= 34 + 0.6 * CLAIMS_PER_EPOCH
 
 
+def test_a_node_that_woke_for_nothing_lets_others_go_first(still: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr("opskit.child.select.select", lambda *sources: pauses.append(sources[-1]) or ([], [], []))
+    mailbox = Mailbox()
+    with Database(still.settings, pooled=False, node=True) as own, contextlib.closing(mailbox):
+        child = Child(own, mailbox, boot(still), lambda file: None)
+
+        child._step_back()
+        at_once = list(pauses)
+        for _ in range(200):
+            child._step_back()
+        pauses_in_vain = list(pauses)
+        queue_many(still, 1)
+        child._claim()
+        child._step_back()
+
+    assert at_once == []
+    assert 0.02 < max(pauses_in_vain) <= 0.05
+    assert pauses == pauses_in_vain, "whoever found the last file looks at once"
+
+
 def test_a_refresh_of_the_overview_reads_each_number_once(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     real = Database.run_on

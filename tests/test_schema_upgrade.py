@@ -368,3 +368,17 @@ def test_a_rollback_in_the_middle_of_an_upgrade_leaves_nothing(older: Database, 
         left = run(connection, "SELECT relname::text AS n FROM pg_class WHERE relname ~ 'superseded|processing_' "
                                "AND relkind IN ('r', 'i')")  # fmt: skip
     assert left == []
+
+
+def test_psql_migrates_also_as_a_role_that_may_make_no_temporary_tables(bare: Database) -> None:
+    role = f"owner_{uuid.uuid4().hex[:8]}"
+    ask(bare, "DO $$ BEGIN EXECUTE format('REVOKE TEMP ON DATABASE %I FROM PUBLIC', current_database()); END $$")
+    ask(bare, f"CREATE ROLE {role}; GRANT ALL ON SCHEMA public TO {role}; ALTER TABLE {TABLE} OWNER TO {role}")
+    url = f"{bare.settings.database_url}?options=-crole%3D{role}"
+
+    done = psql(dataclasses.replace(bare.settings, database_url=url), "-f", "sql/migrate.sql")
+    missing = schema.missing(bare)
+
+    ask(bare, f"DROP OWNED BY {role}; DROP ROLE {role}")
+    assert done.returncode == 0, done.stderr
+    assert missing == []

@@ -12,7 +12,7 @@ TIMES  ?= 1
 KILLS  ?= 200
 SEED   ?= 1
 
-.PHONY: lock audit up screenshots test test-all test-slow bench bench-quick test-faults soak lint types browser clean help
+.PHONY: lock audit up screenshots test test-all test-slow bench bench-quick bench-scale test-faults soak lint types browser clean help
 
 help:            ## show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -48,6 +48,9 @@ bench: $(READY)  ## every goal: the floor, opskit and the peers on one PostgreSQ
 
 bench-quick: $(READY) ## the same with small sizes, in about three minutes
 	@$(RUN)/python benchmarks/all.py --quick
+
+bench-scale: $(READY) ## a table of ten million rows: each query with its plan, each page (half an hour; needs 10 GB)
+	@cd benchmarks && ../$(RUN)/python scale.py && ../$(RUN)/python page.py --rows 1000 1000000 10000000
 
 test-slow: $(READY) ## only what `make test` leaves out
 	@$(RUN)/python -m pytest -n $(WORKERS) -m 'slow and not browser' && $(RUN)/python -m pytest -m browser

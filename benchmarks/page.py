@@ -24,7 +24,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bench import database, tell
+from bench import tell
+from scale_table import table
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.asyncio.client import ClientConnection, connect
@@ -33,36 +34,6 @@ from opskit.database import Database
 
 PAGES = ("", "nodes", "files", "failures", "cleanup", "timeline", "doctor", "history")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-
-
-def fill(db: Database, rows: int) -> None:
-    """So many files: finished over the last ninety days but for a hundred, one in fifty failed; ten nodes."""
-    with db.connection() as connection:
-        connection.execute(b"TRUNCATE dev_uploaded_files, dev_processing_nodes, dev_processing_events")
-        connection.execute(
-            b"""INSERT INTO dev_processing_nodes (server_id, boot, host, pid, version, started_at, beat_at, lease_until,
-                                                  lease_seconds)
-                SELECT 'node-' || n, gen_random_uuid(), 'host', n, '1', now(), now(), now() + interval '1 d', 86400
-                  FROM generate_series(0, 9) AS n"""
-        )
-        connection.execute(
-            f"""INSERT INTO dev_uploaded_files (original_filename, file_size, processing_status, processing_server_id,
-                    processing_queued_at, processing_started_at, processing_completed_at, processing_errors,
-                    processing_attempt)
-                SELECT 'file-' || n || '.csv', n, CASE WHEN n % 50 = 0 THEN 'failed' ELSE 'completed' END,
-                       'node-' || n % 10, ended - interval '3 min', ended - interval '2 min', ended,
-                       CASE WHEN n % 50 = 0 THEN 'ValueError: line ' || n || ' is bad' END, 1
-                  FROM (SELECT n, now() - n * interval '90 days' / {rows} AS ended
-                          FROM generate_series(1, {rows}) AS n) AS f""".encode()
-        )
-        connection.execute(
-            b"""INSERT INTO dev_uploaded_files (original_filename, processing_status, processing_server_id,
-                    processing_started_at, processing_attempt, processing_token, processing_epoch)
-                SELECT 'now-' || n, 'processing', 'node-' || n, now(), 1, gen_random_uuid(), 1
-                  FROM generate_series(0, 9) AS n
-                UNION ALL SELECT 'next-' || n, 'queued', NULL, NULL, 0, NULL, NULL FROM generate_series(1, 90) AS n"""
-        )
-        connection.execute(b"VACUUM (ANALYZE) dev_uploaded_files")
 
 
 @contextlib.contextmanager
@@ -94,6 +65,8 @@ class Tab:
     def __init__(self, socket: ClientConnection) -> None:
         self._socket = socket
         self.fragment, self.every = "", 5.0
+        self.page = ""
+        self.pieces = 0
 
     async def run(self, page_name: str = "", fragment: str = "") -> float:
         """Have the script, or a fragment of it, run; how long until it has finished [s]."""
@@ -101,6 +74,7 @@ class Tab:
         ask.rerun_script.page_name = page_name
         ask.rerun_script.fragment_id = fragment
         ask.rerun_script.is_auto_rerun = bool(fragment)
+        self.pieces = 0
         began = time.perf_counter()
         await self._socket.send(ask.SerializeToString())
         while True:
@@ -109,6 +83,11 @@ class Tab:
             kind = said.WhichOneof("type")
             if kind == "auto_rerun":
                 self.fragment, self.every = said.auto_rerun.fragment_id, said.auto_rerun.interval
+            if kind == "navigation":
+                shown = said.navigation.page_script_hash
+                self.page = next(p.url_pathname for p in said.navigation.app_pages if p.page_script_hash == shown)
+            if kind == "delta":
+                self.pieces += 1
             if kind == "script_finished":
                 return time.perf_counter() - began
 
@@ -133,13 +112,20 @@ async def tabs(url: str, count: int, seconds: float) -> tuple[list[float], list[
     return first, [took for times in ticks for took in times]
 
 
-async def each_page(url: str) -> dict[str, tuple[float, float]]:
-    """How long each page takes in a tab of its own: at first, and when what it shows has been read once [s]."""
+async def each_page(url: str) -> dict[str, tuple[float, float, int]]:
+    """How long each page takes in a tab of its own, at first and then [s], and its pieces.
+
+    The page that was drawn says which it is, and how many pieces it has: a page that is not there would be quick.
+    """
     times = {}
     for name in PAGES:
         async with opening(url) as socket:
             tab = Tab(socket)
-            times[name or "overview"] = await tab.run(name), min([await tab.run(name) for _ in range(3)])
+            cold = await tab.run(name)
+            pieces = tab.words
+            warm = statistics.median([await tab.run(name) for _ in range(5)])
+            assert tab.page == name, f"asked for {name!r}, drawn was {tab.page!r}"
+            times[name or "overview"] = cold, warm, pieces
     return times
 
 
@@ -191,7 +177,6 @@ def resident(pid: int) -> float:
 
 def measure(db: Database, rows: int, seconds: float) -> Iterator[dict[str, Any]]:
     """One line for each number of tabs, over a table of so many rows."""
-    fill(db, rows)
     with page(db) as (url, pid):
         for number in (1, 20):
             asyncio.run(tabs(url, 1, 0))  # the process has imported everything, and has its connections
@@ -211,10 +196,16 @@ def measure(db: Database, rows: int, seconds: float) -> Iterator[dict[str, Any]]
 
 
 def measure_pages(db: Database, rows: int) -> Iterator[dict[str, Any]]:
-    """One line for each page, over the table as it was filled last."""
+    """One line for each page, of a process that has just started: the first page's first run has it import things."""
     with page(db) as (url, _):
-        for name, (cold, warm) in asyncio.run(each_page(url)).items():
-            yield {"rows": rows, "page": name, "first run [ms]": _ms(cold), "rerun [ms]": _ms(warm)}
+        for name, (cold, warm, pieces) in asyncio.run(each_page(url)).items():
+            yield {
+                "rows": rows,
+                "page": name,
+                "first run [ms]": _ms(cold),
+                "rerun [ms]": _ms(warm),
+                "pieces": pieces,
+            }
 
 
 def _ms(seconds: float | None) -> int | None:
@@ -225,10 +216,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000, 1_000_000])
     parser.add_argument("--seconds", type=float, default=30.0, help="how long the tabs tick")
+    parser.add_argument("--keep", metavar="FOLDER", help="keep the tables there for the next run, or for scale.py")
     given = parser.parse_args()
     ticking, pages = [], []
-    with database() as db:
-        for rows in given.rows:
+    for rows in given.rows:
+        with table(rows, given.keep) as db:
             ticking += list(measure(db, rows, given.seconds))
             pages += measure_pages(db, rows)
     tell("page", ticking)

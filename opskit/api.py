@@ -32,6 +32,8 @@ from opskit.stream import EVERY_SECONDS, Pulse
 
 STATEMENT_SECONDS = 5.0
 """Longest time a statement of page or API may take [s]: nobody waits longer for a page."""
+PATIENCE_SECONDS = 5.0
+"""How long a call waits for the first count of what has ended; later ones get the last one at once [s]."""
 UPLOAD_BYTES = 1 << 30
 """Most bytes of one upload, unless `create_api` is told otherwise."""
 NO_SERVER = "(none yet)"
@@ -131,9 +133,10 @@ async def concurrency_stream(request: Request) -> AsyncIterator[ServerSentEvent]
 
 
 def _moment(db: Database, settings: Settings) -> Record:
-    (now,) = stats.records(stats.concurrency(db))
+    (now,) = stats.records(stats.concurrency(db, patience_seconds=PATIENCE_SECONDS))
     by_server: dict[str, dict[str, int]] = {}
-    for row in stats.records(stats.distribution(db)):
+    spread = stats.counted(stats.distribution(db, patience_seconds=PATIENCE_SECONDS))
+    for row in stats.records(spread):
         by_server.setdefault(row["processing_server_id"] or NO_SERVER, {})[row["processing_status"]] = row["file_count"]
     by_status = {state: sum(counts.get(state, 0) for counts in by_server.values()) for state in schema.STATES}
     oldest = stats.records(stats.longest_running(db, limit=1))
@@ -151,6 +154,7 @@ def _moment(db: Database, settings: Settings) -> Record:
         "activeServers": now["active_servers"],
         "waitingFiles": now["waiting_files"],
         "allPaused": now["all_paused"],
+        "countedAt": stats.iso(spread.attrs["counted_at"]),
     }
     if oldest:
         answer["longestProcessingFile"] = _longest(oldest[0])
@@ -174,12 +178,12 @@ def _longest(row: Record) -> Record:
 )
 def server_information(db: Db, settings: Set) -> Record:
     info = server_info(settings)
-    return info | {"stats": db.one("server_counts", server_id=info["serverId"])}
+    return info | {"stats": stats.server_counts(db, info["serverId"], patience_seconds=PATIENCE_SECONDS)}
 
 
 @_reads.get("/distribution", summary="Files per server and state", responses=rows(stats.DISTRIBUTION))
 def distribution(db: Db) -> list[Record]:
-    return _camel(stats.records(stats.distribution(db)))
+    return _camel(stats.records(stats.counted(stats.distribution(db, patience_seconds=PATIENCE_SECONDS))))
 
 
 @_reads.get(
@@ -226,7 +230,7 @@ def timeline(
 
 @_reads.get("/failures", summary="Failed files grouped by their error", responses=rows(stats.FAILURES))
 def failures(db: Db, limit: Limit = 100) -> list[Record]:
-    return _camel(stats.records(stats.failures(db, limit=limit)))
+    return _camel(stats.records(stats.failures(db, limit=limit, patience_seconds=PATIENCE_SECONDS)))
 
 
 @_reads.get(
@@ -341,7 +345,8 @@ def healthz(request: Request, settings: Set) -> Response:
     responses=READING_ERRORS | {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
 def numbers(request: Request, db: Db, settings: Set) -> Response:
-    (now,), nodes = stats.records(stats.concurrency(db)), stats.records(stats.nodes(db))
+    (now,) = stats.records(stats.concurrency(db, patience_seconds=PATIENCE_SECONDS))
+    nodes = stats.records(stats.nodes(db))
     text = metrics.exposition(now, nodes, request.app.state.tally.read(db), settings.env)
     return Response(text, media_type=metrics.CONTENT_TYPE)
 

@@ -116,6 +116,9 @@ class Concurrency(_Answer):
     active_servers: int = Field(description="Nodes whose lease runs.")
     waiting_files: int = Field(description="Rows without a status, not opskit's yet.")
     all_paused: bool
+    counted_at: datetime = Field(
+        description="When what has ended was counted: at most a minute or two ago where that takes long, else now."
+    )
     longest_processing_file: Longest | SkipJsonSchema[None] = Field(
         default=None, description="Absent when nothing is processing."
     )

@@ -29,6 +29,7 @@ from psycopg.rows import dict_row
 
 from opskit import display, queries
 from opskit.errors import DatabaseError, DatabaseUnavailableError, MissingExtraError, NotMigratedError, SettingError
+from opskit.kept import Kept
 from opskit.logs import masked
 from opskit.settings import Settings
 
@@ -111,6 +112,8 @@ def names(settings: Settings) -> dict[str, str]:
         "queue_index": "queue",
         "held_index": "held",
         "ended_index": "ended",
+        "failed_index": "fails",
+        "waiting_index": "waits",
         "state_check": "state",
         "fence_check": "fence",
         "guard": "guard",
@@ -124,10 +127,12 @@ def names(settings: Settings) -> dict[str, str]:
         **{name: f"{files}_processing_{suffix}" for name, suffix in hanging.items()},
         "events_by_file": f"{prefix}processing_events_by_file",
         "events_by_time": f"{prefix}processing_events_by_time",
+        "events_by_kind": f"{prefix}processing_events_by_kind",
         # Where indexes of an older version wait until their successors are built; no longer than the names above.
-        **{f"old_{kind}_index": f"{files}_superseded_{kind}" for kind in ("queue", "held", "ended")},
+        **{f"old_{key}": f"{files}_superseded_{suffix}" for key, suffix in hanging.items() if key.endswith("_index")},
         "old_events_by_file": f"{prefix}superseded_events_by_file",
         "old_events_by_time": f"{prefix}superseded_events_by_time",
+        "old_events_by_kind": f"{prefix}superseded_events_by_kind",
     }
 
 
@@ -160,6 +165,7 @@ class Database:
         self.settings = settings
         self.names = names(settings)
         self.pooler = False
+        self.kept = Kept()
         self._pooled = pooled
         self._node = node
         self._statement_seconds = statement_seconds
@@ -337,6 +343,13 @@ class Database:
         bound = {key: as_text(value) for key, value in values.items()} if statement.values else None
         cursor = connection.execute(text, bound)
         return cursor.fetchall() if cursor.description else []
+
+    def run_long(self, name: str, /, *, seconds: float, **values: object) -> list[Row]:
+        """Run a statement that may take *seconds*, whatever this database otherwise allows."""
+        with self.connection() as connection, connection.transaction():
+            # jit: to compile such a statement takes longer than it saves.
+            connection.execute(f"SET LOCAL statement_timeout = {int(seconds * 1000)}; SET LOCAL jit = off".encode())
+            return self.run_on(connection, name, **values)
 
     def _text(self, name: str) -> tuple[queries.Statement, bytes]:
         found = self._texts.get(name)

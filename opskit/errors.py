@@ -63,6 +63,10 @@ class DatabaseError(OpskitError):
     sqlstate: str | None = None
 
 
+class StillCountingError(OpskitError):
+    """The files that have ended are still being counted; ask again in a moment."""
+
+
 class NotMigratedError(DatabaseError):
     """The tables are not migrated yet; run: opskit migrate"""
 

@@ -26,6 +26,7 @@ from opskit.errors import (
     NotMigratedError,
     OpskitError,
     SettingError,
+    StillCountingError,
     TokenNeededError,
     TooLargeError,
 )
@@ -38,6 +39,7 @@ _STATUSES: tuple[tuple[type[OpskitError], int], ...] = (
     (TooLargeError, 413),
     (SettingError, 400),
     (DatabaseUnavailableError, 503),
+    (StillCountingError, 503),
     (NotMigratedError, 503),
     (EmbeddedServerError, 503),
 )

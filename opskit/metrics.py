@@ -6,6 +6,7 @@ The counters are this process's own: they begin at zero when it is first scraped
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -126,7 +127,7 @@ class _Collected(Collector):
 def _gauges(now: Mapping[str, Any], nodes: Iterable[Mapping[str, Any]], environment: str) -> Iterator[Metric]:
     files = GaugeMetricFamily("opskit_files", "Files in each state.", labels=["environment", "state"])
     for state in FILE_STATES:
-        files.add_metric([environment, state], now[state])
+        files.add_metric([environment, state], _counted(now[state]))
     yield files
     known = Counter(str(node["state"]) for node in nodes)
     states = GaugeMetricFamily("opskit_nodes", "Nodes in each state.", labels=["environment", "state"])
@@ -138,12 +139,17 @@ def _gauges(now: Mapping[str, Any], nodes: Iterable[Mapping[str, Any]], environm
         ("active_servers", "Nodes whose lease runs.", now["active_servers"]),
         ("orphaned_files", "Claims of dead or rebooted nodes.", now["orphaned_files"]),
         ("stale_files", "Claims without progress for too long.", now["stale_files"]),
-        ("waiting_files", "Rows without a status, not opskit's yet.", now["waiting_files"]),
+        ("waiting_files", "Rows without a status, not opskit's yet.", _counted(now["waiting_files"])),
         ("all_paused", "1 while claiming is paused for all nodes.", int(now["all_paused"])),
     ):
         gauge = GaugeMetricFamily(f"opskit_{name}", help, labels=["environment"])
         gauge.add_metric([environment], value)
         yield gauge
+
+
+def _counted(number: int | None) -> float:
+    # Where millions have ended, the first count of them takes a moment.
+    return math.nan if number is None else number
 
 
 def _counters(tally: Tally, environment: str) -> Iterator[Metric]:

@@ -3,12 +3,17 @@
 Each function runs one file of `sql/` and owns the table of its columns; an empty answer has the same
 columns and dtypes, so that nothing downstream has to ask. Times are UTC whatever the application's column
 says, because sessions run in UTC. Missing values are NA or NaT.
+
+What has ended takes long to count where there are millions. Whoever serves many readers gives *patience_seconds*: then
+the live numbers are of this moment, and the others as of their own, which is said beside them (`Kept`).
 """
 
 from __future__ import annotations
 
 import math
 import re
+import time
+import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -16,13 +21,16 @@ from typing import Any
 import pandas as pd
 
 from opskit.database import Database, Row
-from opskit.errors import SettingError
+from opskit.errors import SettingError, StillCountingError
 
 _TIME = "datetime64[us, UTC]"
 _LOOK_SECONDS = 2.0  # as the reaper's; verbs do not import one another
 _MOST_ROWS = 2**31 - 1
 _MOST_BUCKETS = 10_000
 _PLACE = re.compile(r"-infinity|\d{4,6}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:?\d\d)?")
+_LONGEST_COUNT_SECONDS = 60.0
+SEARCH_ROWS = 100_000
+"""How many files, the newest of their state, are searched for a name [rows]."""
 
 DISTRIBUTION = {"processing_server_id": "string", "processing_status": "string", "file_count": "Int64"}
 CONCURRENCY = {
@@ -38,6 +46,7 @@ CONCURRENCY = {
     "oldest_queued_seconds": "Float64",
     "all_paused": "boolean",
     "as_of": _TIME,
+    "counted_at": _TIME,
 }
 LONGEST_RUNNING = {
     "original_filename": "string",
@@ -148,11 +157,13 @@ EVIDENCE = {
 PAUSES = {"scope": "string", "at": _TIME, "actor": "string", "reason": "string"}
 
 
-def distribution(db: Database) -> pd.DataFrame:
+def distribution(db: Database, *, patience_seconds: float | None = None) -> pd.DataFrame:
     """How many files each server has in each state; rows with a status, deleted ones excluded.
 
     Args:
         db: An open database.
+        patience_seconds: Those that have ended may be as of some time in the last minute or two, and are waited for
+            so long when they have not been counted yet [s]. Defaults to everything of this moment.
 
     Returns:
         | column               | dtype  | unit                                            |
@@ -161,18 +172,26 @@ def distribution(db: Database) -> pd.DataFrame:
         | processing_status    | string | queued, processing, completed or failed         |
         | file_count           | Int64  | files                                           |
 
-        By server, those without one first, then by state. Empty: the same columns, no rows.
+        By server, those without one first, then by state. Empty: the same columns, no rows. `attrs["counted_at"]`
+        says when those that have ended were counted; None: not yet, and they are left out.
 
-    SQL: sql/distribution.sql
+    SQL: sql/distribution.sql; with *patience_seconds* sql/live_distribution.sql and sql/ended.sql
     """
-    return _frame(db.run("distribution"), DISTRIBUTION)
+    ended = None if patience_seconds is None else _ended(db, patience_seconds)
+    if patience_seconds is None or db.kept.quick("ended"):
+        rows, moment = _whole(db, "distribution")
+        return _frame(rows, DISTRIBUTION, counted_at=moment)
+    rows = db.run("live_distribution") + [row for row in ended or [] if row["processing_status"]]
+    rows.sort(key=lambda row: (row["processing_server_id"] or "", row["processing_status"]))
+    return _frame(rows, DISTRIBUTION, counted_at=_counted_at(ended))
 
 
-def concurrency(db: Database) -> pd.DataFrame:
+def concurrency(db: Database, *, patience_seconds: float | None = None) -> pd.DataFrame:
     """The numbers of the moment, in one row.
 
     Args:
         db: An open database; its `stale_after_seconds` judges claims of unknown servers.
+        patience_seconds: As for `distribution`: completed, failed and waiting_files may be as of counted_at.
 
     Returns:
         | column                                | dtype   | unit                                        |
@@ -186,12 +205,61 @@ def concurrency(db: Database) -> pd.DataFrame:
         | oldest_queued_seconds                 | Float64 | s; NA when nothing is queued                |
         | all_paused                            | boolean | whether claiming is paused for all          |
         | as_of                                 | time    | the database's clock, UTC                   |
+        | counted_at                            | time    | when completed, failed and waiting_files    |
+        |                                       |         | were counted; NA: not yet, and these are NA |
 
         Always one row.
 
-    SQL: sql/concurrency.sql
+    SQL: sql/concurrency.sql; with *patience_seconds* sql/live.sql and sql/ended.sql
     """
-    return _frame(db.run("concurrency", stale_after_seconds=db.settings.stale_after_seconds), CONCURRENCY)
+    stale_after = db.settings.stale_after_seconds
+    ended = None if patience_seconds is None else _ended(db, patience_seconds)
+    if patience_seconds is None or db.kept.quick("ended"):
+        return _frame(_whole(db, "concurrency", stale_after_seconds=stale_after)[0], CONCURRENCY)
+    row = db.one("live", stale_after_seconds=stale_after)
+    if ended is not None:
+        by_state = dict.fromkeys(("completed", "failed", None), 0)
+        for count in ended:
+            by_state[count["processing_status"]] += count["file_count"]
+        row |= {"completed": by_state["completed"], "failed": by_state["failed"], "waiting_files": by_state[None]}
+        row["total_files"] = row["queued"] + row["processing"] + row["completed"] + row["failed"]
+        row["counted_at"] = _counted_at(ended)
+    return _frame([row], CONCURRENCY)
+
+
+def server_counts(db: Database, server_id: str, *, patience_seconds: float | None = None) -> dict[str, int]:
+    """What one server ID has done: files in processing, completed and failed under it.
+
+    Args:
+        db: An open database.
+        server_id: The node.
+        patience_seconds: As for `distribution`.
+
+    Raises:
+        StillCountingError: What has ended was not counted within *patience_seconds*.
+
+    SQL: sql/server_counts.sql; with *patience_seconds* as `distribution`
+    """
+    if patience_seconds is None:
+        return db.one("server_counts", server_id=server_id)
+    counts = dict.fromkeys(("processing", "completed", "failed"), 0)
+    frame = counted(distribution(db, patience_seconds=patience_seconds))
+    for row in records(frame[frame["processing_server_id"] == server_id]):
+        if row["processing_status"] in counts:
+            counts[row["processing_status"]] = row["file_count"]
+    return counts
+
+
+def counted(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame itself, when what has ended is in it.
+
+    Raises:
+        StillCountingError: It was not counted in time.
+    """
+    moment = frame["counted_at"].iloc[0] if "counted_at" in frame else frame.attrs["counted_at"]
+    if pd.isna(moment):
+        raise StillCountingError
+    return frame
 
 
 def longest_running(db: Database, *, limit: int = 10) -> pd.DataFrame:
@@ -308,12 +376,14 @@ def throughput(db: Database, *, since_seconds: float = 86400, bucket_seconds: fl
     return _frame(db.run("throughput", since_seconds=since_seconds, bucket_seconds=bucket_seconds), THROUGHPUT)
 
 
-def failures(db: Database, *, limit: int = 100) -> pd.DataFrame:
+def failures(db: Database, *, limit: int = 100, patience_seconds: float | None = None) -> pd.DataFrame:
     """What goes wrong: failed files grouped by their error, with numbers and ids taken out of the text.
 
     Args:
         db: An open database.
         limit: Most groups, >= 1. Defaults to 100.
+        patience_seconds: They may be as of some time in the last minute or two, which `attrs["counted_at"]` says, and
+            are waited for so long when they have not been counted yet [s]. Defaults to those of this moment.
 
     Returns:
         | column                         | dtype  | unit                                          |
@@ -326,9 +396,28 @@ def failures(db: Database, *, limit: int = 100) -> pd.DataFrame:
 
         Largest group first. Empty: the same columns, no rows.
 
+    Raises:
+        StillCountingError: They were not counted within *patience_seconds*.
+
     SQL: sql/failures.sql
     """
-    return _frame(db.run("failures", row_limit=_rows(limit)), FAILURES)
+    values = {"row_limit": _rows(limit)}
+    if patience_seconds is None:
+        return _frame(db.run("failures", **values), FAILURES)
+
+    def count() -> tuple[list[Row], datetime]:
+        begun = datetime.now(UTC)
+        return db.run_long("failures", seconds=_LONGEST_COUNT_SECONDS, **values), begun
+
+    found = db.kept.read(
+        ("failures", limit),
+        count,
+        lambda found: 10 * sum(row["file_count"] for row in found[0]),  # each costs ten times what a count does
+        patience_seconds=patience_seconds,
+    )
+    if found is None:
+        raise StillCountingError
+    return _frame(found[0], FAILURES, counted_at=found[1])
 
 
 def files(
@@ -341,7 +430,8 @@ def files(
         status: Only this state: queued, processing, completed, failed, or none for rows without one. Defaults to all
             with one.
         server_id: Only this server's. Defaults to all.
-        search: Only files whose name contains this, in any case, or whose id is this. Defaults to all.
+        search: Only files whose name contains this, in any case, among the newest `SEARCH_ROWS` of each state; and the
+            file whose id this is, however old. Defaults to all.
         before: Only what comes after this file, as `place` names it. Defaults to the newest on.
         limit: Most rows, >= 1. Defaults to 200.
 
@@ -357,7 +447,7 @@ def files(
         | processing_attempt, processing_failures | Int64  | attempts                                           |
         | processing_errors                       | string | what went wrong last                               |
 
-        Newest first; rows without a status in no order. Empty: the same columns, no rows.
+        Newest first; rows without a status by their upload. Empty: the same columns, no rows.
 
     Raises:
         SettingError: *before* is no such place.
@@ -372,11 +462,29 @@ def files(
         status=status,
         server_id=server_id,
         search=search,
+        ids=[search] if search and _may_be_an_id(db, search) else [],
+        search_rows=SEARCH_ROWS,
         before_at=at,
         before_id=id,
         row_limit=_rows(limit),
     )
     return _frame(rows, FILES)
+
+
+_INTEGERS = {"smallint": 15, "integer": 31, "bigint": 63}
+
+
+def _may_be_an_id(db: Database, text: str) -> bool:
+    """Whether the table's ids can be such a text: PostgreSQL refuses one that its type does not know."""
+    kind = next((row["data_type"] for row in db.run("columns") if row["column_name"] == "id"), "")
+    if kind in _INTEGERS:
+        return text.isascii() and text.isdecimal() and len(text) < 20 and int(text) < 2 ** _INTEGERS[kind]
+    if kind == "uuid":
+        try:
+            return bool(uuid.UUID(text))
+        except ValueError:
+            return False
+    return kind in ("text", "character varying")
 
 
 def place(file: Mapping[Any, Any]) -> str:
@@ -556,9 +664,36 @@ def _plain(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
 
 
-def _frame(rows: list[Row], columns: Mapping[str, str]) -> pd.DataFrame:
+def _ended(db: Database, patience_seconds: float) -> list[Row] | None:
+    """What `sql/ended.sql` answers, perhaps as of a minute ago; None when it is quick, or was not counted in time."""
+    if db.kept.quick("ended"):
+        return None
+    return db.kept.read(
+        "ended",
+        lambda: db.run_long("ended", seconds=_LONGEST_COUNT_SECONDS),
+        lambda rows: sum(row["file_count"] for row in rows),
+        patience_seconds=patience_seconds,
+    )
+
+
+def _whole(db: Database, name: str, **values: object) -> tuple[list[Row], datetime]:
+    """A statement that counts everything in one snapshot, and when that was; whether it is still quick is noted."""
+    moment, begun = datetime.now(UTC), time.monotonic()
+    rows = db.run(name, **values)
+    counted = sum(row.get("file_count") or row.get("total_files", 0) + row.get("waiting_files", 0) for row in rows)
+    db.kept.note("ended", seconds=time.monotonic() - begun, size=counted)
+    return rows, moment
+
+
+def _counted_at(ended: list[Row] | None) -> datetime | None:
+    return ended[0]["counted_at"] if ended else None
+
+
+def _frame(rows: list[Row], columns: Mapping[str, str], **attrs: object) -> pd.DataFrame:
     # Through object: pandas must not guess a dtype that depends on the rows, such as float for 1 and None.
-    return pd.DataFrame(rows, columns=list(columns), dtype=object).astype(dict(columns))
+    frame = pd.DataFrame(rows, columns=list(columns), dtype=object).astype(dict(columns))
+    frame.attrs.update(attrs)
+    return frame
 
 
 def _rows(limit: int) -> int:

@@ -13,7 +13,7 @@ WITH sick AS (
      WHERE n.server_id = :'server_id' AND n.state = 'active'
        AND EXISTS (SELECT FROM :"files" AS f
                     WHERE f.processing_status = 'completed' AND f.processing_server_id <> n.server_id
-                      AND f.processing_completed_at >= clock_timestamp() - :'since_seconds'::float8 * interval '1 second')
+                      AND f.processing_completed_at >= now() - :'since_seconds'::float8 * interval '1 second')
     RETURNING n.server_id, n.boot
 ), noted AS (
     INSERT INTO :"events" (kind, outcome, server_id, boot, actor, reason)

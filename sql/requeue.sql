@@ -23,8 +23,11 @@ WITH before AS MATERIALIZED (
        AND (:'which' = 'ids' AND processing_status IN ('failed', 'completed') AND id = ANY (:'ids')
             OR :'which' = 'failed' AND processing_status = 'failed'
                      AND (:'server_id' = '' OR processing_server_id = :'server_id')
-                     AND (:'error' = '' OR regexp_replace(regexp_replace(left(coalesce(processing_errors, 'no reason recorded'), 500),
-                          '[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F-]{22}', '…', 'g'), '[0-9]+', '#', 'g') = :'error'))
+                     AND (:'error' = ''
+                          -- What every text of the group begins with first: the patterns, which cost most, read little else.
+                          OR starts_with(coalesce(processing_errors, 'no reason recorded'), substring(:'error'::text FROM '^[^#…]*'))
+                         AND regexp_replace(regexp_replace(left(coalesce(processing_errors, 'no reason recorded'), 500),
+                             '[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F-]{22}', '…', 'g'), '[0-9]+', '#', 'g') = :'error'))
      ORDER BY processing_completed_at, id
      LIMIT :'row_limit'::int
        FOR NO KEY UPDATE SKIP LOCKED

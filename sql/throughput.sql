@@ -5,7 +5,8 @@
 -- since_seconds    how far back (default 86400)
 -- bucket_seconds   length of a stretch (default 3600)
 --
--- Failed attempts that are tried again do not count; they stand in the events.
+-- Failed attempts that are tried again do not count; they stand in the events. From now() on, not clock_timestamp(): that
+-- is volatile, so no index could be asked for it, and the whole table would be read.
 \ir _session.sql
 \if :{?since_seconds} \else \set since_seconds 86400 \endif
 \if :{?bucket_seconds} \else \set bucket_seconds 3600 \endif
@@ -16,6 +17,6 @@ SELECT to_timestamp(floor(extract(epoch FROM processing_completed_at) / :'bucket
        avg(extract(epoch FROM processing_completed_at - processing_started_at))::float8 AS mean_run_seconds
   FROM :"files"
  WHERE processing_status IN ('completed', 'failed') AND deleted IS NOT TRUE
-   AND processing_completed_at >= clock_timestamp() - :'since_seconds'::float8 * interval '1 second'
+   AND processing_completed_at >= now() - :'since_seconds'::float8 * interval '1 second'
  GROUP BY 1, 2, 3
  ORDER BY 1, 2, 3;

@@ -122,6 +122,7 @@ def test_concurrency_stats_have_the_keys_that_clients_read(db: Database, http: C
     longest = answer.pop("longestProcessingFile")
     assert answer.pop("serverId")
     assert answer.pop("timestamp").endswith("Z")
+    assert answer.pop("countedAt").endswith("Z")
     assert 0 <= answer.pop("oldestQueuedSeconds") < 60
     assert answer == {
         "totalFiles": 3,

@@ -10,7 +10,7 @@ import re
 import shlex
 import socket
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -261,6 +261,56 @@ def test_the_overview_shows_what_the_database_says(open_page: Open, full: Databa
     assert metric(app, "No status yet") == "1"
     assert "migrate --queue-new" in said(app)
     assert "paused on all nodes" in said(app)
+
+
+def test_what_takes_long_to_count_is_shown_as_of_its_moment(
+    open_page: Open, full: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moment = datetime.now(UTC) - timedelta(minutes=30)
+    counted = [row | {"counted_at": moment} for row in full.run("ended")]
+    monkeypatch.setattr(stats, "_ended", lambda db, patience_seconds: counted)
+    execute(full, "INSERT INTO {files} (processing_status, processing_completed_at) VALUES ('completed', now())")
+    execute(full, "INSERT INTO {files} (original_filename) VALUES ('waits')")
+
+    app = open_page()
+
+    assert f"counted as of {moment:%H:%M:%S} UTC" in said(app)
+    now = full.one("concurrency", stale_after_seconds=3600)
+    assert int(metric(app, "Completed")) == now["completed"] - 1
+    assert int(metric(app, "Queued")) == now["queued"]
+
+
+def test_what_is_not_counted_yet_is_no_zero(open_page: Open, full: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stats, "_ended", lambda db, patience_seconds: None)
+
+    app = open_page()
+
+    assert (metric(app, "Completed"), metric(app, "Failed")) == ("…", "…")
+    assert int(metric(app, "Queued")) > 0
+    assert "still being counted" in said(app)
+
+
+def test_a_search_says_among_what_it_searched_and_an_id_is_always_found(
+    open_page: Open, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute(
+        db,
+        "INSERT INTO {files} (original_filename, processing_status, processing_completed_at) "
+        "SELECT 'file-' || n, 'completed', now() - n * interval '1 min' FROM generate_series(1, 9) AS n",
+    )
+    monkeypatch.setattr(stats, "SEARCH_ROWS", 5)
+    app = open_page("files.py")
+
+    app.text_input(key="search").set_value("FILE-").run()
+    assert list(app.dataframe[0].value["File"]) == [f"file-{n}" for n in range(1, 6)]
+    assert "Searched: the newest 5 of each state, and every file's id." in said(app)
+
+    app.text_input(key="search").set_value("file-9").run()
+    assert "No file meets this. Searched: the newest 5" in said(app)
+
+    (old,) = execute(db, "SELECT id::text AS id FROM {files} WHERE original_filename = 'file-9'")
+    app.text_input(key="search").set_value(old["id"]).run()
+    assert "file-9" in list(app.dataframe[0].value["File"])
 
 
 def test_nothing_to_do_is_one_calm_line(open_page: Open, db: Database) -> None:

@@ -22,10 +22,12 @@ def groups() -> None:
         st.success("No failed file.", icon=":material/check_circle:")
         return
     total = sum(row["file_count"] for row in rows)
+    counted = failures.counted_at
+    as_of = f" Counted as of {shared.moment(counted)}." if counted and _late(failures) else ""
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(
             f"{shared.count(total, 'failed file')} in {shared.count(len(rows), 'group')}; "
-            "numbers and ids are taken out.",
+            f"numbers and ids are taken out.{as_of}",
             width="content",
         )
         source.menu(failures)
@@ -40,6 +42,12 @@ def groups() -> None:
             actions.requeue_group(group["error"], group["file_count"])
         st.page_link("files.py", label="All failed files", query_params={"state": "failed"}, icon=":material/list:")
     members(group)
+
+
+def _late(failures: shared.Reading) -> bool:
+    """Whether they were counted some time before they were read."""
+    counted = failures.counted_at
+    return counted is not None and (failures.taken_at - counted).total_seconds() > 1
 
 
 def choose(rows: list[Row]) -> Row | None:

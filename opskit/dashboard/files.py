@@ -7,6 +7,7 @@ from typing import Any
 import streamlit as st
 
 from opskit.dashboard import actions, shared, source
+from opskit.stats import SEARCH_ROWS
 
 STATES = {
     "": "all states",
@@ -22,7 +23,8 @@ MOST_ROWS = 5000
 
 def listing() -> None:
     """The filters, the files they let through, and the one that is chosen."""
-    servers = sorted({row["processing_server_id"] for row in shared.read("distribution").rows()} - {None})
+    spread = shared.read("distribution").rows()
+    servers = sorted({row["processing_server_id"] for row in spread} - {None})
     status_column, server_column, name_column, upload_column = st.columns([2, 2, 4, 1], vertical_alignment="bottom")
     status = status_column.selectbox(
         "State", list(STATES), format_func=lambda state: STATES[state], key="state", bind="query-params"
@@ -47,13 +49,17 @@ def listing() -> None:
     rows = found.rows()
     more = len(rows) > most
     rows = rows[:most]
+    searched = ""
+    if search.strip() and sum(row["file_count"] for row in spread) > SEARCH_ROWS:
+        searched = f" Searched: the newest {SEARCH_ROWS:,} of each state, and every file's id."
     if not rows:
-        st.info("No file meets this.")
+        st.info(f"No file meets this.{searched}")
         return
-    order = "in no order" if status == "none" else "newest event first"
+    order = "newest upload first" if status == "none" else "newest event first"
     with st.container(horizontal=True, vertical_alignment="center"):
         everything = f"All {shared.count(len(rows), 'file')}, {order}."
-        st.caption(f"The first {most:,}, {order}; there are more." if more else everything, width="content")
+        found_what = f"The first {most:,}, {order}; there are more." if more else everything
+        st.caption(found_what + searched, width="content")
         source.menu(found)
     chosen = table(rows)
     if more and most < MOST_ROWS:

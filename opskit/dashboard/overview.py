@@ -41,6 +41,7 @@ def moment() -> None:
     attention(now, nodes.rows(), pauses.rows())
     source.heading("Now", numbers, pauses)
     metrics(now, last_day)
+    counted(now)
     left, right = st.columns(2, gap="medium")
     with left:
         spread(distribution)
@@ -110,7 +111,7 @@ def metrics(now: Row, last_day: dict[str, int]) -> None:
         for state, color in (("completed", "green"), ("failed", "red")):
             st.metric(
                 state.capitalize(),
-                f"{now[state]:,}",
+                "…" if now[state] is None else f"{now[state]:,}",
                 f"{last_day[state]:,} in 24 h" if last_day[state] else None,
                 delta_color=color,  # type: ignore[arg-type]  # both are among the colours allowed
                 delta_arrow="off",
@@ -126,6 +127,14 @@ def metrics(now: Row, last_day: dict[str, int]) -> None:
         )
         if now["waiting_files"]:
             st.metric("No status yet", f"{now['waiting_files']:,}", border=True, height="stretch")
+
+
+def counted(now: Row) -> None:
+    """When what takes long to count was counted: as of then it is exact."""
+    if now["counted_at"] is None:
+        st.caption("What has ended is still being counted.")
+    elif (now["as_of"] - now["counted_at"]).total_seconds() > 1:
+        st.caption(f"What has ended and what has no status: counted as of {shared.moment(now['counted_at'])}.")
 
 
 def _last_day(throughput: shared.Reading) -> dict[str, int]:

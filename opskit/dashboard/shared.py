@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 
 TICK_SECONDS = 5.0
 """How often the live parts of a page are drawn anew [s]."""
-FRESH_SECONDS = 2.0
-"""How old a reading may be before it is taken again; younger ones serve every tab [s]."""
+FRESH_SECONDS = 4.5
+"""How old a reading may be before it is taken again: less than a tick, so that many tabs cost what one does [s]."""
 STATEMENT_SECONDS = 5.0
 """Longest time a statement of the page may take [s]."""
 SLOW_SECONDS = 0.05
 """A reading that takes longer is taken behind the scenes, while the page shows the last one [s]."""
+PATIENCE_SECONDS = 1.0
+"""How long a page waits for the first count of what has ended, before it is drawn without that [s]."""
 PROBE_SECONDS = 3.0
 """How long an unreachable database is left alone before it is asked again [s]."""
 _REMEMBERED = 200
@@ -70,10 +72,12 @@ def _examined(db: Database) -> list[Row]:
 STATISTICS: dict[str, Callable[..., Any]] = {
     name: getattr(stats, name)
     for name in (
-        "concurrency", "distribution", "events", "evidence", "failures", "files", "longest_running", "nodes",
-        "pauses", "throughput", "timeline",
+        "events", "evidence", "files", "longest_running", "nodes", "pauses", "throughput", "timeline",
     )
 } | {
+    "concurrency": functools.partial(stats.concurrency, patience_seconds=PATIENCE_SECONDS),
+    "distribution": functools.partial(stats.distribution, patience_seconds=PATIENCE_SECONDS),
+    "failures": functools.partial(stats.failures, patience_seconds=STATEMENT_SECONDS),
     "claims": _claims,
     "doctor": _examined,
     "event": lambda db, *, event_id: db.run("event", event_id=event_id),
@@ -100,6 +104,12 @@ class Reading:
     error: OpskitError | None = None
     name: str = ""
     values: tuple[tuple[str, object], ...] = ()
+
+    @property
+    def counted_at(self) -> datetime | None:
+        """When what takes long to count was counted, where the statistic says so; None: not yet."""
+        moment = getattr(self.frame, "attrs", {}).get("counted_at")
+        return moment if isinstance(moment, datetime) else None
 
     def rows(self) -> list[dict[str, Any]]:
         """The numbers as plain rows, missing ones as None."""
@@ -152,7 +162,8 @@ def _memory() -> _Memory:
     return _Memory()
 
 
-@st.cache_resource(ttl=FRESH_SECONDS, refresh_mode="background", show_spinner=False, max_entries=_REMEMBERED)
+# In the foreground: behind the scenes Streamlit would hand out what is up to twice as old.
+@st.cache_resource(ttl=FRESH_SECONDS, show_spinner=False, max_entries=_REMEMBERED)
 def _reading(name: str, values: tuple[tuple[str, object], ...]) -> Reading:
     return _taken(name, values)
 
@@ -198,6 +209,7 @@ def fresh(name: str, /, **values: object) -> Reading:
 
 def forget() -> None:
     """Read everything anew: something was changed."""
+    database().kept.outdate()
     _memory().cost.clear()
     _reading.clear()
     _slow_reading.clear()

@@ -70,7 +70,10 @@ PARTS: dict[str, Part] = {
     "rollback": Part("roll back", _MOMENT),
 }
 TRIGGERS = ("guard", "guard_new", "wake")
-INDEXES = ("queue_index", "held_index", "ended_index", "events_by_file", "events_by_time")
+INDEXES = (
+    "queue_index", "held_index", "ended_index", "failed_index", "waiting_index", "events_by_file", "events_by_time",
+    "events_by_kind",
+)  # fmt: skip
 CONSTRAINTS = ("state_check", "fence_check")
 
 

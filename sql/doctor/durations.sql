@@ -15,6 +15,6 @@ SELECT count(*) AS seen, count(*) FILTER (WHERE seconds > threshold) AS longer, 
                coalesce(n.stale_after_seconds, :'stale_after_seconds'::float8) AS threshold
           FROM (SELECT processing_completed_at, processing_started_at, processing_server_id FROM :"files"
                  WHERE processing_status = 'completed'
-                   AND processing_completed_at >= clock_timestamp() - :'since_days'::float8 * interval '1 day'
+                   AND processing_completed_at >= now() - :'since_days'::float8 * interval '1 day'
                  ORDER BY processing_completed_at DESC LIMIT :'row_limit'::int) AS f
           LEFT JOIN :"nodes" AS n ON n.server_id = f.processing_server_id) AS runs;

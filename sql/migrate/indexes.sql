@@ -9,12 +9,24 @@ CREATE INDEX CONCURRENTLY IF NOT EXISTS :"queue_index" ON :"files" (processing_q
 CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS :"held_index" ON :"files" (processing_server_id, processing_epoch)
     WHERE processing_status = 'processing';
 
--- What has ended, by time: throughput, failures and counts per server without touching the table.
+-- What has ended, by time: throughput and counts per server without touching the table. It knows who is deleted as well,
+-- or a count would have to look at every row.
 CREATE INDEX CONCURRENTLY IF NOT EXISTS :"ended_index"
-    ON :"files" (processing_completed_at, processing_status, processing_server_id)
+    ON :"files" (processing_completed_at, processing_status, processing_server_id) INCLUDE (deleted)
     WHERE processing_status IN ('completed', 'failed');
+
+-- What has failed, by time: the newest failures are found at once, however rare they are. Costs only files that fail.
+CREATE INDEX CONCURRENTLY IF NOT EXISTS :"failed_index" ON :"files" (processing_completed_at DESC NULLS LAST, processing_server_id)
+    WHERE processing_status = 'failed' AND deleted IS NOT TRUE;
+
+-- What waits without a status, by age: counted and shown without a look at the whole table. Empty after the cut-over.
+CREATE INDEX CONCURRENTLY IF NOT EXISTS :"waiting_index" ON :"files" (uploaded_at DESC NULLS LAST)
+    WHERE processing_status IS NULL AND deleted IS NOT TRUE;
 
 -- The history of one file, and of a stretch of time.
 CREATE INDEX CONCURRENTLY IF NOT EXISTS :"events_by_file" ON :"events" (file_id, id);
 
 CREATE INDEX CONCURRENTLY IF NOT EXISTS :"events_by_time" ON :"events" (at);
+
+-- What operators did, among many more attempts.
+CREATE INDEX CONCURRENTLY IF NOT EXISTS :"events_by_kind" ON :"events" (kind, id) WHERE kind <> 'attempt';

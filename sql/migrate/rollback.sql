@@ -19,10 +19,18 @@ DROP INDEX CONCURRENTLY IF EXISTS :"held_index";
 
 DROP INDEX CONCURRENTLY IF EXISTS :"ended_index";
 
+DROP INDEX CONCURRENTLY IF EXISTS :"failed_index";
+
+DROP INDEX CONCURRENTLY IF EXISTS :"waiting_index";
+
 DROP INDEX CONCURRENTLY IF EXISTS :"old_queue_index";
 
 DROP INDEX CONCURRENTLY IF EXISTS :"old_held_index";
 
 DROP INDEX CONCURRENTLY IF EXISTS :"old_ended_index";
+
+DROP INDEX CONCURRENTLY IF EXISTS :"old_failed_index";
+
+DROP INDEX CONCURRENTLY IF EXISTS :"old_waiting_index";
 
 DROP TABLE IF EXISTS :"pauses", :"events", :"nodes";

@@ -5,6 +5,12 @@ DROP INDEX CONCURRENTLY IF EXISTS :"old_held_index";
 
 DROP INDEX CONCURRENTLY IF EXISTS :"old_ended_index";
 
+DROP INDEX CONCURRENTLY IF EXISTS :"old_failed_index";
+
+DROP INDEX CONCURRENTLY IF EXISTS :"old_waiting_index";
+
 DROP INDEX CONCURRENTLY IF EXISTS :"old_events_by_file";
 
 DROP INDEX CONCURRENTLY IF EXISTS :"old_events_by_time";
+
+DROP INDEX CONCURRENTLY IF EXISTS :"old_events_by_kind";

@@ -1,0 +1,32 @@
+-- The live numbers alone: what moves, through the partial indexes, in a few milliseconds however large the table is.
+--
+-- psql "$DATABASE_URL" -v env=development -f sql/live.sql
+--
+-- stale_after_seconds   as in cleanup.sql (default 3600)
+--
+-- Exact, of this moment. ended.sql has the rest; concurrency.sql has both in one snapshot, and takes as long as counting
+-- takes.
+\ir _session.sql
+\if :{?stale_after_seconds} \else \set stale_after_seconds 3600 \endif
+WITH claims AS MATERIALIZED (
+    SELECT f.deleted,
+           CASE WHEN n.server_id IS NULL THEN f.processing_started_at
+                     < clock_timestamp() - :'stale_after_seconds'::float8 * interval '1 second'
+                WHEN f.processing_epoch < n.first_epoch OR n.lease_until < clock_timestamp() THEN false
+                ELSE greatest(f.processing_started_at, CASE WHEN n.token = f.processing_token THEN n.progress_at END)
+                     < clock_timestamp() - n.stale_after_seconds * interval '1 second' END AS stale,
+           coalesce(f.processing_epoch < n.first_epoch OR n.lease_until < clock_timestamp(), false) AS orphaned
+      FROM :"files" AS f
+      LEFT JOIN :"nodes" AS n ON n.server_id = f.processing_server_id AND f.processing_token IS NOT NULL
+     WHERE f.processing_status = 'processing'
+)
+SELECT (SELECT count(*) FROM :"files" WHERE processing_status = 'queued' AND deleted IS NOT TRUE) AS queued,
+       (SELECT count(*) FROM claims WHERE deleted IS NOT TRUE) AS processing,
+       (SELECT count(*) FROM claims WHERE stale) AS stale_files,
+       (SELECT count(*) FROM claims WHERE orphaned) AS orphaned_files,
+       (SELECT count(*) FROM :"nodes" WHERE lease_until >= clock_timestamp() AND stopped_at IS NULL) AS active_servers,
+       (SELECT greatest(0, extract(epoch FROM clock_timestamp() - processing_queued_at))::float8 FROM :"files"
+         WHERE processing_status = 'queued' AND deleted IS NOT TRUE
+         ORDER BY processing_queued_at, id LIMIT 1) AS oldest_queued_seconds,
+       (SELECT count(*) > 0 FROM :"pauses" WHERE scope = '*') AS all_paused,
+       clock_timestamp() AS as_of;

@@ -54,7 +54,8 @@ def dump(db: Database) -> str:
     url = db.settings.database_url or ""
     done = subprocess.run([program, "--schema-only", url], capture_output=True, text=True, check=True)
     lines = [line for line in done.stdout.splitlines() if line and not line.startswith(("--", "\\", "SET "))]
-    return "\n".join(lines)
+    # PostgreSQL 15.20 notes a number of its own with each column, and pg_dump tells some of them.
+    return "\n".join(line for line in lines if "pg_attver=" not in line)
 
 
 def rows(db: Database) -> list[dict[str, object]]:

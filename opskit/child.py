@@ -190,20 +190,16 @@ class Child:
                 if not _passing(error):
                     return self._claim()
                 return self._took(self._recover(token, error))
-            self._answered(answer)
-            if answer.completed:
+            if answer is not None:
                 self.mailbox.end(completed=1)
-                return self._took(answer) if answer.outcome == "claimed" else self._claim_after(answer)
+                return self._took(self._answered(answer))
+            self._cursor = ALL_OF_THE_QUEUE
         self._completed(file, result)
         if last or self.stopping:
             return Answer("empty", "")
         if rotate:
             self._patiently(self._rotate)
         return self._claim()
-
-    def _claim_after(self, answer: Answer) -> Answer:
-        """The claim that came with a completion found nothing: look at the whole queue, unless it said why."""
-        return self._claim() if answer.outcome == "empty" else answer
 
     def _completed(self, file: ClaimedFile, result: Mapping[str, Any] | None) -> None:
         """Complete a file by itself, with patience; a lost claim is told in the log."""

@@ -523,7 +523,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     choice = one.add_mutually_exclusive_group()
     choice.add_argument("--check", action="store_true", help="exit 1 if anything is missing; run nothing")
-    choice.add_argument("--rollback", action="store_true", help="remove triggers, constraints, indexes and our tables")
+    choice.add_argument("--rollback", action="store_true", help="remove triggers, indexes, columns and our tables")
     choice.add_argument("--queue-new", action="store_true", help="cut over: new rows are queued from now on")
     choice.add_argument("--no-queue-new", action="store_true", help="undo the cut-over: new rows wait without a status")
     one.add_argument("--yes", action="store_true", help="do not ask")

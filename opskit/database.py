@@ -15,19 +15,20 @@ import json
 import logging
 import os
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import psycopg
 from psycopg import errors as pg
-from psycopg.abc import RV, PQGen
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
 
 from opskit import display, queries
+from opskit.connection import Connection as Connection
+from opskit.connection import OwnConnection
+from opskit.connection import Row as Row
 from opskit.errors import DatabaseError, DatabaseUnavailableError, MissingExtraError, NotMigratedError, SettingError
 from opskit.kept import Kept
 from opskit.logs import masked
@@ -39,9 +40,6 @@ if TYPE_CHECKING:
 
 # What the pool logs is said by our own errors; without a handler it would be printed beside them.
 logging.getLogger("psycopg.pool").addHandler(logging.NullHandler())
-
-Row = dict[str, Any]
-Connection = psycopg.Connection[Row]
 
 # A black hole (a cut cable, a vanished host) must not hold a process for the kernel's two hours.
 _NETWORK: dict[str, Any] = {
@@ -70,38 +68,6 @@ _AT_WORK = """
                 ELSE pg_terminate_backend(pid) IS NULL END AS at_work
       FROM pg_stat_activity WHERE pid = %s AND backend_start = %s::timestamptz
 """
-
-
-class _OwnConnection(psycopg.Connection[Row]):
-    """A connection that does not wait for ever: when the server is silent, it asks whether it is still at work.
-
-    Keepalives and TCP timeouts find a cut cable. They do not find a proxy, a pooler or a firewall that still
-    says yes and delivers nothing: then a claim or a COMMIT would wait for hours, under a living supervisor.
-    """
-
-    silence_seconds: float = float("inf")
-    at_work: Callable[[], bool] | None = None
-
-    def wait(self, gen: PQGen[RV], *args: Any, **kwargs: Any) -> RV:
-        return super().wait(self._watched(gen), *args, **kwargs)
-
-    def _watched(self, gen: PQGen[RV]) -> PQGen[RV]:
-        heard = time.monotonic()
-        try:
-            waits_for = next(gen)
-            while True:
-                ready = yield waits_for
-                if ready:
-                    heard = time.monotonic()
-                elif time.monotonic() - heard > self.silence_seconds:
-                    # Slow work, a lock or a standby that is waited for: the server says so over another connection.
-                    if self.at_work is None or not self.at_work():
-                        self.close()
-                        raise psycopg.OperationalError(f"no answer for {self.silence_seconds:g} s")
-                    heard = time.monotonic()
-                waits_for = gen.send(ready)
-        except StopIteration as stop:
-            return stop.value  # type: ignore[no-any-return]  # StopIteration is not generic
 
 
 def names(settings: Settings) -> dict[str, str]:
@@ -171,7 +137,8 @@ class Database:
         self._statement_seconds = statement_seconds
         self._max_size = max_size
         self._texts: dict[str, tuple[queries.Statement, bytes]] = {}
-        self._own: Connection | None = None
+        self._asked: dict[str, tuple[queries.Statement, bytes, tuple[str, ...]]] = {}
+        self._own: OwnConnection | None = None
         self._lock = threading.RLock()
         self._silence_seconds = max(1.0, min(5.0, settings.lease_seconds / 6))
         network = _NETWORK if pooled else _NETWORK | {"connect_timeout": str(max(2, round(self._silence_seconds)))}
@@ -198,7 +165,7 @@ class Database:
                 with self._lock:
                     yield self._mine()
 
-    def _mine(self) -> Connection:
+    def _mine(self) -> OwnConnection:
         if self._own is None or self._own.broken or self._own.closed:
             self.drop_connection()
             self._own = self._connect()
@@ -211,9 +178,9 @@ class Database:
             with contextlib.suppress(psycopg.Error):
                 own.close()
 
-    def _connect(self) -> Connection:
+    def _connect(self) -> OwnConnection:
         os.environ["PGTZ"] = "UTC"
-        connection = _OwnConnection.connect(
+        connection = OwnConnection.connect(
             autocommit=True, row_factory=dict_row, prepare_threshold=2, **self._parameters
         )
         connection.silence_seconds = self._silence_seconds
@@ -234,7 +201,7 @@ class Database:
         One that itself waits for us in vain is ended, so that it does not go on holding a row's lock.
         """
         try:
-            with _OwnConnection.connect(autocommit=True, row_factory=dict_row, **self._parameters) as other:
+            with OwnConnection.connect(autocommit=True, row_factory=dict_row, **self._parameters) as other:
                 other.silence_seconds = self._silence_seconds
                 row = other.execute(_AT_WORK, (pid, began)).fetchone()
         except psycopg.Error as error:
@@ -350,6 +317,34 @@ class Database:
             # jit: to compile such a statement takes longer than it saves.
             connection.execute(f"SET LOCAL statement_timeout = {int(seconds * 1000)}; SET LOCAL jit = off".encode())
             return self.run_on(connection, name, **values)
+
+    def ask(self, name: str, /, **values: str) -> dict[str, str | None]:
+        """Run a statement that answers one row or none over the connection of its own, without the driver's cursor.
+
+        For the node's hot path; see `OwnConnection.ask`.
+
+        Args:
+            name: As for `run`.
+            values: Its variables, as text.
+
+        Returns:
+            The row, its values as the server's text; empty when there is none.
+
+        Raises:
+            As `run` does.
+        """
+        found = self._asked.get(name)
+        if found is None:
+            statement = queries.statement(name)
+            found = self._asked[name] = (statement, *statement.numbered(self.names))
+        statement, text, order = found
+        statement.check(values)
+        given = [values[key].encode() for key in order]
+        try:
+            with self._lock:
+                return self._mine().ask(name.encode(), text, given, prepare=not self.pooler)
+        except psycopg.Error as error:
+            raise _translation(error) from error
 
     def _text(self, name: str) -> tuple[queries.Statement, bytes]:
         found = self._texts.get(name)

@@ -13,10 +13,12 @@ import tempfile
 import time
 import uuid
 from dataclasses import dataclass
+from typing import Any
 
-# sequence (odd while being written), token, started, moved [s, monotonic], done, total, streak began [s, monotonic],
-# completed, failed, retried, streak
-_LAYOUT = struct.Struct("=Q16sddqqdQQQQ")
+# token, started, moved [s, monotonic], done, total, streak began [s, monotonic], completed, failed, retried, streak;
+# before it the sequence number, which is odd while it is being written
+_LAYOUT = struct.Struct("=16sddqqdQQQQ")
+_SEQUENCE = struct.Struct("=Q")
 _NO_TOKEN = bytes(16)
 
 
@@ -59,16 +61,15 @@ class Mailbox:
             os.ftruncate(fd, mmap.PAGESIZE)
         self.fd = fd
         self._memory = mmap.mmap(fd, mmap.PAGESIZE)
-        values = _LAYOUT.unpack_from(self._memory)
-        sequence, self._token, self._started, self._moved, self._done, self._total, self._streak_began = values[:7]
-        self._counts = list(values[7:10])
-        self._streak: int = values[10]
+        self._token, self._started, self._moved, self._done, self._total, self._streak_began, *counts = self._body()
+        self._completed, self._failed, self._retried, self._streak = counts
         # A child that died while it wrote left an odd number.
-        self._sequence = sequence + sequence % 2
+        (sequence,) = _SEQUENCE.unpack_from(self._memory)
+        self._sequence: int = sequence + sequence % 2
 
     def begin(self, token: str) -> None:
         """The child works on a claim from now."""
-        self._token = uuid.UUID(token).bytes
+        self._token = bytes.fromhex(token.replace("-", ""))
         self._started = self._moved = time.monotonic()
         self._done = self._total = -1
         self._write()
@@ -93,16 +94,19 @@ class Mailbox:
         self._token = _NO_TOKEN
         self._started = self._moved = 0.0
         self._done = self._total = -1
-        self._counts = [old + new for old, new in zip(self._counts, (completed, failed, retried), strict=True)]
+        self._completed += completed
+        self._failed += failed
+        self._retried += retried
         self._write()
 
     def read(self) -> Letter:
         """What the mailbox says now, in one piece."""
         for _ in range(100):
-            values = _LAYOUT.unpack_from(self._memory)
-            if values[0] % 2 == 0 and _LAYOUT.unpack_from(self._memory)[0] == values[0]:
+            (before,) = _SEQUENCE.unpack_from(self._memory)
+            values = self._body()
+            if before % 2 == 0 and _SEQUENCE.unpack_from(self._memory) == (before,):
                 break
-        _, token, started, moved, done, total, streak_began, completed, failed, retried, streak = values
+        token, started, moved, done, total, streak_began, completed, failed, retried, streak = values
         return Letter(
             str(uuid.UUID(bytes=token)) if token != _NO_TOKEN else "",
             started,
@@ -117,15 +121,16 @@ class Mailbox:
         )
 
     def _write(self) -> None:
-        self._pack(self._sequence + 1)
-        self._sequence += 2
-        self._pack(self._sequence)
-
-    def _pack(self, sequence: int) -> None:
+        _SEQUENCE.pack_into(self._memory, 0, self._sequence + 1)
         _LAYOUT.pack_into(
-            self._memory, 0, sequence, self._token, self._started, self._moved, self._done, self._total,
-            self._streak_began, *self._counts, self._streak,
+            self._memory, _SEQUENCE.size, self._token, self._started, self._moved, self._done, self._total,
+            self._streak_began, self._completed, self._failed, self._retried, self._streak,
         )  # fmt: skip
+        self._sequence += 2
+        _SEQUENCE.pack_into(self._memory, 0, self._sequence)
+
+    def _body(self) -> tuple[Any, ...]:
+        return _LAYOUT.unpack_from(self._memory, _SEQUENCE.size)
 
     def successor(self, *, failed: int = 0, retried: int = 0, bad: bool = False) -> Mailbox:
         """Start anew after a child has died, perhaps in the middle of a word: the counts go on, its claim is gone."""

@@ -103,6 +103,18 @@ class Statement:
                 parts.append(sql.SQL(_doubled(content, double)))
         return sql.Composed(parts)
 
+    def numbered(self, names: Mapping[str, str]) -> tuple[bytes, tuple[str, ...]]:
+        """The text with $1, $2, … for its values, as libpq itself takes it, and which value is which.
+
+        Raises:
+            QueryError: An identifier is missing.
+        """
+        order = tuple(dict.fromkeys(content for kind, content in self._pieces if kind == "value"))
+        text = self.compose(names).as_string()
+        if order:  # then the driver's placeholders stand in it, and percent signs are doubled
+            text %= {name: f"${number}" for number, name in enumerate(order, 1)}
+        return text.encode(), order
+
     def check(self, values: Mapping[str, object]) -> None:
         """See that exactly the values that the statement names are there."""
         if values.keys() != self.values:

@@ -1,4 +1,4 @@
--- The names of one environment's tables, indexes, constraints and triggers (psql only; Python: database.py).
+-- The names of one environment's tables, indexes, former checks and triggers (psql only; Python: database.py).
 SELECT p || :'table' AS files, p || 'processing_nodes' AS nodes, p || 'processing_events' AS events,
        p || 'processing_pauses' AS pauses, 'opskit_' || p || :'table' AS channel,
        p || :'table' || '_processing_queue' AS queue_index, p || :'table' || '_processing_held' AS held_index,

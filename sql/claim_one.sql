@@ -23,7 +23,7 @@ WITH node AS MATERIALIZED (
            processing_attempt = coalesce(processing_attempt, 0) + 1,
            processing_token = :'token'::uuid, processing_done_token = NULL, processing_epoch = :'epoch'::bigint
       FROM pick WHERE f.id = pick.id
-    RETURNING f.id::text AS id, f.original_filename, f.storage_path, f.file_size, f.processing_attempt AS attempt,
+    RETURNING f.id::text AS id, f.original_filename, f.storage_path, f.file_size::bigint AS file_size, f.processing_attempt AS attempt,
               coalesce(f.processing_failures, 0) AS failures, f.processing_queued_at::text AS queued_at
 )
 SELECT CASE WHEN claimed.id IS NOT NULL THEN 'claimed' WHEN EXISTS (SELECT FROM node) THEN 'empty'

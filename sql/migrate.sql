@@ -4,9 +4,9 @@
 --
 -- table   name of the files table without prefix (default uploaded_files, or OPSKIT_TABLE)
 --
--- Safe on a live system: catalog-only changes under a short lock_timeout, indexes built CONCURRENTLY, constraints
--- NOT VALID first. psql cannot retry: it stops at the first lock timeout, having changed nothing in that step;
--- run it again. `opskit migrate` does the same with retries.
+-- Safe on a live system: catalog-only changes under a short lock_timeout, indexes built CONCURRENTLY.
+-- psql cannot retry: it stops at the first lock timeout, having changed nothing in that step; run it again.
+-- `opskit migrate` does the same with retries.
 \set ON_ERROR_STOP on
 \set env production
 \ir migrate/_one.sql

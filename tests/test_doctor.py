@@ -380,7 +380,7 @@ def test_two_environments_that_are_alike_are_healthy(healthy: Database, other: D
     "breaking",
     [
         "DROP INDEX uploaded_files_processing_held",
-        "ALTER TABLE uploaded_files DROP CONSTRAINT uploaded_files_processing_fence",
+        "DROP TRIGGER uploaded_files_processing_new ON uploaded_files",
         "DROP TRIGGER uploaded_files_processing_guard ON uploaded_files",
         "ALTER TABLE uploaded_files DROP COLUMN processing_result",
         "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'uploaded_files_processing_queue'::regclass",

@@ -245,7 +245,7 @@ def test_a_claim_takes_exactly_one_row_under_any_plan(db: Database, plans: str, 
         run(connection, "RESET ALL")
 
     assert (answer["outcome"], answer["original_filename"]) == ("claimed", "file-0")
-    assert (second["outcome"], second["original_filename"], second["completed"]) == ("claimed", "file-1", True)
+    assert second["original_filename"] == "file-1"
     found = {each["processing_status"]: each["file_count"] for each in db.run("distribution")}
     assert found == {"completed": 1, "processing": 1, "queued": 28}
 
@@ -281,7 +281,7 @@ def test_a_node_whose_lease_has_run_out_claims_nothing_until_it_beats_again(db: 
     nodes.heartbeat(db, node)
     alive = claims.claim(db, node)
 
-    assert (answer.completed, answer.outcome, alone.outcome) == (True, "paused", "paused")
+    assert (answer, row(db, first)["processing_status"], alone.outcome) == (None, "completed", "paused")
     assert alive.row is not None
     assert alive.row["id"] == second
 
@@ -408,7 +408,7 @@ def test_a_file_that_somebody_has_locked_for_too_long_is_not_called_lost(db: Dat
     assert claims.complete(db, id=id, token=token) == "done"
 
 
-@pytest.mark.parametrize("how", ["foreign token", "lost", "deposed", "paused", "right"])
+@pytest.mark.parametrize("how", ["foreign token", "lost", "deposed", "node paused", "all paused", "draining", "right"])
 def test_complete_and_claim_claims_only_when_it_completed(db: Database, how: str) -> None:
     files(db, "a", "b")
     node = boot(db, lease_seconds=600.0)
@@ -421,22 +421,28 @@ def test_complete_and_claim_claims_only_when_it_completed(db: Database, how: str
         fail(db, id, token, outcome="rejected")
     elif how == "deposed":
         nodes.advance(db, node)
-    elif how == "paused":
+    elif how == "node paused":
+        nodes.pause(db, "node-a", actor="test")
+    elif how == "all paused":
         nodes.pause(db, actor="test")
+    elif how == "draining":
+        nodes.drain(db, "node-a", actor="test")
 
     answer = claims.complete_and_claim(
         db, node, id=id, done_token=token, result={"n": 1}, after="-infinity", token=claims.new_token()
     )
 
     expected = {
-        "foreign token": ("empty", False, "processing", 1),
-        "lost": ("empty", False, "failed", 1),
-        "deposed": ("deposed", True, "completed", 1),
-        "paused": ("paused", True, "completed", 1),
-        "right": ("claimed", True, "completed", 0),
+        "foreign token": (None, "processing", 1),
+        "lost": (None, "failed", 1),
+        "deposed": (None, "completed", 1),
+        "node paused": (None, "completed", 1),
+        "all paused": (None, "completed", 1),
+        "draining": (None, "completed", 1),
+        "right": ("claimed", "completed", 0),
     }
     left = sum(each["file_count"] for each in db.run("distribution") if each["processing_status"] == "queued")
-    assert (answer.outcome, answer.completed, row(db, id)["processing_status"], left) == expected[how]
+    assert (answer and answer.outcome, row(db, id)["processing_status"], left) == expected[how]
 
 
 def test_writes_and_completion_commit_together_or_not_at_all(db: Database) -> None:

@@ -13,7 +13,7 @@ from opskit.schema.steps import Step
 SAMPLE_PAGES = 512
 """Pages of each of the three stretches that are read to learn how fast the table can be read: 4 MB."""
 SCAN_FACTOR = 2.0
-"""An index or a validation looks into each row, and the application works beside it: so much slower than counting."""
+"""An index looks into each row, and the application works beside it: so much slower than counting."""
 ROW_SECONDS = 1.5e-6
 """What one row that goes into an index costs: sorting, writing, validating [s]; measured by test_migration_load.py."""
 LEAST_SECONDS = 0.05
@@ -64,6 +64,6 @@ def estimate(db: Database, planned: Sequence[Step]) -> Estimate:
     how = (
         f"estimated from {sampled / 2**20:,.1f} MB of {size / 2**20:,.1f}, just now read at "
         f"{sampled / took / 2**20:,.0f} MB/s: an index reads the table twice and sorts the rows with a status, "
-        "a validation reads it once, nothing rewrites it; waiting for others comes on top"
+        "nothing rewrites it; waiting for others comes on top"
     )
     return Estimate(tuple(seconds), how)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from opskit.database import Database
 from opskit.schema.model import Difference, differences
-from opskit.schema.steps import CONSTRAINTS, INDEXES, TRIGGERS
+from opskit.schema.steps import FORMER_CHECKS, INDEXES, TRIGGERS
 
 _COLUMNS = (
     "processing_status", "processing_server_id", "processing_started_at", "processing_completed_at",
@@ -25,7 +25,7 @@ def missing(db: Database, *, definitions: bool = True) -> list[str]:
 
     Args:
         db: An open database.
-        definitions: Look into what is there, too: whether each index, constraint, trigger and function is the
+        definitions: Look into what is there, too: whether each index, trigger and function is the
             one that this version makes, and whether the triggers are switched on. False: by name only, which
             costs three short queries; for probes that ask every second.
     """
@@ -66,12 +66,12 @@ def lacking(db: Database, differing: Iterable[Difference] | None) -> Lacking:
     def need(part: str, key: str, phrase: str) -> None:
         lacks.setdefault(part, {}).setdefault(key, phrase)
 
-    for part, keys in (("tables", _TABLES), ("indexes", INDEXES), ("constraints", CONSTRAINTS)):
+    for part, keys in (("tables", _TABLES), ("indexes", INDEXES)):
         for key in keys:
             if named[key] not in found:
                 need(part, key, f"{named[key]} is missing")
             elif found[named[key]] == "not valid":
-                need("validate" if part == "constraints" else part, key, f"{named[key]} is not valid")
+                need(part, key, f"{named[key]} is not valid")
     columns = {row["column_name"]: row for row in db.run("columns")}
     for name in _COLUMNS:
         if name not in columns:
@@ -86,8 +86,9 @@ def lacking(db: Database, differing: Iterable[Difference] | None) -> Lacking:
             need(part, key, f"the trigger {named[key]} is {found[named[key]]}")
     for each in differing or ():
         need("indexes" if each.part == "outdated" else each.part, each.key, each.phrase)
-    for key in lacks.get("constraints", {}):
-        need("validate", key, f"{named[key]} is not validated")
+    for key in FORMER_CHECKS:
+        if named[key] in found:
+            need("former_checks", key, f"{named[key]}, of an older version, is still there")
     for key in (f"old_{key}" for key in INDEXES):
         if named[key] in found:
             need("superseded", key, f"{named[key]}, of an older version, is still there")

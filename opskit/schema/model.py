@@ -60,7 +60,7 @@ def _compared(db: Database) -> tuple[list[dict[str, str]], list[dict[str, str]]]
     """What sql/migrate/outdated.sql and sql/migrate/differing.sql answer beside the model."""
     texts = [
         step.sql.replace(" CONCURRENTLY", "", 1)
-        for part in ("tables", "columns", "indexes", "constraints")
+        for part in ("tables", "columns", "indexes")
         for step in steps(db, part)
     ]
     # A trigger calls its function by name, and functions are never looked for among temporary ones.

@@ -56,8 +56,7 @@ Tell = Callable[[Progress], None]
 def watched(db: Database, step: Step, tell: Tell | None) -> Iterator[None]:
     """Tell how far a step is while it runs, if it is one that takes long.
 
-    The building of an index is asked for over a second connection (pg_stat_progress_create_index). Of a
-    validation PostgreSQL tells nothing: there is only the time it has taken.
+    It is asked for over a second connection (pg_stat_progress_create_index).
     """
     if tell is None or not step.reads:
         yield

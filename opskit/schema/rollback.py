@@ -12,7 +12,7 @@ from opskit.schema.steps import Say, Step, step, steps
 
 
 def rollback(db: Database, *, say: Say = lambda _: None) -> list[Step]:
-    """Remove what the migration added: triggers, constraints, indexes, columns and the three tables beside.
+    """Remove what the migration added: triggers, indexes, columns and the three tables beside.
 
     The application's columns and rows stay, and so does a files table that opskit itself created: it may
     hold files. Can be interrupted and run again.

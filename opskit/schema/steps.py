@@ -58,13 +58,12 @@ PARTS: dict[str, Part] = {
     "tables": Part("create the tables that are missing", "none"),
     "columns": Part("add the columns, catalog only", _MOMENT),
     "guard": Part("install the guard", "SHARE ROW EXCLUSIVE, a moment"),
+    "former_checks": Part("drop the checks of an older version: the guard does their work", _MOMENT),
     "beside": Part("bring our own tables up to date", "none"),
     "outdated": Part("set an index of an older version aside; it serves until the new one is built", _LETS_THROUGH),
     "broken_indexes": Part("drop an index that an interrupted run left invalid", _LETS_THROUGH),
     "indexes": Part("build the indexes", _LETS_THROUGH, reads=2),
     "superseded": Part("drop the index of an older version that was set aside", _LETS_THROUGH),
-    "constraints": Part("add the promises as constraints, not validated yet", _MOMENT),
-    "validate": Part("validate the constraints by a scan", _LETS_THROUGH, reads=1),
     "wake": Part("install the wake-up", "SHARE ROW EXCLUSIVE, a moment"),
     "settle": Part("give claims without a start one", "ROW EXCLUSIVE"),
     "rollback": Part("roll back", _MOMENT),
@@ -74,7 +73,7 @@ INDEXES = (
     "queue_index", "held_index", "ended_index", "failed_index", "waiting_index", "events_by_file", "events_by_time",
     "events_by_kind",
 )  # fmt: skip
-CONSTRAINTS = ("state_check", "fence_check")
+FORMER_CHECKS = ("state_check", "fence_check")
 
 
 def step(db: Database, part: str, text: str, *, names: Collection[str] = ("files",)) -> Step:

@@ -22,6 +22,7 @@ DO $$ BEGIN RAISE EXCEPTION 'refused before anything was changed'; END $$;
 \ir plain_queue.sql
 \endif
 \ir guard.sql
+\ir former_checks.sql
 -- What an older version made and this one makes otherwise; without TEMP it is judged by its names alone.
 SELECT has_database_privilege(current_database(), 'TEMP') AS can_compare, current_setting('search_path') AS path \gset
 \if :can_compare
@@ -42,8 +43,6 @@ SET lock_timeout = 0;
 \ir indexes.sql
 \ir superseded.sql
 SET lock_timeout = '800ms';
-\ir constraints.sql
-\ir validate.sql
 \ir wake.sql
 \ir settle.sql
 \ir ../cleanup.sql

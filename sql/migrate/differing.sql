@@ -1,5 +1,5 @@
 -- What is there and differs from the model, where running the statements of a part again mends it: functions,
--- triggers, constraints and the default of the queue's time. Which part it is, and the name. (psql runs all of them.)
+-- triggers and the default of the queue's time. Which part it is, and the name. (psql runs all of them.)
 WITH found AS MATERIALIZED (
     SELECT c.oid, c.relnamespace = pg_my_temp_schema() AS is_model, n.nspname
       FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
@@ -16,10 +16,6 @@ WITH found AS MATERIALIZED (
                    format(' ON %I.%I ', CASE WHEN f.is_model THEN 'pg_temp' ELSE f.nspname END, :'files'::text), ' ON ')
       FROM found AS f JOIN pg_trigger AS t ON t.tgrelid = f.oid
      WHERE t.tgname IN (:'guard', :'guard_new', :'wake')
-    UNION ALL
-    SELECT 'constraints', k.conname, '', f.is_model, replace(pg_get_constraintdef(k.oid), ' NOT VALID', '')
-      FROM found AS f JOIN pg_constraint AS k ON k.conrelid = f.oid
-     WHERE k.conname IN (:'state_check', :'fence_check')
     UNION ALL
     SELECT 'columns', a.attname, 'the default of ', f.is_model, pg_get_expr(d.adbin, d.adrelid)
       FROM found AS f JOIN pg_attribute AS a ON a.attrelid = f.oid AND a.attname = 'processing_queued_at' AND NOT a.attisdropped

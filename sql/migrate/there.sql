@@ -8,7 +8,7 @@ SELECT c.relname::text AS name, CASE WHEN i.indisvalid THEN NULL WHEN NOT i.indi
                      :'old_queue_index', :'old_held_index', :'old_ended_index', :'old_failed_index', :'old_waiting_index',
                      :'old_events_by_file', :'old_events_by_time', :'old_events_by_kind')
 UNION ALL
-SELECT conname, CASE WHEN NOT convalidated THEN 'not valid' END FROM pg_constraint
+SELECT conname, NULL FROM pg_constraint
  WHERE conrelid = to_regclass(quote_ident(:'files')) AND conname IN (:'state_check', :'fence_check')
 UNION ALL
 SELECT tgname, CASE WHEN tgenabled NOT IN ('O', 'A') THEN 'switched off' END FROM pg_trigger

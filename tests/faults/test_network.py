@@ -19,7 +19,7 @@ FILES = 30
 # A phrase that only this statement holds, as a node sends it, and a processor that makes it do so.
 PATHS = {
     "claim": ("END AS next_seconds", "effect"),
-    "complete_and_claim": ("NULL::float8 AS next_seconds", "nothing"),
+    "complete_and_claim": ("f.processing_failures AS failures", "nothing"),
     "completing": ("COMMIT", "effect"),
 }
 

@@ -1,0 +1,115 @@
+"""A node's connection: it does not wait for ever, and asks what is asked for every file without a detour.
+
+Keepalives and TCP timeouts find a cut cable. They do not find a proxy, a pooler or a firewall that still
+says yes and delivers nothing: then a claim or a COMMIT would wait for hours, under a living supervisor.
+"""
+
+from __future__ import annotations
+
+import select
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import psycopg
+from psycopg.abc import RV, PQGen
+from psycopg.pq import ExecStatus
+from psycopg.pq.abc import PGresult
+
+Row = dict[str, Any]
+Connection = psycopg.Connection[Row]
+
+
+class OwnConnection(psycopg.Connection[Row]):
+    """One connection for one process. When the server is silent, it asks whether it is still at work."""
+
+    silence_seconds: float = float("inf")
+    at_work: Callable[[], bool] | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._columns: dict[bytes, list[str]] = {}
+
+    def wait(self, gen: PQGen[RV], *args: Any, **kwargs: Any) -> RV:
+        """Wait for the driver's own statements, with an ear on the silence."""
+        return super().wait(self._watched(gen), *args, **kwargs)
+
+    def ask(self, name: bytes, text: bytes, values: Sequence[bytes], *, prepare: bool) -> dict[str, str | None]:
+        """Ask a statement over libpq itself: half of what the driver's cursor costs.
+
+        Args:
+            name: Under which it is prepared, the first time that this connection asks it.
+            text: The statement, with $1, $2, … for its values.
+            values: As text.
+            prepare: False behind a pooler, where nothing may live in a session.
+
+        Returns:
+            The first row, its values as the server's text; empty when there is none.
+
+        Raises:
+            psycopg.Error: As the driver's cursor would.
+        """
+        if not prepare:
+            self.pgconn.send_query_params(text, values)
+        else:
+            if name not in self._columns:
+                self.pgconn.send_prepare(name, text)
+                self._answer()
+                self._columns[name] = []
+            self.pgconn.send_query_prepared(name, values)
+        answer = self._answer()
+        if not answer.ntuples:
+            return {}
+        columns = self._columns.get(name)
+        if not columns:
+            columns = [(answer.fname(n) or b"").decode() for n in range(answer.nfields)]
+            if prepare:
+                self._columns[name] = columns
+        row = [answer.get_value(0, n) for n in range(len(columns))]
+        return {column: None if value is None else value.decode() for column, value in zip(columns, row, strict=True)}
+
+    def _answer(self) -> PGresult:
+        """The result of what was sent."""
+        pgconn, poll = self.pgconn, select.poll()
+        while pgconn.flush():
+            self._hear(poll, select.POLLIN | select.POLLOUT)
+            pgconn.consume_input()
+        while pgconn.is_busy():
+            self._hear(poll, select.POLLIN)
+            pgconn.consume_input()
+        answer = pgconn.get_result()
+        while pgconn.get_result():
+            pass
+        if answer is None:
+            raise psycopg.OperationalError("no answer: the connection is closed")
+        if answer.status not in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK):
+            raise psycopg.errors.error_from_result(answer)
+        return answer
+
+    def _hear(self, poll: select.poll, what: int) -> None:
+        """Wait until something can be read, or sent."""
+        poll.register(self.pgconn.socket, what)
+        limit = None if self.silence_seconds == float("inf") else self.silence_seconds * 1000
+        while not poll.poll(limit):
+            self._doubt()
+
+    def _watched(self, gen: PQGen[RV]) -> PQGen[RV]:
+        heard = time.monotonic()
+        try:
+            waits_for = next(gen)
+            while True:
+                ready = yield waits_for
+                if ready:
+                    heard = time.monotonic()
+                elif time.monotonic() - heard > self.silence_seconds:
+                    self._doubt()
+                    heard = time.monotonic()
+                waits_for = gen.send(ready)
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]  # StopIteration is not generic
+
+    def _doubt(self) -> None:
+        """Slow work, a lock or a standby that is waited for: the server says so over another connection."""
+        if self.at_work is None or not self.at_work():
+            self.close()
+            raise psycopg.OperationalError(f"no answer for {self.silence_seconds:g} s")

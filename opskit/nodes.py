@@ -25,11 +25,13 @@ class Heartbeat:
     Attributes:
         state: What the node shall do: active, draining or quarantined.
         holds: Whether the claim that its child works on is still its own.
+        others: Whether there are claims beside it: only then is there anything to reap.
         paused: Whether claiming is paused, for this node or for all.
     """
 
     state: str
     holds: bool
+    others: bool
     paused: bool
 
 
@@ -95,7 +97,10 @@ def heartbeat(
         progress_total=optional(total),
         progress_age_seconds=optional(progress_age_seconds),
     )
-    return Heartbeat(rows[0]["state"], rows[0]["holds"], rows[0]["paused"]) if rows else None
+    if not rows:
+        return None
+    row = rows[0]
+    return Heartbeat(state=row["state"], holds=row["holds"], others=row["others"], paused=row["paused"])
 
 
 def advance(db: Database, node: Boot) -> int | None:

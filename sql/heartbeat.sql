@@ -8,6 +8,7 @@
 -- progress_age_seconds        how long ago the file last moved, '' when it never did
 --
 -- `holds` is false when the claim has been ended by others: the child works for nothing.
+-- `others` is true when there are claims beside it: something that may have to be reaped.
 -- Nothing indexed changes, and the table's fillfactor leaves room: heartbeats stay HOT.
 \ir _session.sql
 UPDATE :"nodes" AS n
@@ -20,4 +21,7 @@ RETURNING state, epoch,
           EXISTS (SELECT FROM :"files" AS f
                    WHERE f.processing_status = 'processing' AND f.processing_server_id = n.server_id
                      AND f.processing_token = nullif(:'token', '')::uuid) AS holds,
+          EXISTS (SELECT FROM :"files" AS f
+                   WHERE f.processing_status = 'processing'
+                     AND f.processing_token IS DISTINCT FROM nullif(:'token', '')::uuid) AS others,
           EXISTS (SELECT FROM :"pauses" AS p WHERE p.scope IN ('*', n.server_id)) AS paused;

@@ -24,13 +24,14 @@ import streamlit as st
 from field import ask, queue_many
 from psycopg import pq
 from streamlit.testing.v1 import AppTest
-from tables import boot
+from tables import boot, claim
 
 import opskit.dashboard
 from opskit.child import CLAIMS_PER_EPOCH, Child
 from opskit.dashboard import actions
 from opskit.database import Database
 from opskit.mailbox import Mailbox
+from opskit.nodes import heartbeat
 
 FILES = 1000
 PLAN = re.compile(r"plan:\s*(\{.*)", re.DOTALL)
@@ -207,6 +208,19 @@ def test_under_a_pinned_xmin_a_claim_touches_as_few_pages_as_before(still: Datab
     first, last = touched[: CLAIMS_PER_EPOCH - 5], touched[-(CLAIMS_PER_EPOCH - 5) :]
     assert statistics.mean(last) <= 1.1 * statistics.mean(first)
     assert statistics.mean(last) <= 34 + 0.6 * CLAIMS_PER_EPOCH
+
+
+def test_a_heartbeat_says_whether_there_is_anything_to_reap(still: Database) -> None:
+    node, other = boot(still), boot(still, "node-b")
+    queue_many(still, 2)
+
+    alone = heartbeat(still, node)
+    mine = claim(still, node)
+    with_its_own = heartbeat(still, node, token=mine.token)
+    claim(still, other)
+    beside_another = heartbeat(still, node, token=mine.token)
+
+    assert [beat.others for beat in (alone, with_its_own, beside_another) if beat] == [False, False, True]
 
 
 def test_a_node_that_woke_for_nothing_lets_others_go_first(still: Database, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@
 --
 -- server_id   whose claims
 \ir _session.sql
-SELECT id::text AS id, original_filename, storage_path, file_size, processing_attempt AS attempt,
+SELECT id::text AS id, original_filename, storage_path, file_size::bigint AS file_size, processing_attempt AS attempt,
        coalesce(processing_failures, 0) AS failures, processing_queued_at::text AS queued_at,
        processing_token AS token, processing_epoch AS epoch
   FROM :"files"

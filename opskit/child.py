@@ -50,7 +50,8 @@ EXIT_USELESS = 78
 EXIT_NOT_CLAIMABLE = 79
 
 # A constant key in the index of one file per node decays under a pinned xmin: 1379 to 263 files/s after 10,000.
-CLAIMS_PER_EPOCH = 500
+# Each dead claim of the epoch costs a page then (82 to 480 within 500 claims); each new epoch costs two statements.
+CLAIMS_PER_EPOCH = 200
 # Rows whose transaction committed late, or that were requeued at an old place, lie before the cursor.
 FULL_LOOK_SECONDS = 5.0
 # A notification wakes every waiting node, and one gets the file: sixteen looked 32 times for each of a thousand single

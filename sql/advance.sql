@@ -4,7 +4,7 @@
 --
 -- server_id, boot   the node; no row when it is deposed
 --
--- Also called every 500 claims: a constant key in the index of one file per node decays under a pinned xmin,
+-- Also called every 200 claims: a constant key in the index of one file per node decays under a pinned xmin,
 -- because checking its uniqueness walks all of the key's dead entries (1379 to 263 files/s after 10,000).
 \ir _session.sql
 UPDATE :"nodes"

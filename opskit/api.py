@@ -154,7 +154,7 @@ def _moment(db: Database, settings: Settings) -> Record:
         "activeServers": now["active_servers"],
         "waitingFiles": now["waiting_files"],
         "allPaused": now["all_paused"],
-        "countedAt": stats.iso(spread.attrs["counted_at"]),
+        "countedAt": stats.iso(stats.counted_at(spread)),
     }
     if oldest:
         answer["longestProcessingFile"] = _longest(oldest[0])

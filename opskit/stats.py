@@ -256,10 +256,15 @@ def counted(frame: pd.DataFrame) -> pd.DataFrame:
     Raises:
         StillCountingError: It was not counted in time.
     """
-    moment = frame["counted_at"].iloc[0] if "counted_at" in frame else frame.attrs["counted_at"]
-    if pd.isna(moment):
+    if counted_at(frame) is None:
         raise StillCountingError
     return frame
+
+
+def counted_at(frame: pd.DataFrame) -> datetime | None:
+    """When what has ended was counted, for a frame that says so; None: not yet."""
+    moment = frame["counted_at"].iloc[0] if "counted_at" in frame else frame.attrs.get("counted_at")
+    return None if moment is None or pd.isna(moment) else pd.Timestamp(moment).to_pydatetime()
 
 
 def longest_running(db: Database, *, limit: int = 10) -> pd.DataFrame:
@@ -692,7 +697,9 @@ def _counted_at(ended: list[Row] | None) -> datetime | None:
 def _frame(rows: list[Row], columns: Mapping[str, str], **attrs: object) -> pd.DataFrame:
     # Through object: pandas must not guess a dtype that depends on the rows, such as float for 1 and None.
     frame = pd.DataFrame(rows, columns=list(columns), dtype=object).astype(dict(columns))
-    frame.attrs.update(attrs)
+    # As text: Arrow writes a frame's attributes as JSON.
+    for name, value in attrs.items():
+        frame.attrs[name] = value.isoformat() if isinstance(value, datetime) else value
     return frame
 
 

@@ -29,10 +29,20 @@ def server() -> Iterator[servers.Server]:
         yield running
 
 
-@pytest.fixture
-def database_url(server: servers.Server) -> Iterator[str]:
-    """The URL of an empty database that only this test has."""
+@pytest.fixture(scope="session")
+def migrated(server: servers.Server) -> str:
+    """The name of a migrated database, to be copied: faster than migrating each test's own."""
     url = server.create_database()
+    with Database(Settings.load({}, database_url=url, env="development")) as database:
+        schema.migrate(database)
+    return url.rpartition("/")[2]
+
+
+@pytest.fixture
+def database_url(server: servers.Server, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of a database that only this test has: empty, or migrated for a test that asks for `db`."""
+    copied = "db" in request.fixturenames
+    url = server.create_database(request.getfixturevalue("migrated") if copied else "template1")
     yield url
     server.drop_database(url)
 
@@ -55,5 +65,4 @@ def settings(database_url: str, tmp_path: Path) -> Settings:
 def db(settings: Settings) -> Iterator[Database]:
     """That database, migrated."""
     with Database(settings) as database:
-        schema.migrate(database)
         yield database

@@ -731,7 +731,9 @@ def tick(app: AppTest, key: str, row: int) -> None:
 
 # -- where the numbers come from ------------------------------------------------------------------
 
-VOLATILE = re.compile(r"seconds_since|oldest_queued_seconds|^minutes_|^as_of$|^ended_at$|^beat_at$|^example$")
+VOLATILE = re.compile(
+    r"seconds_since|oldest_queued_seconds|^minutes_|^as_of$|^counted_at$|^ended_at$|^beat_at$|^example$"
+)
 """What differs from one moment to the next: ages, and the ends of what still runs."""
 
 

@@ -108,8 +108,7 @@ class Reading:
     @property
     def counted_at(self) -> datetime | None:
         """When what takes long to count was counted, where the statistic says so; None: not yet."""
-        moment = getattr(self.frame, "attrs", {}).get("counted_at")
-        return moment if isinstance(moment, datetime) else None
+        return None if self.frame is None or isinstance(self.frame, list) else stats.counted_at(self.frame)
 
     def rows(self) -> list[dict[str, Any]]:
         """The numbers as plain rows, missing ones as None."""

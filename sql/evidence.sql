@@ -9,7 +9,7 @@
 -- NULL when that cannot be told: a pooler stands between, the nodes are of an older version, or the server is unknown.
 \ir _session.sql
 WITH sessions AS MATERIALIZED (
-    SELECT name[1] AS boot, name[2] AS server_id
+    SELECT name[1] AS boot, name[2] AS server_id, octet_length(application_name) = 63 AS cut
       FROM pg_stat_activity, regexp_match(application_name, '^opskit \w+ ([0-9a-f]{8}) (.+)$') AS name
      WHERE datname = current_database() AND name IS NOT NULL
 )
@@ -32,7 +32,8 @@ SELECT f.id::text || '/' || coalesce(f.processing_token::text, '') AS claim,
        SELECT count(*) AS sessions FROM sessions AS s
         WHERE CASE WHEN f.processing_epoch < n.first_epoch
                    -- An earlier boot: the same server, under a name that is not this boot's.
-                   THEN s.boot <> left(n.boot::text, 8) AND starts_with(n.server_id, s.server_id)
+                   THEN s.boot <> left(n.boot::text, 8)
+                        AND CASE WHEN s.cut THEN starts_with(n.server_id, s.server_id) ELSE n.server_id = s.server_id END
                    ELSE s.boot = left(n.boot::text, 8) END) AS held
  WHERE f.processing_status = 'processing'
  ORDER BY f.processing_started_at, f.id;

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 
 import pandas as pd
+import psycopg
 import pytest
 from field import ask
 from psycopg import sql
+from tables import boot, claim, files, put_node
 
 from opskit import claims, nodes, schema, stats
 from opskit.database import Database
@@ -242,3 +244,17 @@ def test_times_are_written_in_utc() -> None:
     assert stats.iso(datetime(2026, 11, 23, 12, tzinfo=UTC)) == "2026-11-23T12:00:00.000Z"
     assert stats.iso(datetime(2026, 11, 23, 12)) == "2026-11-23T12:00:00.000Z"
     assert stats.iso(None) is None
+
+
+@pytest.mark.parametrize(("name", "sessions"), [("node-10", 1), ("node-1", 0)])
+def test_the_sessions_of_an_earlier_boot_are_told_by_the_servers_whole_name(
+    db: Database, name: str, sessions: int
+) -> None:
+    files(db, "a")
+    claim(db, boot(db, "node-10"))
+    put_node(db, "node-10", "first_epoch = epoch + 1, epoch = epoch + 1")
+
+    with psycopg.connect(db.settings.database_url or "", application_name=f"opskit development 00000000 {name}"):
+        (evidence,) = stats.records(stats.evidence(db))
+
+    assert evidence["sessions"] == sessions

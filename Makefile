@@ -30,7 +30,7 @@ $(READY): pyproject.toml Makefile
 up: $(READY)     ## embedded PostgreSQL, migration, sample files (or FILES=dir), three nodes, page and API
 	@$(RUN)/opskit up --nodes $(NODES) $(FILES)
 
-test: $(READY)   ## the tests that take under five minutes
+test: $(READY)   ## the tests that take seconds each
 	@$(RUN)/python -m pytest -n $(WORKERS) -m 'not slow and not browser'
 
 test-all: $(READY) ## all tests, slow ones and the browser's too (alone: a browser needs the machine for itself)

@@ -123,7 +123,8 @@ def _migrate_one(db: Database, given: argparse.Namespace) -> dict[str, Any]:
         if given.check:
             for phrase in answer["missing"]:
                 say(f"{env}: {phrase}")
-            say(f"{env}: {'not migrated; run: opskit migrate' if answer['missing'] else 'migrated'}")
+            left_out = "" if schema.wakes(db) else "; the wake-up is left out: nodes see a new file when they poll"
+            say(f"{env}: {'not migrated; run: opskit migrate' if answer['missing'] else 'migrated' + left_out}")
         elif given.plan:
             answer |= _planned(db, given, say)
         elif given.rollback:
@@ -133,7 +134,7 @@ def _migrate_one(db: Database, given: argparse.Namespace) -> dict[str, Any]:
             since = "are queued from now on" if given.queue_new else "wait without a status"
             say(f"{env}: new rows of {table} {since}")
         else:
-            answer["ran"] = [asdict(step) for step in schema.migrate(db, say=say, tell=_teller(bar))]
+            answer["ran"] = [asdict(step) for step in schema.migrate(db, wake=given.wake, say=say, tell=_teller(bar))]
             cleaned = reaper.cleanup(db, actor=_actor(), reason="last step of the migration")
             answer["cleaned"] = len(cleaned.ended)
             answer["missing"] = schema.missing(db)
@@ -152,7 +153,7 @@ def _planned(db: Database, given: argparse.Namespace, say: Callable[[str], None]
         steps = [schema.cut_over_step(db, on=given.queue_new)]
         answer["cut_over"] = schema.preview(db, on=given.queue_new)
     else:
-        steps = schema.plan_rollback(db) if given.rollback else schema.plan(db)
+        steps = schema.plan_rollback(db) if given.rollback else schema.plan(db, wake=given.wake)
     estimate, survey = schema.estimate(db, steps), schema.survey(db)
     answer |= {
         "plan": [asdict(step) | {"seconds": seconds} for step, seconds in zip(steps, estimate.seconds, strict=True)],
@@ -526,6 +527,10 @@ def build_parser() -> argparse.ArgumentParser:
     choice.add_argument("--rollback", action="store_true", help="remove triggers, indexes, columns and our tables")
     choice.add_argument("--queue-new", action="store_true", help="cut over: new rows are queued from now on")
     choice.add_argument("--no-queue-new", action="store_true", help="undo the cut-over: new rows wait without a status")
+    one.add_argument(
+        "--wake", action=argparse.BooleanOptionalAction,
+        help="whether an insert wakes waiting nodes (NOTIFY), or they only poll; as chosen before; at first it does",
+    )  # fmt: skip
     one.add_argument("--yes", action="store_true", help="do not ask")
     finish(one)
 

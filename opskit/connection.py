@@ -34,13 +34,16 @@ class OwnConnection(psycopg.Connection[Row]):
         """Wait for the driver's own statements, with an ear on the silence."""
         return super().wait(self._watched(gen), *args, **kwargs)
 
-    def ask(self, name: bytes, text: bytes, values: Sequence[bytes], *, prepare: bool) -> dict[str, str | None]:
+    def ask(
+        self, name: bytes, text: bytes, values: Sequence[bytes], binary: Sequence[bool], *, prepare: bool
+    ) -> dict[str, str | None]:
         """Ask a statement over libpq itself: half of what the driver's cursor costs.
 
         Args:
             name: Under which it is prepared, the first time that this connection asks it.
             text: The statement, with $1, $2, … for its values.
-            values: As text.
+            values: As text, or as PostgreSQL's binary.
+            binary: Which of them are binary.
             prepare: False behind a pooler, where nothing may live in a session.
 
         Returns:
@@ -50,13 +53,13 @@ class OwnConnection(psycopg.Connection[Row]):
             psycopg.Error: As the driver's cursor would.
         """
         if not prepare:
-            self.pgconn.send_query_params(text, values)
+            self.pgconn.send_query_params(text, values, param_formats=binary)
         else:
             if name not in self._columns:
                 self.pgconn.send_prepare(name, text)
                 self._answer()
                 self._columns[name] = []
-            self.pgconn.send_query_prepared(name, values)
+            self.pgconn.send_query_prepared(name, values, param_formats=binary)
         answer = self._answer()
         if not answer.ntuples:
             return {}

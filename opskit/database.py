@@ -137,7 +137,7 @@ class Database:
         self._statement_seconds = statement_seconds
         self._max_size = max_size
         self._texts: dict[str, tuple[queries.Statement, bytes]] = {}
-        self._asked: dict[str, tuple[queries.Statement, bytes, tuple[str, ...]]] = {}
+        self._asked: dict[str, tuple[queries.Statement, bytes, dict[str, bool]]] = {}
         self._own: OwnConnection | None = None
         self._lock = threading.RLock()
         self._silence_seconds = max(1.0, min(5.0, settings.lease_seconds / 6))
@@ -339,10 +339,14 @@ class Database:
             found = self._asked[name] = (statement, *statement.numbered(self.names))
         statement, text, order = found
         statement.check(values)
-        given = [values[key].encode() for key in order]
+        # A uuid travels as its 16 bytes: PostgreSQL reads them for a twentieth of what its 36 letters cost.
+        given = [
+            bytes.fromhex(values[key].replace("-", "")) if is_uuid else values[key].encode()
+            for key, is_uuid in order.items()
+        ]
         try:
             with self._lock:
-                return self._mine().ask(name.encode(), text, given, prepare=not self.pooler)
+                return self._mine().ask(name.encode(), text, given, [*order.values()], prepare=not self.pooler)
         except psycopg.Error as error:
             raise _translation(error) from error
 

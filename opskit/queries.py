@@ -103,13 +103,20 @@ class Statement:
                 parts.append(sql.SQL(_doubled(content, double)))
         return sql.Composed(parts)
 
-    def numbered(self, names: Mapping[str, str]) -> tuple[bytes, tuple[str, ...]]:
-        """The text with $1, $2, … for its values, as libpq itself takes it, and which value is which.
+    def numbered(self, names: Mapping[str, str]) -> tuple[bytes, dict[str, bool]]:
+        """The text with $1, $2, … for its values, as libpq itself takes it.
+
+        Returns:
+            The text; the values in order, each with whether it is a uuid.
 
         Raises:
             QueryError: An identifier is missing.
         """
-        order = tuple(dict.fromkeys(content for kind, content in self._pieces if kind == "value"))
+        after = [content for _, content in self._pieces[1:]] + [""]
+        order: dict[str, bool] = {}
+        for (kind, content), follows in zip(self._pieces, after, strict=True):
+            if kind == "value":
+                order.setdefault(content, follows.startswith("::uuid"))
         text = self.compose(names).as_string()
         if order:  # then the driver's placeholders stand in it, and percent signs are doubled
             text %= {name: f"${number}" for number, name in enumerate(order, 1)}

@@ -162,7 +162,7 @@ MADE: dict[str, Given] = {
         "error", f"the trigger {TABLE}_processing_guard is switched off", "opskit migrate",
     ),
     "wake": (
-        [f"ALTER TABLE {TABLE} DISABLE TRIGGER {TABLE}_processing_wake"],
+        [f"ALTER TABLE {TABLE} ENABLE REPLICA TRIGGER {TABLE}_processing_wake"],
         "error", f"the trigger {TABLE}_processing_wake is switched off", "opskit migrate",
     ),
     "id": (

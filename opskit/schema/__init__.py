@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from opskit.database import Database, names
 from opskit.schema.cut_over import cut_over_step, preview, queue_new
 from opskit.schema.estimate import Estimate, estimate
-from opskit.schema.lacking import check, missing, queues_new
+from opskit.schema.lacking import check, missing, queues_new, wakes
 from opskit.schema.planning import plan, refuse, survey
 from opskit.schema.progress import Progress, Tell
 from opskit.schema.rollback import plan_rollback, rollback
@@ -33,7 +33,7 @@ from opskit.settings import ENVIRONMENTS, Settings
 __all__ = [
     "LOCK_SECONDS", "PATIENCE_SECONDS", "STATES", "Estimate", "Progress", "Say", "Step", "Tell", "blocker", "both",
     "check", "cut_over_step", "estimate", "migrate", "missing", "plan", "plan_rollback", "preview", "queue_new",
-    "queues_new", "refuse", "rollback", "survey", "tables",
+    "queues_new", "refuse", "rollback", "survey", "tables", "wakes",
 ]  # fmt: skip
 
 STATES = ("queued", "processing", "completed", "failed")

@@ -44,6 +44,11 @@ def queues_new(db: Database) -> bool:
     return bool(rows) and "queued" in (rows[0]["column_default"] or "")
 
 
+def wakes(db: Database) -> bool:
+    """Whether an insert wakes waiting nodes; False where the wake-up was left out, and they poll."""
+    return {"name": db.names["wake"], "fault": None} in db.run("migrate/there")
+
+
 def exists(db: Database, name: str) -> bool:
     """Whether a table of ours is there; *name* is its key in `db.names`."""
     with db.connection() as connection:
@@ -82,7 +87,7 @@ def lacking(db: Database, differing: Iterable[Difference] | None) -> Lacking:
         part = "wake" if key == "wake" else "guard"
         if named[key] not in found:
             need(part, key, f"{named[key]} is missing")
-        elif found[named[key]] and differing is not None:
+        elif found[named[key]] == "switched off" and differing is not None:
             need(part, key, f"the trigger {named[key]} is {found[named[key]]}")
     for each in differing or ():
         need("indexes" if each.part == "outdated" else each.part, each.key, each.phrase)

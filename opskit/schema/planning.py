@@ -9,8 +9,12 @@ from opskit.schema.model import differences
 from opskit.schema.steps import PARTS, Step, step, steps
 
 
-def plan(db: Database) -> list[Step]:
+def plan(db: Database, *, wake: bool | None = None) -> list[Step]:
     """The statements that `migrate` would run now, in order, each with its lock.
+
+    Args:
+        db: An open database.
+        wake: Whether inserts are to wake nodes. Defaults to what was chosen before; at first they do.
 
     Raises:
         MigrationRefusedError: Migrating would harm what is there.
@@ -23,6 +27,12 @@ def plan(db: Database) -> list[Step]:
     old = {f"old_{each.key}" for each in differing if each.part == "outdated"}
     if old:
         lacks["superseded"] = lacks.get("superseded", {}) | dict.fromkeys(old, "")
+    left_out = {"name": db.names["wake"], "fault": "left out"} in db.run("migrate/there")
+    if wake and left_out:
+        lacks["wake"] = {"wake": "the wake-up is left out"}
+    if not (wake or (wake is None and not left_out)) and ("wake" in lacks or not left_out):
+        # Also after the wake-up has been made anew, which switches it on.
+        lacks["no_wake"] = {"wake": ""}
     planned: list[Step] = []
     for part in PARTS:
         if mends[part]:

@@ -23,7 +23,9 @@ _IN_THE_WAY = (
 )  # fmt: skip
 
 
-def migrate(db: Database, *, say: Say = lambda _: None, tell: Tell | None = None) -> list[Step]:
+def migrate(
+    db: Database, *, wake: bool | None = None, say: Say = lambda _: None, tell: Tell | None = None
+) -> list[Step]:
     """Migrate this environment's tables. Idempotent; safe on a live system; can be interrupted and run again.
 
     Every statement waits less than a second for its lock, steps back and tries again, so that the
@@ -32,6 +34,7 @@ def migrate(db: Database, *, say: Say = lambda _: None, tell: Tell | None = None
 
     Args:
         db: An open database.
+        wake: Whether inserts are to wake nodes, or nodes only poll. Defaults to what was chosen, at first they do.
         say: Called with a line for each statement, and for whoever is in its way.
         tell: Called several times a second with how far a long statement is, from a thread of its own.
 
@@ -44,7 +47,7 @@ def migrate(db: Database, *, say: Say = lambda _: None, tell: Tell | None = None
 
     SQL: sql/migrate/*.sql
     """
-    planned = plan(db)
+    planned = plan(db, wake=wake)
     with notebook_bar("migrating", "statements", total=len(planned)) as done:
         for count, step in enumerate(planned):
             say(f"{db.settings.files}: {step.what}")

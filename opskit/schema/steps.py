@@ -65,6 +65,7 @@ PARTS: dict[str, Part] = {
     "indexes": Part("build the indexes", _LETS_THROUGH, reads=2),
     "superseded": Part("drop the index of an older version that was set aside", _LETS_THROUGH),
     "wake": Part("install the wake-up", "SHARE ROW EXCLUSIVE, a moment"),
+    "no_wake": Part("leave the wake-up out: nodes poll", "SHARE ROW EXCLUSIVE, a moment"),
     "settle": Part("give claims without a start one", "ROW EXCLUSIVE"),
     "rollback": Part("roll back", _MOMENT),
 }

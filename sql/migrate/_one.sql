@@ -43,7 +43,13 @@ SET lock_timeout = 0;
 \ir indexes.sql
 \ir superseded.sql
 SET lock_timeout = '800ms';
+-- CREATE OR REPLACE switches it on again; whether it is to be there is the operator's choice, and stays.
+SELECT count(*) > 0 AS no_wake FROM pg_trigger
+ WHERE tgrelid = to_regclass(quote_ident(:'files')) AND tgname = :'wake' AND tgenabled = 'D' \gset
 \ir wake.sql
+\if :no_wake
+\ir no_wake.sql
+\endif
 \ir settle.sql
 \ir ../cleanup.sql
 \unset QUIET

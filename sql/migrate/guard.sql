@@ -3,9 +3,18 @@
 -- It refuses a state that does not exist, a claim without its owner, and a zombie's late completion; it mends what an
 -- application that knows no tokens leaves behind. One plain trigger, and no CHECK constraints and no WHEN: PostgreSQL
 -- parses their expressions anew for every statement, which cost a file more than all the rest of its two updates
--- (528,000 of 1,064,000 instructions; this function costs 41,000).
+-- (528,000 of 1,064,000 instructions). The first question lets a node's own two updates pass, so that they are asked
+-- no second one: PL/pgSQL makes each expression ready anew in every transaction.
 CREATE OR REPLACE FUNCTION :"guard"() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
+    IF (CASE NEW.processing_status
+             WHEN 'processing' THEN NEW.processing_token <> OLD.processing_token IS NOT FALSE
+                                    AND NEW.processing_server_id IS NOT NULL AND NEW.processing_epoch IS NOT NULL
+                                    AND NEW.processing_started_at IS NOT NULL
+             WHEN 'completed' THEN NEW.processing_token = NEW.processing_done_token
+        END) THEN
+        RETURN NEW;
+    END IF;
     -- Times go in as text with a zone: a plain timestamp ignores that zone and a timestamptz heeds it, so that both
     -- are right whatever the session's zone is.
     IF NEW.processing_status = 'processing' THEN

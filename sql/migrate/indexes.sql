@@ -1,7 +1,8 @@
 -- The indexes, each partial: finished rows cost the queue nothing. Built without blocking anybody.
 
--- The queue, in order. Without it: 65 files/s at 100,000 rows, 7 at a million; with it 2400, flat.
-CREATE INDEX CONCURRENTLY IF NOT EXISTS :"queue_index" ON :"files" (processing_queued_at, id)
+-- The queue, in order. Without it: 65 files/s at 100,000 rows, 7 at a million; with it 2400, flat. Half-filled pages,
+-- because a claim reads a page to its end to take one file of it: 25,000 of its 527,000 instructions less than with 90 %.
+CREATE INDEX CONCURRENTLY IF NOT EXISTS :"queue_index" ON :"files" (processing_queued_at, id) WITH (fillfactor = 50)
     WHERE processing_status = 'queued' AND deleted IS NOT TRUE;
 
 -- One file at a time per node, as a promise of the database. The epoch is NULL for claims without a token (older

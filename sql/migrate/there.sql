@@ -1,4 +1,5 @@
--- What of ours is there by name, and what is wrong with it: not valid, switched off, or NULL where all is well.
+-- What of ours is there by name, and what is wrong with it: not valid, switched off, left out (the wake-up alone, by
+-- choice), or NULL where all is well.
 SELECT c.relname::text AS name, CASE WHEN i.indisvalid THEN NULL WHEN NOT i.indisvalid THEN 'not valid' END AS fault
   FROM pg_class AS c LEFT JOIN pg_index AS i ON i.indexrelid = c.oid
  WHERE c.relnamespace = current_schema()::regnamespace
@@ -11,5 +12,5 @@ UNION ALL
 SELECT conname, NULL FROM pg_constraint
  WHERE conrelid = to_regclass(quote_ident(:'files')) AND conname IN (:'state_check', :'fence_check')
 UNION ALL
-SELECT tgname, CASE WHEN tgenabled NOT IN ('O', 'A') THEN 'switched off' END FROM pg_trigger
+SELECT tgname, CASE WHEN tgname = :'wake' AND tgenabled = 'D' THEN 'left out' WHEN tgenabled NOT IN ('O', 'A') THEN 'switched off' END FROM pg_trigger
  WHERE tgrelid = to_regclass(quote_ident(:'files')) AND tgname IN (:'guard', :'guard_new', :'wake');

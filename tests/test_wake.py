@@ -15,7 +15,7 @@ from test_schema_upgrade import bare as bare
 from opskit import queries, schema
 from opskit.database import Database
 
-ASKED = "SELECT 1 AS one FROM pg_stat_activity WHERE application_name LIKE '% node-a' AND query LIKE '-- Claim the next%'"
+ASKED = "SELECT 1 AS n FROM pg_stat_activity WHERE application_name LIKE '% node-a' AND query LIKE '-- Claim the %'"
 
 
 def wakes(db: Database) -> bool:

@@ -2,6 +2,7 @@
 
 `make bench` (about an hour) writes results/goals.json; `make bench-quick` (about three minutes, small sizes)
 writes results/quick.json. The page beside it is made from the JSON and needs nothing but a browser.
+`python benchmarks/all.py --subjects drain loads` measures these again and leaves the others as they stand.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import latency
 import loads
 import node
 import pinned
-from bench import Finding, Measure, database, show_finding, sizes, write
+from bench import RESULTS, Finding, Measure, commit, database, machine, show_finding, sizes, write
 
 from opskit import show
 
@@ -36,31 +37,41 @@ SUBJECTS: dict[str, Measure] = {
 
 def main() -> int:
     """Measure, print, write; exit 1 when a goal is missed."""
-    given, size = sizes(__doc__)
-    began, findings = time.monotonic(), {}
-    with database() as db:
-        for name, measure in SUBJECTS.items():
-            print(f"{name} …", file=sys.stderr)
-            try:
-                findings[name] = measure(db, size)
-            except Exception as error:  # one subject that cannot be measured must not cost the others
-                findings[name] = Finding()
-                findings[name].goal(name, "measured", f"{type(error).__name__}: {error}", False)
-            show_finding(name, findings[name])
-    goals = [goal for finding in findings.values() for goal in finding.goals]
-    show.table(goals, title="goals")
+    given, size = sizes(__doc__, SUBJECTS)
     name = "quick" if given.quick else "goals"
-    content = {
-        "command": f"make bench{'-quick' if given.quick else ''}",
-        "seconds": round(time.monotonic() - began),
-        "size": dataclasses.asdict(size),
-        "goals": goals,
-        "findings": {key: dataclasses.asdict(finding) for key, finding in findings.items()},
-    }
-    target = write(name, content)
-    page = page_of(target)
-    print(f"{target}\n{page}", file=sys.stderr)
+    findings = _before(name) if given.subjects else {}
+    with database() as db:
+        for subject in given.subjects or SUBJECTS:
+            print(f"{subject} …", file=sys.stderr)
+            began = time.monotonic()
+            try:
+                finding = SUBJECTS[subject](db, size)
+            except Exception as error:  # one subject that cannot be measured must not cost the others
+                finding = Finding()
+                finding.goal(subject, "measured", f"{type(error).__name__}: {error}", False)
+            show_finding(subject, finding)
+            when = {"at": machine()["at"], "seconds": round(time.monotonic() - began), "commit": commit()}
+            findings[subject] = dataclasses.asdict(finding) | when
+            goals = [goal for each in SUBJECTS if each in findings for goal in findings[each]["goals"]]
+            target = write(
+                name,
+                {
+                    "command": f"make bench{'-quick' if given.quick else ''}",
+                    "size": dataclasses.asdict(size),
+                    "goals": goals,
+                    "findings": findings,
+                },
+            )
+    show.table(goals, title="goals")
+    print(f"{target}\n{page_of(target)}", file=sys.stderr)
     return 1 if any(goal["met"] == "MISSED" for goal in goals) else 0
+
+
+def _before(name: str) -> dict[str, Any]:
+    """What an earlier run has found, by subject."""
+    path = RESULTS / f"{name}.json"
+    found: dict[str, Any] = json.loads(path.read_text())["findings"] if path.exists() else {}
+    return found
 
 
 def page_of(figures: Path) -> Path:

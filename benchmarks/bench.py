@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -338,10 +338,23 @@ def machine() -> dict[str, Any]:
     }
 
 
-def sizes(description: str | None) -> tuple[argparse.Namespace, Size]:
+def commit() -> str:
+    """The commit that is measured; marked when the tree differs from it in more than figures."""
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False)
+        return done.stdout.strip()
+
+    changed = [line for line in git("status", "--porcelain").splitlines() if "benchmarks/results/" not in line]
+    return f"{git('rev-parse', '--short', 'HEAD')}{'+' if changed else ''}"
+
+
+def sizes(description: str | None, subjects: Iterable[str] = ()) -> tuple[argparse.Namespace, Size]:
     """What a command line asks for."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true", help="small sizes: about three minutes for all")
+    if subjects:
+        parser.add_argument("--subjects", nargs="+", choices=[*subjects], help="only these; others stay as they are")
     for one_field in dataclasses.fields(Size):
         kind = float if one_field.name == "seconds" else int
         parser.add_argument(f"--{one_field.name}", type=kind, metavar="N")

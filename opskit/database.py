@@ -235,8 +235,11 @@ class Database:
         from psycopg_pool import ConnectionPool
 
         os.environ["PGTZ"] = "UTC"
+        how: dict[str, Any] = {"autocommit": True, "row_factory": dict_row, **self._parameters}
+        # A database that refuses us is told at once: the pool would try again and again for as long as it waits.
+        psycopg.connect(**how).close()
         return ConnectionPool(
-            kwargs={"autocommit": True, "row_factory": dict_row, **self._parameters},
+            kwargs=how,
             configure=self._configure,
             check=ConnectionPool.check_connection,
             min_size=0,

@@ -19,9 +19,9 @@
 -- as Prometheus expects. A call reads the end of the index of ended files and the newest events, at ten million rows as
 -- at ten thousand: what ended since `settled` of the last call.
 --
--- A completion's time is set when its transaction begins, and seen when that commits, which may be minutes later. Until
--- then its claim is seen instead: before the oldest claim that is held now, nothing can appear any more. A claim older
--- than ten minutes does not hold the others up: one that completes over a longer transaction than that is not counted.
+-- A completion's time is set before its transaction commits, which may wait for a standby. Until then its claim is seen
+-- instead: before the oldest claim that is held now, nothing can appear any more. A claim older than ten minutes does not
+-- hold the others up: if it completes this very moment, in a commit that is not seen yet, it is not counted.
 \ir _session.sql
 \if :{?since} \else \set since '' \endif
 \if :{?bounds} \else \set bounds '{0.1,0.5,1,5,15,60,300,900,3600,14400}' \endif

@@ -476,7 +476,7 @@ def test_the_page_outlives_a_database_that_is_killed(browser: Browser, tmp_path:
 
             # Without a good-bye. The numbers stay, with their age; nobody has to press anything.
             cluster.kill()
-            expect(page.get_by_text(re.compile(r"last known numbers, \d+ s old"))).to_be_visible(timeout=PATIENCE)
+            expect(page.get_by_text(re.compile(r"last known numbers, \d+ s old"))).to_be_visible(timeout=5_000)
             assert metric(page, "Queued") == queued == "1"
             with pytest.raises(urllib.error.HTTPError, match="503"):
                 urllib.request.urlopen(address + "/healthz", timeout=10)
@@ -485,7 +485,7 @@ def test_the_page_outlives_a_database_that_is_killed(browser: Browser, tmp_path:
 
             cluster.start()
             for tab in (page, files):
-                expect(tab.get_by_text("last known numbers")).to_have_count(0, timeout=PATIENCE)
+                expect(tab.get_by_text("last known numbers")).to_have_count(0, timeout=5_000)
                 expect(tab.get_by_test_id("stException")).to_have_count(0)
             assert metric(page, "Queued") == queued
             context.close()

@@ -353,6 +353,19 @@ def test_forty_claims_at_once_take_forty_different_files(db: Database) -> None:
 # -- completing ------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("seconds", [0.0, 0.3])
+def test_a_file_ends_when_its_transaction_does(db: Database, seconds: float) -> None:
+    id, token = claimed(db)
+    with claims.completing(db, id=id, token=token) as tx:
+        (begun,) = run(tx, f"SELECT clock_timestamp() AS at, pg_sleep({seconds})")
+        (over,) = run(tx, "SELECT clock_timestamp() AS at")
+
+    ended = row(db, id)
+    assert ended["processing_status"] == "completed"
+    # A short one has ended when it began: a statement more would cost it as much as all the rest.
+    assert ended["processing_completed_at"] > over["at"] if seconds else ended["processing_completed_at"] < begun["at"]
+
+
 def test_complete_answers_done_then_already_and_lost_to_others(db: Database) -> None:
     id, token = claimed(db)
 

@@ -21,9 +21,9 @@ from opskit.settings import Settings
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-TICK_SECONDS = 5.0
-"""How often the live parts of a page are drawn anew [s]."""
-FRESH_SECONDS = 4.5
+TICK_SECONDS = 4.0
+"""How often the live parts of a page are drawn anew: a database that is away is seen within five seconds [s]."""
+FRESH_SECONDS = 3.5
 """How old a reading may be before it is taken again: less than a tick, so that many tabs cost what one does [s]."""
 STATEMENT_SECONDS = 5.0
 """Longest time a statement of the page may take [s]."""

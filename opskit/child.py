@@ -188,7 +188,7 @@ class Child:
                 )
             except (DatabaseUnavailableError, DatabaseError) as error:
                 self._completed(file, result)
-                if not _passing(error):
+                if not _passing(error) or _locked(error):
                     return self._claim()
                 return self._took(self._recover(token, error))
             if answer is not None:
@@ -477,6 +477,11 @@ def _passing(error: DatabaseError | DatabaseUnavailableError) -> bool:
         return True
     state = error.sqlstate or ""
     return state[:2] in ("40", "53", "57", "58") or state in ("25006", "55P03", "23505")
+
+
+def _locked(error: DatabaseError | DatabaseUnavailableError) -> bool:
+    """Whether somebody's lock was in the way for too long: the statement did nothing, there is nothing to look up."""
+    return isinstance(error, DatabaseError) and error.sqlstate == "55P03"
 
 
 def _told(error: BaseException) -> str:

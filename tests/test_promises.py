@@ -277,11 +277,12 @@ def test_a_node_whose_lease_has_run_out_claims_nothing_until_it_beats_again(db: 
     answer = claims.complete_and_claim(
         db, node, id=first, done_token=held.token, result=None, after="-infinity", token=claims.new_token()
     )
+    done = claims.complete(db, id=first, token=held.token)
     alone = claims.claim(db, node)
     nodes.heartbeat(db, node)
     alive = claims.claim(db, node)
 
-    assert (answer, row(db, first)["processing_status"], alone.outcome) == (None, "completed", "paused")
+    assert (answer, done, alone.outcome) == (None, "done", "paused")
     assert alive.row is not None
     assert alive.row["id"] == second
 
@@ -421,6 +422,34 @@ def test_a_file_that_somebody_has_locked_for_too_long_is_not_called_lost(db: Dat
     assert claims.complete(db, id=id, token=token) == "done"
 
 
+def test_an_application_that_updates_the_file_in_hand_and_the_next_one_is_in_no_deadlock_with_the_node(
+    db: Database,
+) -> None:
+    files(db, "a", "b")
+    node = boot(db, lease_seconds=600.0)
+    held = claim(db, node)
+    assert held.row is not None
+    id = held.row["id"]
+
+    def go_on() -> claims.Answer | None:
+        return claims.complete_and_claim(
+            db, node, id=id, done_token=held.token, result=None, after="-infinity", token=claims.new_token()
+        )
+
+    with ThreadPoolExecutor(1) as pool, application(db.settings) as connection, connection.transaction():
+        run(connection, "SET LOCAL deadlock_timeout = '600ms'")
+        run(connection, f"UPDATE {db.settings.files} SET file_size = 1 WHERE id = {id}")
+        refused = pool.submit(go_on)
+        until(lambda: waiting(db))
+        run(connection, f"UPDATE {db.settings.files} SET file_size = 1 WHERE id <> {id}")
+        with pytest.raises(DatabaseError, match="lock timeout"):
+            refused.result(10)
+
+    assert claims.complete(db, id=id, token=held.token) == "done"
+    assert [each["file_count"] for each in db.run("distribution")] == [1, 1]
+    assert claims.claim(db, node).outcome == "claimed"
+
+
 @pytest.mark.parametrize("how", ["foreign token", "lost", "deposed", "node paused", "all paused", "draining", "right"])
 def test_complete_and_claim_claims_only_when_it_completed(db: Database, how: str) -> None:
     files(db, "a", "b")
@@ -448,10 +477,10 @@ def test_complete_and_claim_claims_only_when_it_completed(db: Database, how: str
     expected = {
         "foreign token": (None, "processing", 1),
         "lost": (None, "failed", 1),
-        "deposed": (None, "completed", 1),
-        "node paused": (None, "completed", 1),
-        "all paused": (None, "completed", 1),
-        "draining": (None, "completed", 1),
+        "deposed": (None, "processing", 1),
+        "node paused": (None, "processing", 1),
+        "all paused": (None, "processing", 1),
+        "draining": (None, "processing", 1),
         "right": ("claimed", "completed", 0),
     }
     left = sum(each["file_count"] for each in db.run("distribution") if each["processing_status"] == "queued")

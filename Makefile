@@ -41,7 +41,8 @@ test-faults: $(READY) ## the fault suite, slow ones too: real kills, cuts, failo
 	  $(if $(filter-out 1,$(TIMES)),--figures benchmarks/results/faults.json)
 
 soak: $(READY)   ## a storm of random kills, KILLS=1000 SEED=1: prints its figures, exit 1 if a promise is broken
-	@$(RUN)/python tests/faults/soak.py --kills $(KILLS) --seed $(SEED)
+	@$(RUN)/python tests/faults/soak.py --kills $(KILLS) --seed $(SEED) \
+	  $(if $(filter 1000,$(KILLS)),--figures benchmarks/results/soak.json)
 
 bench: $(READY)  ## every goal: the floor, opskit and the peers on one PostgreSQL, ten million rows, a pinned xmin (about an hour)
 	@$(RUN)/python benchmarks/all.py

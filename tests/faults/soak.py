@@ -219,6 +219,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=int(os.environ.get("KILLS") or 200))
     parser.add_argument("--seed", type=int, default=int(os.environ.get("SEED") or 1))
+    parser.add_argument("--figures", type=Path, help="where the figures go as JSON, beside the screen")
     given = parser.parse_args()
     for name in list(os.environ):
         if name in ("DATABASE_URL", "NODE_ID") or name.startswith(("OPSKIT_", "PG")):
@@ -237,7 +238,10 @@ def main() -> int:
         schema.migrate(db)
         storm = blow(db, folder, kills=given.kills, seed=given.seed, out=True)
     print(table(storm))
-    print(json.dumps(storm.figures()))
+    told = {"at": time.strftime("%Y-%m-%d", time.gmtime()), **storm.figures()}
+    if given.figures is not None:
+        given.figures.write_text(json.dumps(told, indent=1) + "\n")
+    print(json.dumps(told))
     return 1 if storm.violations else 0
 
 

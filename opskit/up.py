@@ -187,14 +187,18 @@ class _Show:
         return f"http://{host}:{self.settings.port}"
 
     def _wait_for_nodes(self) -> None:
-        """Files come when all nodes are there: each gets its share."""
+        """Files come when all nodes are there, and their children: each gets its share."""
         names, deadline = {node.name for node in self.nodes}, time.monotonic() + _NODES_READY_SECONDS
         while time.monotonic() < deadline and not self.stop.is_set():
-            live = {row["server_id"] for row in self.db.run("nodes") if row["state"] in ("live", "paused")}
-            if names <= live:
+            if names <= self._ready_nodes():
                 return
             self._look_after_parts()
             self.stop.wait(0.05)
+
+    def _ready_nodes(self) -> set[str]:
+        """Who could claim now. Behind a pooler sessions are nobody's, and a child cannot be seen."""
+        rows = self.db.run("alive_nodes") if self.db.pooler else self.db.run("ready_nodes", env=self.settings.env)
+        return {row["server_id"] for row in rows}
 
     def _enqueue(self, paths: list[str]) -> int:
         if not paths and not self.paths and self._table_is_empty() and SAMPLES.is_dir():

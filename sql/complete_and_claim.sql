@@ -18,6 +18,9 @@
 -- deadlock with it: the wait ends long before anybody's deadlock_timeout (1 s), and the node completes without a claim.
 -- That limit is set where `processing_errors` becomes NULL: a condition of its own costs a file 1 % more.
 --
+-- Whether a pause holds is read from the node's own row, where pause.sql and each heartbeat write it; claim.sql, which
+-- comes first and whenever this answers nothing, looks at the pauses themselves.
+--
 -- `processing_status || ''` keeps the planner from the tiny partial index on processing rows, whose dead entries it
 -- would walk under a pinned xmin (2360 to 263 files/s after 10,000); the primary key stays fast.
 \ir _session.sql
@@ -37,9 +40,8 @@ WITH pick AS MATERIALIZED (
        AND EXISTS (SELECT FROM pick)
        AND EXISTS (SELECT FROM :"nodes"
                     WHERE server_id = :'server_id' AND boot = :'boot'::uuid AND epoch = :'epoch'::bigint
-                      AND state = 'active' AND lease_until >= now()
+                      AND state = 'active' AND NOT paused AND lease_until >= now()
                       FOR KEY SHARE)
-       AND NOT EXISTS (SELECT FROM :"pauses" WHERE scope IN ('*', :'server_id'))
     RETURNING 1
 )
 UPDATE :"files" AS f

@@ -15,13 +15,13 @@ UPDATE :"nodes" AS n
    SET beat_at = clock_timestamp(), lease_until = clock_timestamp() + lease_seconds * interval '1 second',
        token = nullif(:'token', '')::uuid,
        progress_done = nullif(:'progress_done', '')::bigint, progress_total = nullif(:'progress_total', '')::bigint,
-       progress_at = clock_timestamp() - nullif(:'progress_age_seconds', '')::float8 * interval '1 second'
+       progress_at = clock_timestamp() - nullif(:'progress_age_seconds', '')::float8 * interval '1 second',
+       paused = EXISTS (SELECT FROM :"pauses" AS p WHERE p.scope IN ('*', n.server_id))
  WHERE server_id = :'server_id' AND boot = :'boot'::uuid
-RETURNING state, epoch,
+RETURNING state, epoch, paused,
           EXISTS (SELECT FROM :"files" AS f
                    WHERE f.processing_status = 'processing' AND f.processing_server_id = n.server_id
                      AND f.processing_token = nullif(:'token', '')::uuid) AS holds,
           EXISTS (SELECT FROM :"files" AS f
                    WHERE f.processing_status = 'processing'
-                     AND f.processing_token IS DISTINCT FROM nullif(:'token', '')::uuid) AS others,
-          EXISTS (SELECT FROM :"pauses" AS p WHERE p.scope IN ('*', n.server_id)) AS paused;
+                     AND f.processing_token IS DISTINCT FROM nullif(:'token', '')::uuid) AS others;

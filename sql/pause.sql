@@ -11,6 +11,10 @@ WITH paused AS (
     INSERT INTO :"pauses" (scope, actor, reason) VALUES (:'scope', :'actor', :'reason')
     ON CONFLICT (scope) DO NOTHING
     RETURNING scope
+), told AS (
+    UPDATE :"nodes" AS n SET paused = true
+      FROM (SELECT server_id FROM :"nodes" WHERE :'scope' IN ('*', server_id) ORDER BY server_id FOR NO KEY UPDATE) AS m
+     WHERE n.server_id = m.server_id
 ), noted AS (
     INSERT INTO :"events" (kind, server_id, reason, actor) SELECT 'pause', scope, :'reason', :'actor' FROM paused
 )

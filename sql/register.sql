@@ -15,10 +15,11 @@
 \ir _session.sql
 WITH registered AS (
     INSERT INTO :"nodes" AS n (server_id, boot, host, pid, version, started_at, beat_at, lease_until, lease_seconds,
-                               on_orphan, max_failures, stale_after_seconds, epoch, first_epoch)
+                               on_orphan, max_failures, stale_after_seconds, epoch, first_epoch, paused)
     SELECT :'server_id', :'boot'::uuid, :'host', :'pid'::int, :'version', clock_timestamp(), clock_timestamp(),
            clock_timestamp() + :'lease_seconds'::float8 * interval '1 second', :'lease_seconds'::float8,
-           :'on_orphan', :'max_failures'::int, :'stale_after_seconds'::float8, first.epoch, first.epoch
+           :'on_orphan', :'max_failures'::int, :'stale_after_seconds'::float8, first.epoch, first.epoch,
+           EXISTS (SELECT FROM :"pauses" WHERE scope IN ('*', :'server_id'))
       FROM (SELECT coalesce(max(processing_epoch), 0) + 1 AS epoch FROM :"files"
              WHERE processing_status = 'processing' AND processing_server_id = :'server_id') AS first
     ON CONFLICT (server_id) DO UPDATE
@@ -26,7 +27,7 @@ WITH registered AS (
            started_at = excluded.started_at, beat_at = excluded.beat_at, lease_until = excluded.lease_until,
            lease_seconds = excluded.lease_seconds, on_orphan = excluded.on_orphan,
            max_failures = excluded.max_failures, stale_after_seconds = excluded.stale_after_seconds,
-           epoch = n.epoch + 1, first_epoch = n.epoch + 1, stopped_at = NULL,
+           epoch = n.epoch + 1, first_epoch = n.epoch + 1, stopped_at = NULL, paused = excluded.paused,
            -- A quarantine outlives a restart: only `opskit resume` ends it.
            state = CASE n.state WHEN 'quarantined' THEN n.state ELSE 'active' END,
            looked_lease = NULL, looked_at = NULL, stale_token = NULL, stale_at = NULL,

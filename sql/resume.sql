@@ -9,10 +9,16 @@
 \if :{?reason} \else \set reason '' \endif
 WITH resumed AS (
     DELETE FROM :"pauses" WHERE scope = :'scope' RETURNING scope
-), cured AS (
-    UPDATE :"nodes" SET state = 'active' WHERE server_id = :'scope' AND state = 'quarantined' RETURNING server_id AS scope
+), told AS (
+    UPDATE :"nodes" AS n
+       SET paused = EXISTS (SELECT FROM :"pauses" AS p WHERE p.scope IN ('*', n.server_id) AND p.scope <> :'scope'),
+           state = CASE WHEN m.cured THEN 'active' ELSE n.state END
+      FROM (SELECT server_id, server_id = :'scope' AND state = 'quarantined' AS cured FROM :"nodes"
+             WHERE :'scope' IN ('*', server_id) ORDER BY server_id FOR NO KEY UPDATE) AS m
+     WHERE n.server_id = m.server_id
+    RETURNING n.server_id AS scope, m.cured
 ), changed AS (
-    SELECT scope FROM resumed UNION SELECT scope FROM cured
+    SELECT scope FROM resumed UNION SELECT scope FROM told WHERE cured
 ), noted AS (
     INSERT INTO :"events" (kind, server_id, reason, actor) SELECT 'resume', scope, :'reason', :'actor' FROM changed
 ), woken AS (

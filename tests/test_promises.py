@@ -487,6 +487,50 @@ def test_complete_and_claim_claims_only_when_it_completed(db: Database, how: str
     assert (answer and answer.outcome, row(db, id)["processing_status"], left) == expected[how]
 
 
+def goes_on(db: Database, node: Boot, held: claims.Answer) -> claims.Answer | None:
+    """Complete the file in hand and claim the next."""
+    assert held.row is not None
+    return claims.complete_and_claim(
+        db, node, id=held.row["id"], done_token=held.token, result=None, after="-infinity", token=claims.new_token()
+    )
+
+
+def test_a_pause_written_by_an_older_version_holds_from_the_next_claim_or_heartbeat_on(db: Database) -> None:
+    files(db, "a", "b", "c")
+    node = boot(db, lease_seconds=600.0)
+    held = claim(db, node)
+    with db.connection() as connection:
+        run(connection, f"INSERT INTO {db.names['pauses']} (scope, actor, reason) VALUES ('*', 'older', 'disk full')")
+
+    told = nodes.heartbeat(db, node)
+
+    assert told is not None
+    assert told.paused
+    assert goes_on(db, node, held) is None
+    assert claims.complete(db, id=held.row["id"] if held.row else "", token=held.token) == "done"
+    assert claims.claim(db, node).outcome == "paused"
+
+
+def test_a_node_that_registers_under_a_pause_is_paused_and_each_pause_ends_by_itself(db: Database) -> None:
+    files(db, "a", "b", "c")
+    nodes.pause(db, actor="test")
+    node = boot(db, lease_seconds=600.0)
+    nodes.pause(db, "node-a", actor="test")
+
+    def is_paused() -> bool:
+        with db.connection() as connection:
+            return bool(run(connection, f"SELECT paused FROM {db.names['nodes']}")[0]["paused"])
+
+    registered = is_paused()
+    nodes.resume(db, actor="test")
+    by_name = is_paused()
+    outcome = claims.claim(db, node).outcome
+    nodes.resume(db, "node-a", actor="test")
+
+    assert (registered, by_name, outcome, is_paused()) == (True, True, "paused", False)
+    assert goes_on(db, node, claim(db, node)) is not None
+
+
 def test_writes_and_completion_commit_together_or_not_at_all(db: Database) -> None:
     id, token = claimed(db)
 

@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 from field import ask, until
-from tables import ROOT, Shape, application, boot, files, psql, psql_program, rows, run
+from tables import ROOT, Shape, application, files, psql, psql_program, rows, run
 from test_migration import dump
 
 from opskit import doctor, queries, schema
@@ -20,6 +20,7 @@ from opskit.claims import new_token
 from opskit.database import Database
 from opskit.errors import DatabaseError
 from opskit.schema import running
+from opskit.server_id import Boot
 from opskit.settings import Settings
 
 TABLE = "dev_uploaded_files"
@@ -118,8 +119,8 @@ CHANGED = {
         "the default of processing_queued_at is another one",
     ),
     "nodes without a column": (
-        f"ALTER TABLE {NODES} DROP COLUMN stale_at",
-        f"column stale_at of {NODES} is missing",
+        f"ALTER TABLE {NODES} DROP COLUMN paused",
+        f"column paused of {NODES} is missing",
     ),
     "nodes with another check": (
         f"""ALTER TABLE {NODES} DROP CONSTRAINT {NODES}_state_check;
@@ -208,7 +209,7 @@ def older(bare: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
     """That table as an earlier version has migrated it, and the statements of that version's nodes."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(queries, "FOLDER", OLDER.parent)
-        for name in ("older/claim", "older/complete"):
+        for name in ("older/register", "older/claim", "older/complete"):
             queries.statement(name)
     values = [word for name, value in bare.names.items() for word in ("-v", f"{name}={value}")]
     done = subprocess.run(
@@ -223,6 +224,14 @@ def older(bare: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
             ask(bare, statement)
     ask(bare, CHANGED["function of the wake-up"][0])
     return bare
+
+
+def older_boot(db: Database, server_id: str) -> Boot:
+    """Register a node as the older version does."""
+    id = str(uuid.uuid4())
+    row = db.one("older/register", server_id=server_id, boot=id, host="h", pid=1, version="older", lease_seconds=600.0,
+                 on_orphan="requeue", max_failures=3, stale_after_seconds=3600)  # fmt: skip
+    return Boot(server_id, id, row["epoch"])
 
 
 def one_file_by_an_older_node(db: Database, node: Any) -> str:
@@ -258,7 +267,7 @@ def test_an_older_schema_becomes_the_same_as_a_new_one(
 
 
 def test_nodes_of_the_older_version_work_before_and_after_every_statement_of_the_upgrade(older: Database) -> None:
-    node = boot(older, "older")
+    node = older_boot(older, "older")
     steps = schema.plan(older)
     done = []
 
@@ -283,7 +292,7 @@ def test_older_nodes_work_all_the_while(older: Database) -> None:
 
     def work(name: str) -> None:
         with Database(older.settings, pooled=False) as own:
-            node = boot(own, name, lease_seconds=600.0)
+            node = older_boot(own, name)
             try:
                 while len(done) < count:
                     done.append(one_file_by_an_older_node(own, node))

@@ -18,8 +18,8 @@
 -- deadlock with it: the wait ends long before anybody's deadlock_timeout (1 s), and the node completes without a claim.
 -- That limit is set where `processing_errors` becomes NULL: a condition of its own costs a file 1 % more.
 --
--- Whether a pause holds is read from the node's own row, where pause.sql and each heartbeat write it; claim.sql, which
--- comes first and whenever this answers nothing, looks at the pauses themselves.
+-- Whether a pause holds is read from the node's own row, where pause.sql and each heartbeat write it (NULL: in doubt);
+-- claim.sql, which comes first and whenever this answers nothing, looks at the pauses themselves.
 --
 -- `processing_status || ''` keeps the planner from the tiny partial index on processing rows, whose dead entries it
 -- would walk under a pinned xmin (2360 to 263 files/s after 10,000); the primary key stays fast.

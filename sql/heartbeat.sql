@@ -9,6 +9,8 @@
 --
 -- `holds` is false when the claim has been ended by others: the child works for nothing.
 -- `others` is true when there are claims beside it: something that may have to be reaped.
+-- A heartbeat that waited for pause.sql does not see its pause: what that wrote into the row is in doubt then, and no
+-- claim, until a second heartbeat has seen none either.
 -- Nothing indexed changes, and the table's fillfactor leaves room: heartbeats stay HOT.
 \ir _session.sql
 UPDATE :"nodes" AS n
@@ -16,9 +18,10 @@ UPDATE :"nodes" AS n
        token = nullif(:'token', '')::uuid,
        progress_done = nullif(:'progress_done', '')::bigint, progress_total = nullif(:'progress_total', '')::bigint,
        progress_at = clock_timestamp() - nullif(:'progress_age_seconds', '')::float8 * interval '1 second',
-       paused = EXISTS (SELECT FROM :"pauses" AS p WHERE p.scope IN ('*', n.server_id))
+       paused = CASE WHEN EXISTS (SELECT FROM :"pauses" AS p WHERE p.scope IN ('*', n.server_id)) THEN true
+                     WHEN n.paused THEN NULL ELSE false END
  WHERE server_id = :'server_id' AND boot = :'boot'::uuid
-RETURNING state, epoch, paused,
+RETURNING state, epoch, paused IS TRUE AS paused,
           EXISTS (SELECT FROM :"files" AS f
                    WHERE f.processing_status = 'processing' AND f.processing_server_id = n.server_id
                      AND f.processing_token = nullif(:'token', '')::uuid) AS holds,

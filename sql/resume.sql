@@ -4,6 +4,9 @@
 --
 -- scope           a server ID, or * for the pause of all (a node paused by name stays paused)
 -- actor, reason   who and why, for the history
+--
+-- Whether another pause came this moment cannot be seen: the node's row says so with its next heartbeat. Until then its
+-- files cost three statements, not one.
 \ir _session.sql
 \if :{?actor} \else \set actor psql \endif
 \if :{?reason} \else \set reason '' \endif
@@ -11,7 +14,8 @@ WITH resumed AS (
     DELETE FROM :"pauses" WHERE scope = :'scope' RETURNING scope
 ), told AS (
     UPDATE :"nodes" AS n
-       SET paused = EXISTS (SELECT FROM :"pauses" AS p WHERE p.scope IN ('*', n.server_id) AND p.scope <> :'scope'),
+       SET paused = CASE WHEN EXISTS (SELECT FROM :"pauses" AS p WHERE p.scope IN ('*', n.server_id) AND p.scope <> :'scope')
+                         THEN true END,
            state = CASE WHEN m.cured THEN 'active' ELSE n.state END
       FROM (SELECT server_id, server_id = :'scope' AND state = 'quarantined' AS cured FROM :"nodes"
              WHERE :'scope' IN ('*', server_id) ORDER BY server_id FOR NO KEY UPDATE) AS m

@@ -526,9 +526,28 @@ def test_a_node_that_registers_under_a_pause_is_paused_and_each_pause_ends_by_it
     by_name = is_paused()
     outcome = claims.claim(db, node).outcome
     nodes.resume(db, "node-a", actor="test")
+    held = claim(db, node)
+    nodes.heartbeat(db, node, token=held.token)
 
     assert (registered, by_name, outcome, is_paused()) == (True, True, "paused", False)
-    assert goes_on(db, node, claim(db, node)) is not None
+    assert goes_on(db, node, held) is not None
+
+
+def test_a_pause_holds_although_a_heartbeat_that_has_not_seen_it_waited_for_it(db: Database) -> None:
+    files(db, "a", "b")
+    node = boot(db, lease_seconds=600.0)
+    held = claim(db, node)
+
+    with ThreadPoolExecutor(1) as pool:
+        with db.connection() as connection, connection.transaction():
+            db.run_on(connection, "pause", scope="*", actor="test", reason="")
+            late = pool.submit(lambda: nodes.heartbeat(db, node, token=held.token))
+            until(lambda: waiting(db))
+        told = late.result(10)
+
+    assert told is not None
+    assert not told.paused
+    assert goes_on(db, node, held) is None
 
 
 def test_writes_and_completion_commit_together_or_not_at_all(db: Database) -> None:

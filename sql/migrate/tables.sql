@@ -35,8 +35,8 @@ CREATE TABLE IF NOT EXISTS :"nodes" (
     looked_at timestamptz,
     stale_token uuid,
     stale_at timestamptz,
-    -- Whether a pause holds for it, as far as it has been told: a file costs one look less.
-    paused boolean NOT NULL DEFAULT false,
+    -- Whether a pause holds for it, so that a file costs one look less; NULL: in doubt until its next heartbeat.
+    paused boolean DEFAULT false,
     -- Makes an epoch part of a key: raising it waits for a claim that holds the row FOR KEY SHARE.
     UNIQUE (server_id, epoch)
 ) WITH (fillfactor = 40);

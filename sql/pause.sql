@@ -2,10 +2,10 @@
 --
 -- psql "$DATABASE_URL" -v env=development -v scope='*' -v actor=me -v reason='disk full' -f sql/pause.sql
 --
--- A node that registers this very moment learns of it with its first claim or its next heartbeat.
---
 -- scope           a server ID, or * for all
 -- actor, reason   who and why, for the history
+--
+-- A node that registers this very moment learns of it with its first claim or its next heartbeat.
 \ir _session.sql
 \if :{?actor} \else \set actor psql \endif
 \if :{?reason} \else \set reason '' \endif

@@ -122,7 +122,7 @@ async def each_page(url: str) -> dict[str, tuple[float, float, int]]:
         async with opening(url) as socket:
             tab = Tab(socket)
             cold = await tab.run(name)
-            pieces = tab.words
+            pieces = tab.pieces
             warm = statistics.median([await tab.run(name) for _ in range(5)])
             assert tab.page == name, f"asked for {name!r}, drawn was {tab.page!r}"
             times[name or "overview"] = cold, warm, pieces

@@ -19,15 +19,16 @@ from typing import Any
 from bench import write
 from scale_table import table
 
-from opskit import doctor, schema, show, stats
+from opskit import doctor, schema, show
 from opskit.database import Database, as_text
+from opskit.stats.lists import SEARCH_ROWS
 
 FILES = {
     "status": "",
     "server_id": "",
     "search": "",
     "ids": [],
-    "search_rows": stats.SEARCH_ROWS,
+    "search_rows": SEARCH_ROWS,
     "before_at": "",
     "before_id": "",
     "row_limit": 201,

@@ -11,6 +11,7 @@ import shlex
 import socket
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +23,7 @@ import pytest
 import streamlit as st
 from psycopg import sql
 from starlette.applications import Starlette
+from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 from tables import ask_psql, psql
 from tables import opskit as tables_opskit
@@ -34,6 +36,7 @@ from opskit.dashboard import actions, serve, shared, signin, source
 from opskit.database import Database
 from opskit.errors import DatabaseUnavailableError, SettingError
 from opskit.settings import Settings
+from opskit.stats import counts, lists
 
 HERE = Path(opskit.dashboard.__file__).parent
 PAGES = [
@@ -41,6 +44,14 @@ PAGES = [
 ]  # fmt: skip
 
 Open = Callable[..., AppTest]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def components_scanned_once() -> Iterator[None]:
+    """Each opened app reads what all installed packages say of themselves: more than half of these tests' time."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(manifest_scanner, "scan_component_manifests", cache(manifest_scanner.scan_component_manifests))
+        yield
 
 
 @pytest.fixture
@@ -268,7 +279,7 @@ def test_what_takes_long_to_count_is_shown_as_of_its_moment(
 ) -> None:
     moment = datetime.now(UTC) - timedelta(minutes=30)
     counted = [row | {"counted_at": moment} for row in full.run("ended")]
-    monkeypatch.setattr(stats, "_ended", lambda db, patience_seconds: counted)
+    monkeypatch.setattr(counts, "_ended", lambda db, patience_seconds: counted)
     execute(full, "INSERT INTO {files} (processing_status, processing_completed_at) VALUES ('completed', now())")
     execute(full, "INSERT INTO {files} (original_filename) VALUES ('waits')")
 
@@ -281,7 +292,7 @@ def test_what_takes_long_to_count_is_shown_as_of_its_moment(
 
 
 def test_what_is_not_counted_yet_is_no_zero(open_page: Open, full: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stats, "_ended", lambda db, patience_seconds: None)
+    monkeypatch.setattr(counts, "_ended", lambda db, patience_seconds: None)
 
     app = open_page()
 
@@ -298,7 +309,7 @@ def test_a_search_says_among_what_it_searched_and_an_id_is_always_found(
         "INSERT INTO {files} (original_filename, processing_status, processing_completed_at) "
         "SELECT 'file-' || n, 'completed', now() - n * interval '1 min' FROM generate_series(1, 9) AS n",
     )
-    monkeypatch.setattr(stats, "SEARCH_ROWS", 5)
+    monkeypatch.setattr(lists, "SEARCH_ROWS", 5)
     app = open_page("files.py")
 
     app.text_input(key="search").set_value("FILE-").run()

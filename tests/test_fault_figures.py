@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 RUNS = Path(__file__).parent / "faults" / "runs.py"
 
 SUITE = """
@@ -26,6 +28,7 @@ def test_is_skipped(): pass
 """
 
 
+@pytest.mark.slow
 def test_every_failure_is_counted_and_none_is_tried_again(tmp_path: Path) -> None:
     (tmp_path / "test_suite.py").write_text(SUITE)
     figures = tmp_path / "figures.json"

@@ -33,6 +33,7 @@ from opskit import claims, cli, display, embedded, intake, nodes, notebooks, que
 from opskit.database import Database
 from opskit.errors import DatabaseError, MissingExtraError, OpskitError
 from opskit.settings import Settings
+from opskit.stats.frames import frame_of
 
 ROOT = Path(__file__).parent.parent
 NAMES = ("01_migration", "02_verification", "03_incident", "04_capacity")
@@ -664,7 +665,7 @@ def test_frames_for_people_have_units_and_those_for_programs_do_not(busy: Databa
     ]  # fmt: skip
     assert (labelled["mean_wait_seconds [s]"] * 1000 % 1).round(6).isin([0, 1]).all()
     for columns in (stats.CONCURRENCY, stats.NODES, stats.FAILURES, stats.STALE):
-        empty = stats._frame([], columns)
+        empty = frame_of([], columns)
         assert len(display.with_units(empty).columns) == len(columns)
 
 

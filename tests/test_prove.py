@@ -20,6 +20,7 @@ def schemas(db: Database) -> list[str]:
     return [row["nspname"] for row in ask(db, "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'opskit%'")]
 
 
+@pytest.mark.slow
 def test_the_promises_hold_on_a_sound_database_and_nothing_is_left_behind(db: Database) -> None:
     (bystander,) = queue(db, "not part of it")
 
@@ -43,6 +44,7 @@ def test_the_promises_hold_on_a_sound_database_and_nothing_is_left_behind(db: Da
     assert db.one("file", id=bystander)["processing_status"] == "queued"
 
 
+@pytest.mark.slow
 def test_a_run_that_is_not_done_in_time_does_not_hold(db: Database) -> None:
     answer = prove(db.settings, nodes=3, files=5000, seconds=1)
 

@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 from opskit.dashboard import actions, shared, source
-from opskit.stats import SEARCH_ROWS
+from opskit.stats.lists import SEARCH_ROWS
 
 STATES = {
     "": "all states",

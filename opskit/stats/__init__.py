@@ -1,0 +1,81 @@
+"""The statistics: what is going on, as DataFrames whose columns and dtypes never change.
+
+Each function runs one file of `sql/`; an empty answer has the same columns and dtypes as a full one, so that nothing
+downstream has to ask. Times are UTC whatever the application's column says, because sessions run in UTC. Missing
+values are NA or NaT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pandas as pd
+
+from opskit.stats.columns import (
+    CONCURRENCY,
+    DISTRIBUTION,
+    EVENTS,
+    EVIDENCE,
+    FAILURES,
+    FILES,
+    LONGEST_RUNNING,
+    NODES,
+    PAUSES,
+    STALE,
+    THROUGHPUT,
+    TIMELINE,
+)
+from opskit.stats.counts import concurrency, counted, counted_at, distribution, failures, server_counts
+from opskit.stats.frames import iso, records
+from opskit.stats.lists import events, files, place
+from opskit.stats.running import evidence, longest_running, nodes, pauses, stale
+from opskit.stats.times import throughput, timeline
+
+__all__ = [
+    "CONCURRENCY",
+    "DISTRIBUTION",
+    "EVENTS",
+    "EVIDENCE",
+    "FAILURES",
+    "FILES",
+    "LONGEST_RUNNING",
+    "NODES",
+    "PAUSES",
+    "STALE",
+    "STATISTICS",
+    "THROUGHPUT",
+    "TIMELINE",
+    "concurrency",
+    "counted",
+    "counted_at",
+    "distribution",
+    "events",
+    "evidence",
+    "failures",
+    "files",
+    "iso",
+    "longest_running",
+    "nodes",
+    "pauses",
+    "place",
+    "records",
+    "server_counts",
+    "stale",
+    "throughput",
+    "timeline",
+]
+
+STATISTICS: dict[str, Callable[..., pd.DataFrame]] = {
+    "concurrency": concurrency,
+    "distribution": distribution,
+    "longest-running": longest_running,
+    "stale": stale,
+    "nodes": nodes,
+    "throughput": throughput,
+    "failures": failures,
+    "files": files,
+    "events": events,
+    "pauses": pauses,
+    "timeline": timeline,
+}
+"""The statistics by the name that shell and HTTP give them."""

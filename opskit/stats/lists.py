@@ -1,0 +1,124 @@
+"""Pages of a long list, newest first: the files, and the history of what happened to them."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from opskit.database import Database
+from opskit.errors import SettingError
+from opskit.stats.columns import EVENTS, FILES
+from opskit.stats.frames import frame_of, most
+
+_PLACE = re.compile(r"-infinity|\d{4,6}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:?\d\d)?")
+SEARCH_ROWS = 100_000
+"""How many files, the newest of their state, are searched for a name [rows]."""
+_INTEGERS = {"smallint": 15, "integer": 31, "bigint": 63}
+
+
+def files(
+    db: Database, *, status: str = "", server_id: str = "", search: str = "", before: str = "", limit: int = 200
+) -> pd.DataFrame:
+    """The files by their last event, newest first.
+
+    Args:
+        db: An open database.
+        status: Only this state: queued, processing, completed, failed, or none for rows without one. Defaults to all
+            with one.
+        server_id: Only this server's. Defaults to all.
+        search: Only files whose name contains this, in any case, among the newest `SEARCH_ROWS` of each state; and the
+            file whose id this is, however old. Defaults to all.
+        before: Only what comes after this file, as `place` names it. Defaults to the newest on.
+        limit: Most rows, >= 1. Defaults to 200.
+
+    Returns:
+        | column                                  | dtype  | unit                                               |
+        |-----------------------------------------|--------|----------------------------------------------------|
+        | id                                      | string | file                                               |
+        | original_filename                       | string | name at upload                                     |
+        | processing_status, processing_server_id | string | state, server ID                                   |
+        | last_at                                 | time   | when it was queued, claimed or ended, UTC; NA: an  |
+        |                                         |        | older processor did not say when                   |
+        | file_size                               | Int64  | bytes                                              |
+        | processing_attempt, processing_failures | Int64  | attempts                                           |
+        | processing_errors                       | string | what went wrong last                               |
+
+        Newest first; rows without a status by their upload. Empty: the same columns, no rows.
+
+    Raises:
+        SettingError: *before* is no such place.
+
+    SQL: sql/files_list.sql
+    """
+    at, slash, id = before.partition("/")
+    if before and not (slash and id and _PLACE.fullmatch(at)):
+        raise SettingError(f"{before!r} is no place in the list of files")
+    rows = db.run(
+        "files_list",
+        status=status,
+        server_id=server_id,
+        search=search,
+        ids=[search] if search and _may_be_an_id(db, search) else [],
+        search_rows=SEARCH_ROWS,
+        before_at=at,
+        before_id=id,
+        row_limit=most(limit),
+    )
+    return frame_of(rows, FILES)
+
+
+def _may_be_an_id(db: Database, text: str) -> bool:
+    """Whether the table's ids can be such a text: PostgreSQL refuses one that its type does not know."""
+    kind = next((row["data_type"] for row in db.run("columns") if row["column_name"] == "id"), "")
+    if kind in _INTEGERS:
+        return text.isascii() and text.isdecimal() and len(text) < 20 and int(text) < 2 ** _INTEGERS[kind]
+    if kind == "uuid":
+        try:
+            return bool(uuid.UUID(text))
+        except ValueError:
+            return False
+    return kind in ("text", "character varying")
+
+
+def place(file: Mapping[Any, Any]) -> str:
+    """Where a row of `files` stands in the list, for `before`."""
+    at = file["last_at"]
+    return f"{'-infinity' if at is None or pd.isna(at) else at.isoformat()}/{file['id']}"
+
+
+def events(
+    db: Database, *, file_id: str = "", kind: str = "", server_id: str = "", before: int | None = None, limit: int = 100
+) -> pd.DataFrame:
+    """The history: ends of attempts and what operators did.
+
+    Args:
+        db: An open database.
+        file_id: Only this file's. Defaults to all.
+        kind: Only this kind: attempt, requeue, pause, resume, state, boot, stop, adopt, migrate. Defaults to all.
+        server_id: Only this server's. Defaults to all.
+        before: Only events before this one, by its id. Defaults to the newest on.
+        limit: Most rows, >= 1. Defaults to 100.
+
+    Returns:
+        | column                     | dtype  | unit                                                 |
+        |----------------------------|--------|------------------------------------------------------|
+        | id                         | Int64  | number of the event                                  |
+        | at, started_at             | time   | when it was; start of the attempt it ends, UTC       |
+        | kind, outcome, next_status | string | what happened, how it ended, the state that followed |
+        | file_id, server_id, token  | string | whose                                                |
+        | attempt                    | Int64  | number of the attempt                                |
+        | reason, actor              | string | why and who                                          |
+
+        Newest first. Empty: the same columns, no rows.
+
+    SQL: sql/events.sql, sql/events_before.sql
+    """
+    if before is None and not server_id:
+        return frame_of(db.run("events", file_id=file_id, kind=kind, row_limit=most(limit)), EVENTS)
+    start = "" if before is None else before
+    rows = db.run("events_before", file_id=file_id, kind=kind, server_id=server_id, before=start, row_limit=most(limit))
+    return frame_of(rows, EVENTS)

@@ -1,0 +1,140 @@
+"""What goes on now: the nodes, the claims they hold, which of those are stale and on what evidence, what is paused."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from opskit.database import Database
+from opskit.stats.columns import EVIDENCE, LONGEST_RUNNING, NODES, PAUSES, STALE
+from opskit.stats.frames import frame_of, most
+
+_LOOK_SECONDS = 2.0  # as the reaper's; verbs do not import one another
+
+
+def longest_running(db: Database, *, limit: int = 10) -> pd.DataFrame:
+    """The files in processing, oldest claim first.
+
+    Args:
+        db: An open database.
+        limit: Most rows, >= 1. Defaults to 10.
+
+    Returns:
+        | column                | dtype   | unit                     |
+        |-----------------------|---------|--------------------------|
+        | original_filename     | string  | name at upload           |
+        | processing_server_id  | string  | server ID                |
+        | processing_started_at | time    | start of the claim, UTC  |
+        | minutes_processing    | Float64 | min                      |
+
+        Empty: the same columns, no rows.
+
+    SQL: sql/longest_running.sql
+    """
+    return frame_of(db.run("longest_running", row_limit=most(limit)), LONGEST_RUNNING)
+
+
+def stale(db: Database, *, every: bool = False) -> pd.DataFrame:
+    """The claims that cleanup would end or suspects, with the evidence. Reads only: it is no look.
+
+    Args:
+        db: An open database; its `stale_after_seconds` judges claims of unknown servers.
+        every: The claims that are well, too. Defaults to False.
+
+    Returns:
+        | column                                  | dtype   | unit                                      |
+        |-----------------------------------------|---------|-------------------------------------------|
+        | id                                      | string  | file                                      |
+        | original_filename, processing_server_id | string  | name, server ID                           |
+        | processing_started_at                   | time    | start of the claim, UTC                   |
+        | minutes_processing                      | Float64 | min                                       |
+        | minutes_without_progress                | Float64 | min                                       |
+        | seconds_since_heartbeat                 | Float64 | s; NA for an unknown server               |
+        | processing_attempt, processing_failures | Int64   | attempts                                  |
+        | verdict                                 | string  | stale, hung, dead, rebooted: cleanup ends |
+        |                                         |         | it; silent, stuck: a second look decides; |
+        |                                         |         | alive, unproven: it is well               |
+        | would_become                            | string  | failed or queued; NA when it is well      |
+        | claim                                   | string  | name of the claim, as `cleanup` takes it  |
+
+        Oldest claim first. Empty: the same columns, no rows.
+
+    SQL: sql/stale.sql
+    """
+    rows = db.run("stale", stale_after_seconds=db.settings.stale_after_seconds, look_seconds=_LOOK_SECONDS, every=every)
+    return frame_of(rows, STALE)
+
+
+def evidence(db: Database) -> pd.DataFrame:
+    """What speaks for and against each claim, beside the verdict of `stale`.
+
+    Args:
+        db: An open database.
+
+    Returns:
+        | column                        | dtype   | unit                                                           |
+        |-------------------------------|---------|----------------------------------------------------------------|
+        | claim                         | string  | name of the claim, as `stale` and `cleanup` have it            |
+        | server_id                     | string  | who holds it                                                   |
+        | moved_at                      | time    | when the file last moved, UTC                                  |
+        | progress_done, progress_total | Int64   | bytes, or the processor's own steps                            |
+        | beat_at, lease_until          | time    | last heartbeat of its node, end of its lease, UTC; NA: unknown |
+        | lease_seconds                 | Float64 | s, the node's own                                              |
+        | stale_after_seconds           | Float64 | s, the node's own                                              |
+        | host, pid                     | string, Int64 | where its node runs                                      |
+        | stopped_at, booted_at         | time    | when its node said good-bye, or started again since; NA: not   |
+        | suspected_at                  | time    | when a first look saw the same, UTC; NA: none did              |
+        | sessions                      | Int64   | database sessions of the claim's boot; NA: cannot be told      |
+
+        Oldest claim first. Empty: the same columns, no rows.
+
+    SQL: sql/evidence.sql
+    """
+    return frame_of(db.run("evidence"), EVIDENCE)
+
+
+def nodes(db: Database) -> pd.DataFrame:
+    """The nodes: who is there, what each does, how far it is.
+
+    Args:
+        db: An open database.
+
+    Returns:
+        | column                        | dtype   | unit                                               |
+        |-------------------------------|---------|----------------------------------------------------|
+        | server_id                     | string  | server ID                                          |
+        | state                         | string  | live, paused, draining, quarantined, silent, dead  |
+        |                               |         | or stopped                                         |
+        | original_filename             | string  | its file; NA when it has none                      |
+        | minutes_processing            | Float64 | min                                                |
+        | progress_done, progress_total | Int64   | bytes, or the processor's own steps                |
+        | beat_at, started_at           | time    | last heartbeat, start of this boot, UTC            |
+        | seconds_since_heartbeat       | Float64 | s                                                  |
+        | host, version                 | string  | where it runs and what                             |
+        | pid                           | Int64   | process number of its supervisor                   |
+        | file_id                       | string  | its file                                           |
+
+        By server ID, stopped ones last. Empty: the same columns, no rows.
+
+    SQL: sql/nodes.sql
+    """
+    return frame_of(db.run("nodes"), NODES)
+
+
+def pauses(db: Database) -> pd.DataFrame:
+    """What is paused, since when, by whom and why.
+
+    Args:
+        db: An open database.
+
+    Returns:
+        | column        | dtype  | unit                       |
+        |---------------|--------|----------------------------|
+        | scope         | string | server ID, or * for all    |
+        | at            | time   | since when, UTC            |
+        | actor, reason | string | who and why                |
+
+        Empty: the same columns, no rows.
+
+    SQL: sql/pauses.sql
+    """
+    return frame_of(db.run("pauses"), PAUSES)

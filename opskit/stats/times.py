@@ -1,0 +1,93 @@
+"""What happened in a stretch of time: how many files ended, and each attempt from its claim to its end."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+from opskit.database import Database
+from opskit.errors import SettingError
+from opskit.stats.columns import THROUGHPUT, TIMELINE
+from opskit.stats.frames import frame_of, most
+
+_MOST_BUCKETS = 10_000
+
+
+def throughput(db: Database, *, since_seconds: float = 86400, bucket_seconds: float = 3600) -> pd.DataFrame:
+    """How many files ended in each stretch of time, and how long they waited and ran.
+
+    Args:
+        db: An open database.
+        since_seconds: How far back [s], > 0. Defaults to a day.
+        bucket_seconds: Length of a stretch [s], > 0; at most 10,000 of them. Defaults to an hour.
+
+    Returns:
+        | column               | dtype   | unit                                             |
+        |----------------------|---------|--------------------------------------------------|
+        | bucket_start         | time    | begin of the stretch, UTC                        |
+        | processing_status    | string  | completed or failed                              |
+        | processing_server_id | string  | server ID                                        |
+        | file_count           | Int64   | files                                            |
+        | mean_wait_seconds    | Float64 | s from the queue to the claim                    |
+        | mean_run_seconds     | Float64 | s from the claim to the end                      |
+
+        Stretches in which nothing ended have no row. Empty: the same columns, no rows.
+
+    Raises:
+        SettingError: A length cannot be used.
+
+    SQL: sql/throughput.sql
+    """
+    for name, value in (("since_seconds", since_seconds), ("bucket_seconds", bucket_seconds)):
+        if not (math.isfinite(value) and value > 0):
+            raise SettingError(f"{name} is {value:g}; it must be more than 0")
+    if since_seconds / bucket_seconds > _MOST_BUCKETS:
+        raise SettingError(f"{since_seconds:g} s hold more than {_MOST_BUCKETS} stretches of {bucket_seconds:g} s")
+    return frame_of(db.run("throughput", since_seconds=since_seconds, bucket_seconds=bucket_seconds), THROUGHPUT)
+
+
+def timeline(db: Database, *, since_seconds: float = 3600, until_seconds: float = 0, limit: int = 2000) -> pd.DataFrame:
+    """Every attempt as a bar from its claim to its end, and what happened to the nodes as marks between them.
+
+    Args:
+        db: An open database.
+        since_seconds: Begin of the window, so long ago [s], > 0. Defaults to an hour.
+        until_seconds: Its end, so long ago [s], >= 0. Defaults to now.
+        limit: Most rows, the newest, >= 1. Defaults to 2000.
+
+    Returns:
+        | column                     | dtype   | unit                                                         |
+        |----------------------------|---------|--------------------------------------------------------------|
+        | kind                       | string  | attempt: a bar; boot, stop, state, pause, resume, migrate: a |
+        |                            |         | mark at its start                                            |
+        | server_id                  | string  | whose lane; * for all                                        |
+        | file_id, original_filename | string  | the file of an attempt                                       |
+        | attempt                    | Int64   | number of the attempt                                        |
+        | started_at, ended_at       | time    | UTC; an attempt in processing ends now                       |
+        | outcome                    | string  | completed, failed, processing, or what went wrong            |
+        | followed                   | string  | the state that followed what went wrong                      |
+        | cleaned                    | boolean | a cleanup ended it                                           |
+        | overlaps                   | boolean | another attempt at the same file ran at the same time        |
+        | reason, actor              | string  | why and who                                                  |
+
+        Oldest start first. Empty: the same columns, no rows.
+
+    Raises:
+        SettingError: The window cannot be used.
+
+    SQL: sql/timeline.sql; names of files from sql/filenames.sql
+    """
+    for name, value in (("since_seconds", since_seconds), ("until_seconds", until_seconds)):
+        if not (math.isfinite(value) and value >= 0):
+            raise SettingError(f"{name} is {value:g}; it must be at least 0")
+    if since_seconds <= until_seconds:
+        raise SettingError(f"a window from {since_seconds:g} s to {until_seconds:g} s ago holds nothing")
+    rows = db.run("timeline", since_seconds=since_seconds, until_seconds=until_seconds, row_limit=most(limit))
+    # Events hold ids as text, the table may hold numbers: their names are asked for by the ids' own type.
+    nameless = {row["file_id"] for row in rows if row["file_id"] and row["original_filename"] is None}
+    if nameless:
+        names = {row["id"]: row["original_filename"] for row in db.run("filenames", ids=sorted(nameless))}
+        for row in rows:
+            row["original_filename"] = row["original_filename"] or names.get(row["file_id"])
+    return frame_of(rows, TIMELINE)

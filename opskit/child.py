@@ -8,24 +8,19 @@ environment, and it dies with its supervisor.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import importlib
 import logging
-import os
 import random
-import select
 import signal
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
-
-import psycopg
-from psycopg import sql
 
 from opskit import claims, nodes
 from opskit.claims import ALL_OF_THE_QUEUE, Answer
-from opskit.database import Connection, Database, Row
+from opskit.database import Database, Row
+from opskit.desk import NodeDesk
 from opskit.errors import (
     ClaimLostError,
     DatabaseError,
@@ -41,6 +36,7 @@ from opskit.mailbox import Mailbox
 from opskit.parent import end_with
 from opskit.server_id import Boot
 from opskit.settings import Settings
+from opskit.wake import Wake
 
 log = logging.getLogger("opskit")
 T = TypeVar("T")
@@ -54,13 +50,10 @@ EXIT_NOT_CLAIMABLE = 79
 CLAIMS_PER_EPOCH = 200
 # Rows whose transaction committed late, or that were requeued at an old place, lie before the cursor.
 FULL_LOOK_SECONDS = 5.0
-# A notification wakes every waiting node, and one gets the file: of sixteen, ten looked in vain at each of a thousand
-# single inserts, and two or three with this. Who found the last file looks first.
-_STEP_BACK_SECONDS = 0.03
 
 
 class Child:
-    """A claim loop over one connection; also the desk behind the files that it hands to the processor."""
+    """A claim loop over one connection."""
 
     def __init__(self, db: Database, mailbox: Mailbox, node: Boot, processor: Processor) -> None:
         self.db = db
@@ -73,14 +66,8 @@ class Child:
         self._full_look_at = 0.0
         self._claimed = 0
         self._refused = 0
-        self._vain = 0
-        self._completed_inside: set[str] = set()
-        self._wake_read, self._wake_write = os.pipe()
-        self._listening: Connection | None = None
-        self._notified = False
-        self._woken = 0
-        for end in (self._wake_read, self._wake_write):
-            os.set_blocking(end, False)
+        self._desk = NodeDesk(db, mailbox)
+        self._wake = Wake(db)
 
     # -- the loop ----------------------------------------------------------------------------
 
@@ -106,7 +93,7 @@ class Child:
                 return EXIT_DEPOSED
             if self.stopping or (drain and answer.outcome == "empty" and answer.next_seconds is None):
                 return 0
-            self._wait(answer)
+            self._wake.wait(answer.next_seconds if answer.outcome == "empty" else None)
             if self.stopping:
                 return 0
             answer = self._claim()
@@ -140,7 +127,7 @@ class Child:
         if answer.outcome == "claimed":
             self._cursor = answer.cursor
             self._claimed += 1
-            self._woken = 0
+            self._wake.found()
         return answer
 
     # -- one file ----------------------------------------------------------------------------
@@ -150,7 +137,6 @@ class Child:
         assert answer.row is not None
         file = self._file(answer)
         self.mailbox.begin(answer.token)
-        self._completed_inside.clear()
         try:
             result = self._processor(file)
             if result is not None:
@@ -168,7 +154,7 @@ class Child:
         return Answer("empty", "") if last else self._claim()
 
     def _complete(self, file: ClaimedFile, result: Mapping[str, Any] | None, *, last: bool) -> Answer:
-        if file.token in self._completed_inside:
+        if self._desk.has_completed(file.token):
             if result is not None:
                 self._patiently(lambda: claims.store_result(self.db, id=file.id, token=file.token, result=result))
             self.mailbox.end(completed=1)
@@ -256,51 +242,8 @@ class Child:
             token=answer.token,
             storage_root=self._storage_root,
             table_prefix=self.db.settings.prefix,
-            desk=self,
+            desk=self._desk,
         )
-
-    # -- the desk ----------------------------------------------------------------------------
-
-    def progress(self, done: int | None, total: int | None) -> None:
-        self.mailbox.progress(done, total)
-
-    @contextlib.contextmanager
-    def completing(self, file: ClaimedFile, result: Mapping[str, Any] | None) -> Iterator[Connection]:
-        with claims.completing(self.db, id=file.id, token=file.token, result=result) as connection:
-            yield connection
-        self._completed_inside.add(file.token)
-        self.mailbox.settled()
-
-    def content(self, file: ClaimedFile) -> bytes:
-        """The bytes in the row: bytea as it is, text as UTF-8 or base64."""
-        query = sql.SQL("SELECT file_content FROM {} WHERE id = %s").format(sql.Identifier(self.db.settings.files))
-        with self.db.connection() as connection:
-            try:
-                row = connection.execute(query, (file.id,)).fetchone()
-            except psycopg.errors.UndefinedColumn:
-                raise Reject("the row has no storage_path, and the table no column file_content") from None
-        content = row["file_content"] if row else None
-        if content is None:
-            raise Reject("the row has neither storage_path nor file_content")
-        if isinstance(content, str):
-            content = content.encode()
-        if self.db.settings.content_encoding == "base64":
-            import base64
-            import binascii
-
-            try:
-                return base64.b64decode(content, validate=False)
-            except binascii.Error as error:
-                raise Reject(f"file_content is not base64: {error}") from error
-        return bytes(content)
-
-    def columns(self, file: ClaimedFile) -> dict[str, Any]:
-        names = [row["column_name"] for row in self.db.run("all_columns") if row["column_name"] != "file_content"]
-        query = sql.SQL("SELECT {} FROM {} WHERE id = %s").format(
-            sql.SQL(", ").join(map(sql.Identifier, names)), sql.Identifier(self.db.settings.files)
-        )
-        with self.db.connection() as connection:
-            return connection.execute(query, (file.id,)).fetchone() or {}
 
     # -- when the database is away -----------------------------------------------------------
 
@@ -318,7 +261,7 @@ class Child:
         if self._refused > 1 and answer.outcome == "empty":
             # A database that answers and yet refuses every claim (a full disk, say) is asked ever more rarely.
             pause = min(0.05 * 2 ** min(self._refused, 10), 5.0)
-            select.select([self._wake_read], [], [], pause * random.uniform(0.5, 1.0))
+            self._wake.pause(pause * random.uniform(0.5, 1.0))
         return answer
 
     def _answered(self, answer: Answer) -> Answer:
@@ -377,67 +320,6 @@ class Child:
                     log.info("the database answers again")
                 return done
 
-    # -- waiting -----------------------------------------------------------------------------
-
-    def _wait(self, answer: Answer) -> None:
-        """Wait for a notification (a hint), the next retry, a signal, or the poll (the truth), with jitter."""
-        limit = self.db.settings.poll_seconds * random.uniform(0.8, 1.2)
-        due = answer.next_seconds if answer.outcome == "empty" else None
-        self._vain = self._vain + 1 if due is not None and due <= 0 else 0
-        if due is not None:
-            # Due but not to be had: somebody else is claiming it this moment, or has it locked for longer.
-            limit = min(limit, max(due, 0.01 * 2 ** min(self._vain, 10)) + random.uniform(0, 0.01))
-        sources: list[Any] = [self._wake_read]
-        connection = self._listen()
-        if connection is not None:
-            if self._notified:
-                self._notified = False
-                self._step_back()
-                return
-            sources.append(connection.fileno())
-        ready, _, _ = select.select(sources, [], [], limit)
-        if self._wake_read in ready:
-            with contextlib.suppress(BlockingIOError):
-                os.read(self._wake_read, 4096)
-        if connection is not None and connection.fileno() in ready:
-            self._step_back()
-            self._drain_notifications(connection)
-
-    def _step_back(self) -> None:
-        """Woken: the more often for nothing, the longer others go first; what comes meanwhile is seen in one look."""
-        self._woken += 1
-        if self._woken > 1:
-            pause = random.uniform(0, min(_STEP_BACK_SECONDS, 0.001 * 2 ** min(self._woken, 10)))
-            select.select([self._wake_read], [], [], pause)
-
-    def _listen(self) -> Connection | None:
-        """The connection, listening; None behind a pooler, which has no LISTEN, and while the database is away."""
-        try:
-            with self.db.connection() as connection:
-                if self.db.pooler:
-                    return None
-                if connection is not self._listening:
-                    connection.add_notify_handler(self._note)
-                    connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(self.db.names["channel"])))
-                    self._listening = connection
-                    # What came before we listened gave no notification: look once more.
-                    self._notified = True
-                return connection
-        except (DatabaseUnavailableError, DatabaseError):
-            self.db.drop_connection()
-            return None
-
-    def _note(self, _: object) -> None:
-        self._notified = True
-
-    def _drain_notifications(self, connection: Connection) -> None:
-        try:
-            connection.pgconn.consume_input()
-            while connection.pgconn.notifies():
-                pass
-        except psycopg.Error:
-            self.db.drop_connection()
-
     # -- signals -----------------------------------------------------------------------------
 
     def obey_signals(self) -> None:
@@ -445,7 +327,7 @@ class Child:
 
         A Ctrl-C during a commit that waits for a standby would end the wait and look like success.
         """
-        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        signal.set_wakeup_fd(self._wake.signal_fd, warn_on_full_buffer=False)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, self._stop)
 

@@ -20,12 +20,12 @@ import sys
 import time
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from opskit import claims, nodes, reaper
 from opskit.child import EXIT_DEPOSED, EXIT_NOT_CLAIMABLE, EXIT_USELESS
 from opskit.database import Database
+from opskit.ending import Ending, cause_of_death, end_of
 from opskit.errors import DatabaseError, DatabaseUnavailableError, NotMigratedError, OpskitError
 from opskit.logs import set_up_logging
 from opskit.mailbox import Mailbox
@@ -39,14 +39,6 @@ BEATS_PER_LEASE = 3
 _SLOWEST_RESPAWN = 30.0
 _PRUNE_SECONDS = 3600.0
 _ABSENT = (DatabaseUnavailableError, DatabaseError)
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How a claim that its child left behind is to be ended: crashed, timeout or released, and why."""
-
-    outcome: str
-    reason: str
 
 
 class Supervisor:
@@ -246,7 +238,7 @@ class Supervisor:
 
     def _look_after_child(self) -> None:
         """See whether the child has ended, and why."""
-        if self._child is not None and (code := _end_of(self._child)) is not None:
+        if self._child is not None and (code := end_of(self._child)) is not None:
             self._child = None
             self._ended(code)
         if (self._unsettled or self._earlier) and self._boot is not None:
@@ -272,7 +264,7 @@ class Supervisor:
             self._stop_reason = "the child could not begin"
             return
         if self._ending is None:
-            self._ending = Ending("crashed", _cause_of_death(code))
+            self._ending = Ending("crashed", cause_of_death(code))
             log.error("the child ended: %s", self._ending.reason)
         self._unsettled = True
         # A child that lives for a while has earned an immediate successor.
@@ -479,37 +471,6 @@ class Supervisor:
         if ready:
             with contextlib.suppress(BlockingIOError):
                 os.read(self._wake_read, 4096)
-
-
-_HINTS = {
-    signal.SIGKILL: ", perhaps out of memory",
-    signal.SIGSEGV: ": a memory error in the processor or a library of its",
-    signal.SIGABRT: ": a library of the processor's gave up",
-}
-
-
-def _end_of(child: subprocess.Popen[bytes]) -> int | None:
-    """The exit code of a child that has ended, and the end of what its processor has started.
-
-    A process that it forked lives on with its socket: the server would not learn of the child's death, and would go on
-    holding the lock of its file. The group is killed before the child is reaped, while its number is still its own.
-    """
-    if child.returncode is None:
-        if os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-            return None
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(child.pid, signal.SIGKILL)
-    return child.wait()
-
-
-def _cause_of_death(code: int) -> str:
-    if code >= 0:
-        return f"the child ended by itself with exit code {code}"
-    try:
-        number = signal.Signals(-code)
-    except ValueError:
-        return f"the child was killed by signal {-code}"
-    return f"the child was killed by signal {-code} ({number.name}){_HINTS.get(number, '')}"
 
 
 def _has_fd(stream: Any) -> bool:

@@ -88,7 +88,7 @@ def test_a_child_that_may_not_have_what_is_due_does_not_ask_all_the_time(
     child = begin()
     limits: list[float] = []
     select = SimpleNamespace(select=lambda _, __, ___, limit: limits.append(limit) or ([], [], []))
-    monkeypatch.setattr("opskit.child.select", select)
+    monkeypatch.setattr("opskit.wake.select", select)
     if why == "paused":
         nodes.pause(db, actor="test")
 
@@ -98,7 +98,7 @@ def test_a_child_that_may_not_have_what_is_due_does_not_ask_all_the_time(
         for _ in range(12):
             answer = child._claim()
             assert answer.outcome == ("paused" if why == "paused" else "empty")
-            child._wait(answer)
+            child._wake.wait(answer.next_seconds if answer.outcome == "empty" else None)
 
     assert limits[-1] >= 0.5 * db.settings.poll_seconds
     assert sum(limits) > 3 * db.settings.poll_seconds

@@ -225,19 +225,19 @@ def test_a_heartbeat_says_whether_there_is_anything_to_reap(still: Database) -> 
 
 def test_a_node_that_woke_for_nothing_lets_others_go_first(still: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr("opskit.child.select.select", lambda *sources: pauses.append(sources[-1]) or ([], [], []))
+    monkeypatch.setattr("opskit.wake.select.select", lambda *sources: pauses.append(sources[-1]) or ([], [], []))
     mailbox = Mailbox()
     with Database(still.settings, pooled=False, node=True) as own, contextlib.closing(mailbox):
         child = Child(own, mailbox, boot(still), lambda file: None)
 
-        child._step_back()
+        child._wake.step_back()
         at_once = list(pauses)
         for _ in range(200):
-            child._step_back()
+            child._wake.step_back()
         pauses_in_vain = list(pauses)
         queue_many(still, 1)
         child._claim()
-        child._step_back()
+        child._wake.step_back()
 
     assert at_once == []
     assert 0.02 < max(pauses_in_vain) <= 0.05

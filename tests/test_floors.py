@@ -10,13 +10,13 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "opskit"
 
 FLOORS: dict[str, int] = {
-    "_version": 0, "errors": 0, "display": 0, "files": 0, "mailbox": 0, "parent": 0, "logs": 0, "notebook_bar": 0,
-    "kept": 0,
+    "_version": 0, "errors": 0, "display": 0, "files": 0, "mailbox": 0, "parent": 0, "ending": 0, "logs": 0,
+    "notebook_bar": 0, "kept": 0,
     "settings": 1, "queries": 1, "server_id": 1, "connection": 1, "flags": 1, "access": 1,
     "database": 2, "embedded": 2, "storage": 2,
     "claims": 3, "nodes": 3, "reaper": 3, "intake": 3, "stats": 3, "figures": 3, "schema": 3, "doctor": 3, "history": 3,
-    "processors": 3, "formats": 3, "show": 3, "scratch": 3,
-    "prove": 4, "bench": 4, "child": 4, "worker": 4, "up": 4, "dashboard": 4, "notebooks": 4,
+    "wake": 3, "processors": 3, "formats": 3, "show": 3, "scratch": 3,
+    "prove": 4, "bench": 4, "child": 4, "desk": 4, "worker": 4, "up": 4, "dashboard": 4, "notebooks": 4,
     "api": 4, "acts": 4, "apidocs": 4, "bodies": 4, "calls": 4, "gate": 4, "metrics": 4,
     "stream": 4,
     "cli": 5, "__init__": 5, "__main__": 5,
@@ -24,7 +24,7 @@ FLOORS: dict[str, int] = {
 
 # Verbs never import one another, and doors start one another as processes; what belongs together may.
 TOGETHER = {
-    ("worker", "child"), ("processors", "formats"), ("up", "show"), ("dashboard", "api"),
+    ("worker", "child"), ("child", "desk"), ("processors", "formats"), ("up", "show"), ("dashboard", "api"),
     ("api", "acts"), ("api", "apidocs"), ("api", "bodies"), ("api", "calls"), ("api", "gate"), ("api", "metrics"),
     ("api", "stream"), ("stream", "calls"), ("acts", "bodies"), ("acts", "calls"),
 }  # fmt: skip
@@ -33,8 +33,8 @@ TOGETHER = {
 RATIONS: dict[str, set[str]] = {
     "pydantic": {"api", "bodies"},
     "psycopg": {
-        "files", "queries", "connection", "database", "intake", "schema", "claims", "child", "processors", "formats",
-        "history", "prove", "scratch", "notebooks",
+        "files", "queries", "connection", "database", "intake", "schema", "claims", "desk", "wake", "processors",
+        "formats", "history", "prove", "scratch", "notebooks",
     },
     "psycopg_pool": {"database"},
     "sqlalchemy": {"database"},

@@ -366,7 +366,7 @@ def sizes(description: str | None, subjects: Iterable[str] = ()) -> tuple[argpar
 
 def show_finding(name: str, finding: Finding) -> None:
     """Print what was found."""
-    for _, alike in itertools.groupby(finding.table, key=lambda row: tuple(row)):
+    for _, alike in itertools.groupby(finding.table, key=list):
         show.table(alike, title=name)
     show.table(finding.goals)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from typing import IO, Any
 
 import floor
@@ -61,13 +62,13 @@ def cases(db: Database, size: Size, log: IO[str]) -> list[tuple[Case, Callable[[
     """What is run in each round."""
     found: list[tuple[Case, Callable[[], float]]] = []
     for workers in (1, 4):
-        found.append((("floor", workers), lambda w=workers: drain_floor(db, w, size.files)))
-        found.append((("opskit", workers), lambda w=workers: drain_opskit(db, w, size.files)))
+        found.append((("floor", workers), partial(drain_floor, db, workers, size.files)))
+        found.append((("opskit", workers), partial(drain_opskit, db, workers, size.files)))
         for peer in peers.available():
             place = another(db, f"bench_{peer.lower()}_{workers}")
             peers.call(peer, place, "install")
-            found.append(((peer, workers), lambda p=peer, u=place, w=workers: drain_peer(p, u, w, size.jobs)))
-    found.append((("opskit", 16), lambda: drain_opskit(db, 16, size.files, log=log)))
+            found.append(((peer, workers), partial(drain_peer, peer, place, workers, size.jobs)))
+    found.append((("opskit", 16), partial(drain_opskit, db, 16, size.files, log=log)))
     return found
 
 

@@ -1,45 +1,77 @@
-"""Put the figures of results/goals.json into README, between its two marks: run it after `make bench`."""
+"""Put the figures of the last runs into the pages that show them, between two marks each: run it after a benchmark."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-README = Path(__file__).parent.parent / "README.md"
-GOALS = Path(__file__).parent / "results" / "goals.json"
-BEGIN, END = "<!-- figures of benchmarks/results/goals.json -->\n", "<!-- end of figures -->\n"
-NOT_YET = (
-    "`make bench` measures every goal and writes `benchmarks/results/goals.json`, from which this table is made.\n"
-)
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+END = "<!-- end of figures -->\n"
 
 
-def rendered(read: dict[str, Any]) -> str:
-    """The sentence and the table for a run's figures."""
+def begin(name: str) -> str:
+    """The mark before the figures of a run."""
+    return f"<!-- figures of benchmarks/results/{name}.json -->\n"
+
+
+def goals(read: dict[str, Any]) -> str:
+    """The sentence and the table for a run of every goal."""
     missed = sum(goal["met"] == "MISSED" for goal in read["goals"])
-    lines = [
-        f"Measured on {read['at'][:10]} on {read['cores']} cores, PostgreSQL {read['postgresql']} on the same machine "
-        f"with fsync on, Python {read['python']}, by `{read['command']}`: "
-        f"{len(read['goals'])} goals, {missed} missed.\n",
-        "| what | goal | measured | ratio | |",
-        "|---|---|---|--:|---|",
-    ]
-    for goal in read["goals"]:
-        ratio = "" if goal["ratio"] is None else f"{goal['ratio']:g}"
-        cells = (goal["what"], goal["goal"], goal["measured"], ratio, goal["met"])
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return "\n".join(lines) + "\n"
+    told = (
+        f"Measured on {_machine(read, 'with fsync on')}, by `{read['command']}`: "
+        f"{len(read['goals'])} goals, {missed} missed."
+    )
+    cells = [(goal["what"], goal["goal"], goal["measured"], goal["ratio"], goal["met"]) for goal in read["goals"]]
+    return told + "\n\n" + _table(("what", "goal", "measured", "ratio", ""), "lllrl", cells)
 
 
-def block() -> str:
-    """What stands between the marks."""
-    return rendered(json.loads(GOALS.read_text())) if GOALS.exists() else NOT_YET
+def lines(read: dict[str, Any]) -> str:
+    """The sentence and the table for a run that is told in lines: rows of the same keys."""
+    names = list(read["rows"][0])
+    sides = "".join("l" if isinstance(value, str) else "r" for value in read["rows"][0].values())
+    return f"Measured on {_machine(read)}.\n\n" + _table(names, sides, [list(row.values()) for row in read["rows"]])
+
+
+SHOWN: dict[str, tuple[Path, Callable[[dict[str, Any]], str]]] = {
+    "goals": (HERE.parent / "README.md", goals),
+    "page": (HERE / "README.md", lines),
+    "page-by-page": (HERE / "README.md", lines),
+}
+"""Where a run's figures are shown, and how."""
+
+
+def block(name: str) -> str:
+    """What stands between the marks of a run."""
+    return SHOWN[name][1](json.loads((RESULTS / f"{name}.json").read_text()))
+
+
+def _machine(read: dict[str, Any], how: str = "") -> str:
+    server = f"PostgreSQL {read['postgresql']} on the same machine{how and ' ' + how}"
+    return f"{read['at'][:10]} on {read['cores']} cores, {server}, Python {read['python']}"
+
+
+def _table(names: Iterable[str], sides: str, rows: Iterable[Iterable[object]]) -> str:
+    ruler = ["--:" if side == "r" else "---" for side in sides]
+    drawn = [list(names), ruler, *([_cell(value) for value in row] for row in rows)]
+    return "".join(f"| {' | '.join(row)} |\n" for row in drawn)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value.replace("|", "\\|")
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
 
 
 def main() -> None:
-    """Write it."""
-    before, rest = README.read_text().split(BEGIN)
-    README.write_text(before + BEGIN + block() + END + rest.split(END)[1])
+    """Write them."""
+    for name, (target, _) in SHOWN.items():
+        before, rest = target.read_text().split(begin(name))
+        target.write_text(before + begin(name) + block(name) + END + rest.split(END, 1)[1])
 
 
 if __name__ == "__main__":

@@ -196,7 +196,7 @@ pool_mode = transaction
 def slow(url: str) -> Iterator[str]:
     """A proxy before a database that holds everything back; its URL."""
     parts, port = urlsplit(url), free_port()
-    command = [sys.executable, HERE / "delay.py", str(port), str(parts.port), str(DELAY_SECONDS / 2)]
+    command = [sys.executable, str(HERE / "delay.py"), str(port), str(parts.port), str(DELAY_SECONDS / 2)]
     running = subprocess.Popen(command, stdout=subprocess.PIPE)
     try:
         assert running.stdout is not None

@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 from bench import Finding, Size, alone, ask, drained, empty, fill, median_of, nodes, one, settle, until
@@ -164,7 +165,7 @@ def wake(db: Database, size: Size, finding: Finding) -> None:
         fill(db, size.rows)
         return size.rows / (time.perf_counter() - began)
 
-    rates = median_of(max(3, size.rounds), {on: lambda on=on: bulk(on) for on in (False, True)})
+    rates = median_of(max(3, size.rounds), {on: partial(bulk, on) for on in (False, True)})
     ask(db, f"ALTER TABLE dev_uploaded_files ENABLE TRIGGER {db.names['wake']}")
     finding.goal(
         f"wake-up: bulk insert of {size.rows:,} rows", "costs nothing measurable (< 5 %)",

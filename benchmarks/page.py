@@ -29,6 +29,7 @@ from scale_table import table
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.typing import Origin, Subprotocol
 
 from opskit.database import Database
 
@@ -130,9 +131,9 @@ async def each_page(url: str) -> dict[str, tuple[float, float, int]]:
 
 
 def opening(url: str) -> Any:
-    return connect(
-        url.replace("http", "ws", 1) + "/_stcore/stream", origin=url, subprotocols=["streamlit"], max_size=None
-    )  # type: ignore[arg-type]  # both are plain text
+    """A WebSocket as the page opens it."""
+    stream = url.replace("http", "ws", 1) + "/_stcore/stream"
+    return connect(stream, origin=Origin(url), subprotocols=[Subprotocol("streamlit")], max_size=None)
 
 
 def statements(db: Database) -> int:
@@ -218,7 +219,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30.0, help="how long the tabs tick")
     parser.add_argument("--keep", metavar="FOLDER", help="keep the tables there for the next run, or for scale.py")
     given = parser.parse_args()
-    ticking, pages = [], []
+    ticking: list[dict[str, Any]] = []
+    pages: list[dict[str, Any]] = []
     for rows in given.rows:
         with table(rows, given.keep) as db:
             ticking += list(measure(db, rows, given.seconds))

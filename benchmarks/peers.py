@@ -56,7 +56,7 @@ def python(name: str) -> Path | None:
         return None
     print(f"installing {name} into {found.parent.parent}", file=sys.stderr)
     subprocess.run([base, "-m", "venv", "--clear", found.parent.parent], check=True)
-    command = [found, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *PACKAGES[name]]
+    command = [str(found), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *PACKAGES[name]]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode != 0:
         print(f"{name} cannot be installed, it is left out: {done.stderr.strip()[-300:]}", file=sys.stderr)
@@ -161,7 +161,7 @@ async def pgqueuer(verb: str, url: str, words: list[str]) -> None:
     else:
         pgq = PgQueuer(AsyncpgDriver(connection))
 
-        @pgq.entrypoint("nothing")
+        @pgq.entrypoint("nothing")  # type: ignore[untyped-decorator]  # in its own environment
         async def nothing(job: Any) -> None:
             noted((job.payload or b"0").decode())
 
@@ -174,7 +174,7 @@ async def procrastinate(verb: str, url: str, words: list[str]) -> None:
 
     app = App(connector=PsycopgConnector(conninfo=url))
 
-    @app.task(name="nothing", queue="bench")
+    @app.task(name="nothing", queue="bench")  # type: ignore[untyped-decorator]  # in its own environment
     async def nothing(at: int) -> None:
         noted(at)
 
@@ -197,10 +197,11 @@ async def oban(verb: str, url: str, words: list[str]) -> None:
     from oban.schema import install  # type: ignore[import-not-found]  # in its own environment
     from psycopg_pool import AsyncConnectionPool
 
-    @worker(queue="bench")
     class Nothing:
         async def process(self, job: Any) -> None:
             noted(job.args["at"])
+
+    job: Any = worker(queue="bench")(Nothing)
 
     async with AsyncConnectionPool(conninfo=url, min_size=1, max_size=10, open=False) as pool:
         if verb == "install":
@@ -218,10 +219,10 @@ async def oban(verb: str, url: str, words: list[str]) -> None:
         client = Oban(pool=pool)
         async with client:
             if verb == "fill":
-                await client.enqueue_many([Nothing.new({"at": 0}) for _ in range(int(words[0]))])
+                await client.enqueue_many([job.new({"at": 0}) for _ in range(int(words[0]))])
             else:
                 for _ in range(int(words[0])):
-                    await Nothing.enqueue({"at": time.time_ns()})
+                    await job.enqueue({"at": time.time_ns()})
                     await asyncio.sleep(float(words[1]))
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from opskit.database import Database
+
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
 
@@ -17,12 +19,20 @@ def benchmarks(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delitem(sys.modules, name, raising=False)
 
 
-def test_the_figures_of_the_page_are_those_of_the_committed_run() -> None:
+@pytest.mark.parametrize("name", ["goals", "page", "page-by-page"])
+def test_the_figures_shown_are_those_of_the_committed_run(name: str) -> None:
     import figures
 
-    shown = figures.README.read_text().split(figures.BEGIN)[1].split(figures.END)[0]
+    target, _ = figures.SHOWN[name]
+    shown = target.read_text().split(figures.begin(name))[1].split(figures.END)[0]
 
-    assert shown == figures.block(), "run: python benchmarks/figures.py"
+    assert shown == figures.block(name), "run: python benchmarks/figures.py"
+
+
+def test_every_run_that_is_shown_is_compared() -> None:
+    import figures
+
+    assert set(figures.SHOWN) == {"goals", "page", "page-by-page"}
 
 
 def test_a_missed_goal_is_shown_as_missed() -> None:
@@ -34,7 +44,7 @@ def test_a_missed_goal_is_shown_as_missed() -> None:
     ]
     run = {"at": "2026-11-25 10:00 UTC", "cores": 2, "postgresql": "18", "python": "3.11", "command": "make bench"}
 
-    text = figures.rendered({**run, "goals": goals})
+    text = figures.goals({**run, "goals": goals})
 
     assert "2 goals, 1 missed" in text
     assert "| a | < 1 | 2 | 2 | MISSED |" in text
@@ -48,6 +58,16 @@ def test_every_program_that_the_benchmarks_page_names_is_there() -> None:
 
     assert len(named) >= 7
     assert all((BENCHMARKS.parent / name).exists() for name in named)
+
+
+@pytest.mark.slow
+def test_every_page_is_measured_and_is_the_page_that_was_asked_for(db: Database) -> None:
+    import page
+
+    lines = list(page.measure_pages(db, 0))
+
+    assert [line["page"] for line in lines] == ["overview", *page.PAGES[1:]]
+    assert all(line["pieces"] > 10 for line in lines), lines
 
 
 def test_a_quantile_is_a_value_that_was_measured() -> None:

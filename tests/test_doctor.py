@@ -187,7 +187,7 @@ MADE: dict[str, Given] = {
     "stale": (
         [f"INSERT INTO {TABLE} (original_filename, processing_status, processing_server_id, processing_started_at) "
          "VALUES ('old.csv', 'processing', 'old-server', now() - interval '2 hours')"],
-        "error", "^1 claims are stale or orphaned, the oldest 'old.csv' on old-server for 120 min", "opskit cleanup",
+        "error", "^1 claims are stale or orphaned, the oldest 'old.csv' on old-server for 2 h", "opskit cleanup",
     ),
     "waiting": (
         [f"INSERT INTO {TABLE} (processing_status) VALUES (NULL), (NULL)"],

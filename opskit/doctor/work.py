@@ -78,7 +78,7 @@ def claims(db: Database) -> Iterator[Finding]:
         yield Finding(
             "error",
             f"{len(found)} claims are stale or orphaned, the oldest {oldest['original_filename']!r} "
-            f"on {server} for {oldest['minutes_processing'] or 0:.0f} minutes",
+            f"on {server} for {span(60 * (oldest['minutes_processing'] or 0))}",
             "nobody works on these files",
             opskit(db, "cleanup"),
         )

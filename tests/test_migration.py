@@ -17,7 +17,8 @@ from typing import Any
 
 import psycopg
 import pytest
-from field import ask
+from field import ask, until
+from tables import psql
 
 from opskit import embedded, schema
 from opskit.cli import main
@@ -216,6 +217,38 @@ def test_a_rollback_asks_first(
     assert code == 1
     assert "--yes" in capsys.readouterr().err
     assert schema.missing(db) == []
+
+
+@pytest.mark.parametrize("door", ["python", "psql"])
+def test_an_autovacuum_of_the_table_gives_way(application: Database, door: str) -> None:
+    """It would hold its lock for minutes: it waits after each page, and its table has more than three hundred."""
+    ask(
+        application,
+        "INSERT INTO dev_uploaded_files (original_filename) SELECT repeat('x', 100) FROM generate_series(1, 20000)",
+    )
+    ask(application, "UPDATE dev_uploaded_files SET processed = true")
+    ask(
+        application,
+        "ALTER TABLE dev_uploaded_files SET (autovacuum_vacuum_threshold = 1, autovacuum_vacuum_scale_factor = 0, "
+        "autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1)",
+    )
+    vacuum = "SELECT pid FROM pg_stat_progress_vacuum WHERE relid = 'dev_uploaded_files'::regclass"
+    ask(application, "ALTER SYSTEM SET autovacuum_naptime = 1")
+    ask(application, "SELECT pg_reload_conf()")
+    try:
+        until(lambda: ask(application, vacuum), 30, "an autovacuum")
+        began = time.monotonic()
+        if door == "python":
+            schema.migrate(application)
+        else:
+            done = psql(application.settings, "-f", "sql/migrate.sql")
+            assert done.returncode == 0, done.stderr
+        assert time.monotonic() - began < 20
+    finally:
+        ask(application, "ALTER SYSTEM RESET autovacuum_naptime")
+        ask(application, "SELECT pg_reload_conf()")
+
+    assert schema.missing(application) == []
 
 
 def test_behind_a_long_reader_the_migration_steps_back_so_that_the_application_goes_on(

@@ -113,7 +113,8 @@ def test_a_migration_that_gives_up_says_who_was_in_the_way(bare: Database, monke
         until(lambda: blockers(bare))
 
         with pytest.raises(
-            DatabaseError, match=r"in the way: process \d+ of opskit \(reports\), idle in trans.* again$"
+            DatabaseError,
+            match=r"in the way: process \d+ of opskit \(reports\), idle in trans.* again when .*_backend\(PROCESS\)$",
         ):
             schema.migrate(bare, say=said.append)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+import plotly.graph_objects as go
 import streamlit as st
 
 from opskit import figures
@@ -22,15 +23,16 @@ def timeline() -> None:
     if not shared.healthy([found]):
         return
     rows = found.rows()
+    ends = found.taken_at - timedelta(seconds=back)
+    chart, title = drawn(found, ends - timedelta(seconds=length), ends)
     attempts = [row for row in rows if row["kind"] == "attempt"]
     overlapping = [row for row in attempts if row["overlaps"]]
-    ends = found.taken_at - timedelta(seconds=back)
     times = {"From": shared.time_column(), "To": shared.time_column()}
     with st.container(horizontal=True, vertical_alignment="center"):
         more = f" · the newest {MOST_ROWS:,} only; choose a shorter time" if len(rows) >= MOST_ROWS else ""
         st.caption(
-            f"{shared.count(len(attempts), 'attempt')} · {shared.count(len(rows) - len(attempts), 'mark')}{more} · "
-            "click a bar for its file",
+            f"{title} · {shared.count(len(attempts), 'attempt')} · "
+            f"{shared.count(len(rows) - len(attempts), 'mark')}{more} · click a bar for its file",
             width="content",
         )
         source.menu(found)
@@ -40,10 +42,8 @@ def timeline() -> None:
             icon=":material/emergency_home:",
         )
         st.dataframe([line(row) for row in overlapping], column_config=times, hide_index=True, placeholder="")
-    assert found.frame is not None
-    assert not isinstance(found.frame, list)
     clicked = st.plotly_chart(
-        figures.timeline(found.frame, begins=ends - timedelta(seconds=length), ends=ends),
+        chart,
         key="timeline",
         theme=None,
         on_select="rerun",
@@ -53,6 +53,18 @@ def timeline() -> None:
     chosen(clicked, rows)
     with st.expander(f"As a table ({shared.count(len(rows), 'row')})", icon=":material/table:"):
         st.dataframe([line(row) for row in reversed(rows)], column_config=times, hide_index=True, placeholder="")
+
+
+def drawn(found: shared.Reading, begins: datetime, ends: datetime) -> tuple[go.Figure, str]:
+    """The chart in the page's own letters, and its title beside it: on a phone the legend needs the room."""
+    assert found.frame is not None
+    assert not isinstance(found.frame, list)
+    chart = figures.timeline(found.frame, begins=begins, ends=ends)
+    title = str(chart.layout.title.text)
+    # A figure's grey is readable on any ground; of the page's ground the browser tells which it is.
+    ink = "#c9ced8" if st.context.theme.type == "dark" else "#4a5160"
+    chart.update_layout(title=None, margin_t=10, font={"family": '"Source Sans", sans-serif', "color": ink})
+    return chart, title
 
 
 def window() -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 from psycopg import errors as pg
@@ -15,6 +16,9 @@ from opskit.schema.steps import LOCK_SECONDS, Say, Step
 
 PATIENCE_SECONDS = 60.0
 """How long a statement is tried again before the migration gives up."""
+
+# An autovacuum gives way to whoever has waited so long for its lock: by default 1 s, and we wait less than that.
+_DEADLOCK_TIMEOUT = b"SET LOCAL deadlock_timeout = '400ms'"
 
 # Beside a lock held too long: another migration that runs at the same time was quicker.
 _IN_THE_WAY = (
@@ -95,7 +99,10 @@ def blocker(one: dict[str, object]) -> str:
 def _given_up(error: Exception, who: str) -> Exception:
     if not who or not isinstance(error, DatabaseError):
         return error
-    given_up = DatabaseError(f"{error}; after {PATIENCE_SECONDS:.0f} s in the way: {who}; run it again")
+    given_up = DatabaseError(
+        f"{error}; after {PATIENCE_SECONDS:.0f} s in the way: {who}; run it again when that has ended, "
+        "or end what can be spared: SELECT pg_terminate_backend(PROCESS)"
+    )
     given_up.sqlstate = error.sqlstate
     return given_up
 
@@ -111,6 +118,8 @@ def _execute(connection: Connection, step: Step) -> None:
         return
     with connection.transaction():
         connection.execute(f"SET LOCAL lock_timeout = {int(LOCK_SECONDS * 1000)}".encode())
+        with contextlib.suppress(pg.InsufficientPrivilege), connection.transaction():
+            connection.execute(_DEADLOCK_TIMEOUT)
         # A role's own limit must not cut a scan that lets everybody through.
         connection.execute("SET LOCAL statement_timeout = 0")
         connection.execute("SET LOCAL client_min_messages = warning")

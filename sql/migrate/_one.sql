@@ -2,7 +2,7 @@
 \ir ../_session.sql
 \set QUIET on
 \warn migrating :files
-SET lock_timeout = '800ms';
+\ir ../_locks.sql
 SET client_min_messages = warning;
 \ir refuse.sql
 \if :{?problem}

@@ -24,7 +24,7 @@ from psycopg.rows import dict_row
 
 from opskit import claims, embedded, nodes
 from opskit.claims import Answer
-from opskit.database import Connection, Database
+from opskit.database import Connection, Database, names
 from opskit.server_id import Boot
 from opskit.settings import Settings
 
@@ -209,6 +209,12 @@ def fail(db: Database, id: str, token: str, **changes: Any) -> str:
     """Fail a claim: tried again at once while fewer than three attempts went wrong."""
     given = {"outcome": "raised", "error": "it broke", "max_failures": 3, "retry_seconds": 0.0, "actor": "test"}
     return claims.fail(db, id=id, token=token, **{**given, **changes})
+
+
+def tables_of(settings: Settings) -> list[str]:
+    """The names of the tables that belong to one environment."""
+    named = names(settings)
+    return [named[key] for key in ("files", "nodes", "events", "pauses")]
 
 
 # -- the doors -------------------------------------------------------------------------------

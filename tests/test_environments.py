@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from field import field
 from psycopg import sql
-from tables import application, boot, claim, claimed, fail, files, opskit, put, put_node, row, rows, run
+from tables import application, boot, claim, claimed, fail, files, opskit, put, put_node, row, rows, run, tables_of
 
 from opskit import claims, doctor, intake, nodes, reaper, schema, stats
 from opskit.database import Database
@@ -58,7 +58,7 @@ def snapshot(db: Database) -> dict[str, Any]:
     """Every row of an environment's four tables, with the transaction that wrote it; and their columns."""
     with application(db.settings) as connection:
         found: dict[str, Any] = {
-            table: rows(connection, table, "*, xmin::text, ctid::text", "ctid") for table in schema.tables(db.settings)
+            table: rows(connection, table, "*, xmin::text, ctid::text", "ctid") for table in tables_of(db.settings)
         }
         query = "SELECT column_name, column_default FROM information_schema.columns WHERE table_name = {} ORDER BY 1"
         found["columns"] = run(connection, query, sql.Literal(db.settings.files))
@@ -135,8 +135,7 @@ def test_the_same_server_id_lives_in_both_environments_with_a_claim_in_each(both
 
 def test_development_is_the_default_and_only_the_prefix_tells_them_apart() -> None:
     named = {
-        env: schema.tables(Settings.load({"OPSKIT_ENV": env} if env else {}))
-        for env in ("production", "development", "")
+        env: tables_of(Settings.load({"OPSKIT_ENV": env} if env else {})) for env in ("production", "development", "")
     }
 
     assert named["production"] == ["uploaded_files", "processing_nodes", "processing_events", "processing_pauses"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import os
 import re
@@ -18,12 +19,12 @@ from typing import Any
 import psycopg
 import pytest
 from field import ask, until
-from tables import psql
+from tables import boot, psql
 
-from opskit import embedded, schema
+from opskit import claims, embedded, schema
 from opskit.cli import main
 from opskit.database import Database
-from opskit.errors import MigrationRefusedError
+from opskit.errors import DatabaseError, MigrationRefusedError
 from opskit.schema import running
 from opskit.settings import Settings
 
@@ -182,6 +183,30 @@ def test_a_rollback_after_any_statement_leads_back_to_the_original_schema(
         assert rows(application) == data
 
 
+@pytest.mark.parametrize("door", ["python", "psql"])
+def test_files_that_were_queued_before_the_migration_are_claimed_in_the_order_of_their_upload(
+    application: Database, door: str
+) -> None:
+    """The application had the states of its own already. A time of upload that is yet to come makes nobody wait."""
+    ask(application, "ALTER TABLE dev_uploaded_files ADD COLUMN processing_status text")
+    ask(
+        application,
+        "UPDATE dev_uploaded_files SET processing_status = 'queued', "
+        "uploaded_at = CASE id WHEN 7 THEN now() + interval '1 day' WHEN 8 THEN NULL "
+        "ELSE now() - id * interval '1 h' END WHERE id BETWEEN 5 AND 8",
+    )
+
+    if door == "python":
+        schema.migrate(application)
+    else:
+        assert psql(application.settings, "-f", "sql/migrate.sql").returncode == 0
+
+    assert schema.missing(application) == []
+    order = [claims.claim(application, boot(application, f"node-{n}")).row["id"] for n in range(4)]
+    assert order[:2] == ["6", "5"]
+    assert sorted(order[2:]) == ["7", "8"]
+
+
 def test_an_invalid_index_left_by_an_interrupted_run_is_built_anew(application: Database) -> None:
     schema.migrate(application)
     ask(
@@ -193,6 +218,44 @@ def test_an_invalid_index_left_by_an_interrupted_run_is_built_anew(application: 
     schema.migrate(application)
 
     assert schema.missing(application) == []
+
+
+def test_a_rollback_takes_no_column_that_another_table_got_and_leaves_what_both_use(application: Database) -> None:
+    """Two tables of one environment share nodes, history and pauses; the second has columns that the first had not."""
+    ask(application, "CREATE TABLE dev_invoices (id bigserial PRIMARY KEY, storage_path text, file_size bigint)")
+    before = dump(application)
+    schema.migrate(application)
+    first = dump(application)
+    with Database(dataclasses.replace(application.settings, table="invoices"), pooled=False) as invoices:
+        schema.migrate(invoices)
+
+        schema.rollback(invoices)
+
+        assert schema.missing(application) == []
+        assert dump(application) == first
+        ask(application, "ALTER TABLE dev_invoices ADD COLUMN original_filename text")
+        schema.migrate(invoices)
+        schema.rollback(invoices)
+        ask(application, "ALTER TABLE dev_invoices DROP COLUMN original_filename")
+    schema.rollback(application)
+    assert dump(application) == before
+
+
+def test_columns_that_could_not_be_added_are_not_taken_for_the_migrations_own(
+    application: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "PATIENCE_SECONDS", 0.5)
+    with psycopg.connect(application.settings.database_url or "") as reader:
+        reader.execute("SELECT count(*) FROM dev_uploaded_files")
+        with pytest.raises(DatabaseError):
+            schema.migrate(application)
+    ask(application, "ALTER TABLE dev_uploaded_files ADD COLUMN file_size bigint")
+    ask(application, "UPDATE dev_uploaded_files SET file_size = 17")
+
+    schema.migrate(application)
+    schema.rollback(application)
+
+    assert {row["file_size"] for row in ask(application, "SELECT file_size FROM dev_uploaded_files")} == {17}
 
 
 def test_a_rollback_is_refused_while_nodes_are_alive(db: Database) -> None:

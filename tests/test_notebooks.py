@@ -28,6 +28,7 @@ import servers
 from field import ask, queue
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+from tables import tables_of
 
 from opskit import claims, cli, display, embedded, intake, nodes, notebooks, queries, reaper, schema, stats
 from opskit.database import Database
@@ -99,7 +100,7 @@ def everything(db: Database) -> dict[str, list[str]]:
     """All rows of one environment's tables, as text."""
     return {
         table: [row["row"] for row in ask(db, f'SELECT t::text AS row FROM "{table}" AS t ORDER BY 1')]
-        for table in schema.tables(db.settings)
+        for table in tables_of(db.settings)
     }
 
 

@@ -34,6 +34,7 @@ from tables import (
     row,
     rows,
     run,
+    tables_of,
 )
 
 from opskit import claims, queries, schema
@@ -329,7 +330,7 @@ def test_the_psql_line_of_a_header_runs(busy: Database, name: str) -> None:
     command = psql_line(name)
     assert command is not None
     folder = Path(psql_program()).parent
-    before = {table: _rows(busy, table) for table in schema.tables(busy.settings)}
+    before = {table: _rows(busy, table) for table in tables_of(busy.settings)}
 
     done = subprocess.run(
         ["bash", "-c", command.replace("psql ", "psql --csv ", 1)],
@@ -344,7 +345,7 @@ def test_the_psql_line_of_a_header_runs(busy: Database, name: str) -> None:
         text = statement.compose(busy.names)
         columns = connection.execute(text, dict.fromkeys(statement.values, None) or None).description or []
     assert done.stdout.splitlines()[0].split(",") == [column.name for column in columns]
-    assert {table: _rows(busy, table) for table in schema.tables(busy.settings)} == before
+    assert {table: _rows(busy, table) for table in tables_of(busy.settings)} == before
 
 
 def _rows(db: Database, table: str) -> list[dict[str, Any]]:

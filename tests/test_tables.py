@@ -32,6 +32,7 @@ from tables import (
     row,
     rows,
     run,
+    tables_of,
 )
 
 from opskit import claims, intake, nodes, reaper, schema, stats
@@ -146,7 +147,7 @@ def test_tables_that_are_missing_are_created_and_queue_from_the_start(bare: Data
 
 def test_a_migration_that_was_interrupted_goes_on_where_it_stopped(bare: Database) -> None:
     def begin_again(connection: Connection) -> None:
-        run(connection, "DROP TABLE IF EXISTS {}".format(", ".join(schema.tables(bare.settings))))
+        run(connection, "DROP TABLE IF EXISTS {}".format(", ".join(tables_of(bare.settings))))
         Shape("text", "plain").create(connection, TABLE)
         # A claim of the older processor's that says no start: the last step gives it one.
         run(connection, f"ALTER TABLE {TABLE} ADD COLUMN processing_status text")

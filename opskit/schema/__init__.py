@@ -19,21 +19,21 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 
-from opskit.database import Database, names
+from opskit.database import Database
 from opskit.schema.cut_over import cut_over_step, preview, queue_new
 from opskit.schema.estimate import Estimate, estimate
-from opskit.schema.lacking import check, missing, queues_new, wakes
-from opskit.schema.planning import plan, refuse, survey
+from opskit.schema.lacking import check, exists, missing, queues_new, wakes
+from opskit.schema.planning import plan, survey
 from opskit.schema.progress import Progress, Tell
 from opskit.schema.rollback import plan_rollback, rollback
-from opskit.schema.running import PATIENCE_SECONDS, blocker, migrate
-from opskit.schema.steps import LOCK_SECONDS, Say, Step
-from opskit.settings import ENVIRONMENTS, Settings
+from opskit.schema.running import blocker, migrate
+from opskit.schema.steps import LOCK_SECONDS, Step
+from opskit.settings import ENVIRONMENTS
 
 __all__ = [
-    "LOCK_SECONDS", "PATIENCE_SECONDS", "STATES", "Estimate", "Progress", "Say", "Step", "Tell", "blocker", "both",
-    "check", "cut_over_step", "estimate", "migrate", "missing", "plan", "plan_rollback", "preview", "queue_new",
-    "queues_new", "refuse", "rollback", "survey", "tables", "wakes",
+    "LOCK_SECONDS", "STATES", "Estimate", "Progress", "Step", "Tell", "blocker", "both", "check", "cut_over_step",
+    "estimate", "exists", "migrate", "missing", "plan", "plan_rollback", "preview", "queue_new", "queues_new",
+    "rollback", "survey", "wakes",
 ]  # fmt: skip
 
 STATES = ("queued", "processing", "completed", "failed")
@@ -44,9 +44,3 @@ def both(db: Database) -> Iterator[Database]:
     for env in ENVIRONMENTS:
         with Database(dataclasses.replace(db.settings, env=env), pooled=False) as one:
             yield one
-
-
-def tables(settings: Settings) -> list[str]:
-    """The names of the tables that belong to one environment."""
-    named = names(settings)
-    return [named[key] for key in ("files", "nodes", "events", "pauses")]

@@ -98,5 +98,5 @@ def lacking(db: Database, differing: Iterable[Difference] | None) -> Lacking:
         if named[key] in found:
             need("superseded", key, f"{named[key]}, of an older version, is still there")
     if "columns" in lacks or "tables" in lacks or db.run("migrate/unsettled"):
-        need("settle", "files", "claims from before may lack a start")
+        need("settle", "files", "claims from before may lack a start, or queued files their place")
     return lacks

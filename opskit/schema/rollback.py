@@ -15,7 +15,8 @@ def rollback(db: Database, *, say: Say = lambda _: None) -> list[Step]:
     """Remove what the migration added: triggers, indexes, columns and the three tables beside.
 
     The application's columns and rows stay, and so does a files table that opskit itself created: it may
-    hold files. Can be interrupted and run again.
+    hold files. So do the three tables beside while another table of the environment is migrated. Can be
+    interrupted and run again.
 
     Raises:
         MigrationRefusedError: Nodes are alive.
@@ -35,12 +36,21 @@ def plan_rollback(db: Database) -> list[Step]:
     """The statements that `rollback` would run now, in order."""
     if not exists(db, "files"):
         return []
-    planned = list(steps(db, "rollback"))
+    *planned, last = steps(db, "rollback")
+    planned.append(_without_notes(db) if exists(db, "events") and db.run("migrate/sharing") else last)
     added = [row["name"] for row in db.run("migrate/added_columns")] if exists(db, "events") else []
     if added:
         # Before the events go, which say what was added; in one statement, so that it is all or nothing.
         planned.insert(-1, _without_columns(db, added))
     return planned
+
+
+def _without_notes(db: Database) -> Step:
+    """Instead of the tables beside, which another migrated table of this environment needs: what they say of ours."""
+    statement = sql.SQL(
+        "DELETE FROM {} WHERE kind = 'migrate' AND outcome = 'columns' AND details ->> 'table' = {}"
+    ).format(sql.Identifier(db.names["events"]), db.settings.files)
+    return step(db, "rollback", statement.as_string())
 
 
 def _without_columns(db: Database, names: list[str]) -> Step:

@@ -55,8 +55,6 @@ def migrate(
     with notebook_bar("migrating", "statements", total=len(planned)) as done:
         for count, step in enumerate(planned):
             say(f"{db.settings.files}: {step.what}")
-            if step.part == "columns":
-                db.run("migrate/note_columns")
             with watched(db, step, tell):
                 run(db, step, say=say)
             done(count + 1)
@@ -69,7 +67,7 @@ def run(db: Database, step: Step, *, say: Say = lambda _: None) -> None:
     while True:
         try:
             with translated(), db.connection() as connection:
-                _execute(connection, step)
+                _execute(db, connection, step)
             return
         except Exception as error:
             if not isinstance(error.__cause__, _IN_THE_WAY):
@@ -107,7 +105,7 @@ def _given_up(error: Exception, who: str) -> Exception:
     return given_up
 
 
-def _execute(connection: Connection, step: Step) -> None:
+def _execute(db: Database, connection: Connection, step: Step) -> None:
     text = step.sql.encode()
     if not step.transactional:
         connection.execute("SET statement_timeout = 0")
@@ -123,4 +121,7 @@ def _execute(connection: Connection, step: Step) -> None:
         # A role's own limit must not cut a scan that lets everybody through.
         connection.execute("SET LOCAL statement_timeout = 0")
         connection.execute("SET LOCAL client_min_messages = warning")
+        if step.part == "columns":
+            # Together or not at all: what a rollback takes away is what this has added.
+            db.run_on(connection, "migrate/note_columns")
         connection.execute(text, prepare=False)

@@ -66,7 +66,7 @@ PARTS: dict[str, Part] = {
     "superseded": Part("drop the index of an older version that was set aside", _LETS_THROUGH),
     "wake": Part("install the wake-up", "SHARE ROW EXCLUSIVE, a moment"),
     "no_wake": Part("leave the wake-up out: nodes poll", "SHARE ROW EXCLUSIVE, a moment"),
-    "settle": Part("give claims without a start one", "ROW EXCLUSIVE"),
+    "settle": Part("give claims from before a start, and queued files their place", "ROW EXCLUSIVE"),
     "rollback": Part("roll back", _MOMENT),
 }
 TRIGGERS = ("guard", "guard_new", "wake")

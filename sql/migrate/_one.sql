@@ -1,4 +1,4 @@
--- Migrate one environment's tables (psql only; Python: schema.py runs the same parts).
+-- Migrate one environment's tables (psql only; Python: opskit/schema/ runs the same parts).
 \ir ../_session.sql
 \set QUIET on
 \warn migrating :files
@@ -16,8 +16,11 @@ SET client_min_messages = warning;
 DO $$ BEGIN RAISE EXCEPTION 'refused before anything was changed'; END $$;
 \endif
 \ir tables.sql
+-- Together or not at all: what a rollback takes away is what this has added.
+BEGIN;
 \ir note_columns.sql
 \ir columns.sql
+COMMIT;
 \if :plain_queue
 \ir plain_queue.sql
 \endif

@@ -10,5 +10,5 @@ WITH lacking AS (
                         WHERE table_schema = current_schema() AND table_name = :'files' AND column_name = name)
 )
 INSERT INTO :"events" (kind, outcome, actor, reason, details)
-SELECT 'migrate', 'columns', current_user, 'added by the migration', jsonb_build_object('added', jsonb_agg(name))
+SELECT 'migrate', 'columns', current_user, 'added by the migration', jsonb_build_object('table', :'files'::text, 'added', jsonb_agg(name))
   FROM lacking HAVING count(*) > 0;

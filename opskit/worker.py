@@ -255,7 +255,8 @@ class Supervisor:
         if code == EXIT_DEPOSED:
             self._deposed()
             return
-        if code == 0 and self._ending is None:
+        # A library of the processor's may have ended the process, and called that success.
+        if code == 0 and self._ending is None and not self.mailbox.read().started:
             self._exit_code = 0
             self._stop_reason = "done" if self._stop_asked_at is None else self._stop_reason
             return

@@ -55,6 +55,8 @@ def by_name(file: opskit.ClaimedFile) -> dict[str, str] | None:
         raise opskit.Reject("not a statement of account")
     if act == "exit":
         raise SystemExit(3)
+    if act == "leave":
+        os._exit(0)
     if act == "segfault":
         ctypes.string_at(0)
     if act == "kill":

@@ -169,6 +169,7 @@ def test_a_file_that_outlasts_the_grace_goes_back_unharmed(db: Database, start: 
         ("raise", "failed", 3, "raised", "ValueError: cannot parse line 17"),
         ("reject", "failed", 1, "rejected", "not a statement of account"),
         ("exit", "failed", 3, "raised", "SystemExit: 3"),
+        ("leave", "failed", 3, "crashed", "the child ended by itself with exit code 0"),
         ("segfault", "failed", 3, "crashed", "signal 11 (SIGSEGV)"),
         ("kill", "failed", 3, "crashed", "killed by signal 9 (SIGKILL), perhaps out of memory"),
         ("hang", "failed", 3, "crashed", "over its hard limit of 0.5 s"),

@@ -16,6 +16,9 @@ WITH sessions AS MATERIALIZED (
       FROM pg_stat_activity, regexp_match(application_name, '^opskit ' || :'env' || ' ([0-9a-f]{8}) (.+)$') AS name
      WHERE datname = current_database() AND xact_start IS NOT NULL AND name IS NOT NULL
        AND pg_has_role(usesysid, 'USAGE')
+       -- Another schema may have nodes of the same names: only who has a lock on this table is in this one's way.
+       AND EXISTS (SELECT FROM pg_locks AS l
+                    WHERE l.pid = pg_stat_activity.pid AND l.relation = to_regclass(quote_ident(:'files')))
 )
 SELECT s.pid, pg_terminate_backend(s.pid) AS ended
   FROM sessions AS s

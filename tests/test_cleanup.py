@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import random
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import psycopg
 import pytest
 from psycopg import sql
 from tables import (
@@ -606,3 +608,17 @@ def test_a_dry_run_of_the_shell_names_claims_that_it_takes_back(db: Database) ->
     assert ([each["id"] for each in done["files"]], done["cleanedFiles"]) == ([end], 1)
     assert done["message"] == "Cleaned up 1 stale processing locks"
     assert attempts(db, end)[0]["details"]["said"] == "by hand"
+
+
+def test_only_transactions_in_the_way_of_this_table_are_ended(db: Database) -> None:
+    """Another schema of the database may have a node of the same name, whose boot this one does not know."""
+    boot(db, "node-a")
+    url, name = db.settings.database_url or "", "opskit development 00000000 node-a"
+    with contextlib.closing(psycopg.connect(url, application_name=name)) as other:
+        other.execute("SELECT 1")
+        assert db.run("evict", env="development", look_seconds=2) == []
+
+        other.execute(f"LOCK TABLE {db.settings.files} IN ROW SHARE MODE")  # type: ignore[arg-type]  # a name of ours
+        assert [row["ended"] for row in db.run("evict", env="development", look_seconds=2)] == [True]
+        with pytest.raises(psycopg.OperationalError):
+            other.execute("SELECT 1")

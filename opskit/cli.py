@@ -174,6 +174,9 @@ def _planned(db: Database, given: argparse.Namespace, say: Callable[[str], None]
         for sentence in answer["cut_over"]["sentences"]:
             say(f"{env}: {sentence}")
     say(f"{env}: {len(steps)} statements would be run on {table}, in about {_span(estimate.total_seconds)}")
+    if not (cut_over or given.rollback):
+        minutes = db.settings.stale_after_seconds / 60
+        say(f"  then, as by `opskit cleanup`: what a server unknown to opskit has processed for {minutes:g} min fails")
     if any(step.reads for step in steps):
         say(f"  {estimate.how}")
     return answer
@@ -221,13 +224,17 @@ def enqueue(given: argparse.Namespace) -> int:
         if given.existing:
             if given.paths:
                 raise SettingError("--existing takes no paths: it adopts rows that are in the table")
+            if given.where is not None and not given.where.strip():
+                raise SettingError("--where is empty; leave it out to adopt every row without a status")
             with show.progress(quiet=given.json) as bar:
                 count = intake.adopt(
-                    db, given.where or "true", actor=_actor(), dry_run=given.dry_run,
+                    db, "true" if given.where is None else given.where, actor=_actor(), dry_run=given.dry_run,
                     say=lambda done, total: bar.at(done / total, f"{done:,} of {total:,} rows adopted"),
                 )  # fmt: skip
             what = "rows from before would be adopted" if given.dry_run else "rows from before adopted"
         else:
+            if given.dry_run or given.where is not None:
+                raise SettingError(f"{'--dry-run' if given.dry_run else '--where'} goes with --existing")
             if not given.paths:
                 raise SettingError("say which files or folders: opskit enqueue PATH…")
             with show.progress(quiet=given.json) as bar:
@@ -557,7 +564,7 @@ def build_parser() -> argparse.ArgumentParser:
         choices=["all", "concurrency", "distribution", "longest-running", "stale", "nodes", "throughput", "failures",
                  "timeline", "files", "events", "pauses"],
         help="all (default), concurrency, distribution, longest-running, stale, nodes, throughput, failures, timeline, "
-        "events or pauses",
+        "files, events or pauses",
     )  # fmt: skip
     finish(one)
 
@@ -586,7 +593,7 @@ def build_parser() -> argparse.ArgumentParser:
     one.add_argument("--reason", default="", help="why, for the history")
     finish(one, json=False)
 
-    finish(add("doctor", examine, "say what is wrong and the command that mends it; exit 1 if something is"))
+    finish(add("doctor", examine, "say what is wrong and the command that mends it; exit 1 if there is an error"))
 
     one = add("prove", prove, "try the promises on this database, in a scratch schema that is dropped afterwards")
     one.add_argument("--nodes", type=_count, default=4, metavar="N", help="nodes that race, at least 3; defaults to 4")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,12 +16,13 @@ from psycopg import errors as pg
 from psycopg import sql
 from psycopg.rows import tuple_row
 
-from opskit.database import Connection, Database, Row, as_text
+from opskit.database import Connection, Database, Row, as_text, translated
 from opskit.errors import NotMigratedError, SettingError
 from opskit.notebook_bar import notebook_bar
 from opskit.storage import Stored, arriving, keep
 
 _BATCH = 5000
+_REQUEUED = 10_000
 _log = logging.getLogger(__name__)
 
 Entry = tuple[str, str, int | None]
@@ -187,6 +189,27 @@ def _entry(path: Path) -> tuple[str, str, int]:
     return absolute, path.name, path.stat().st_size
 
 
+@contextlib.contextmanager
+def _judging(db: Database, where: str) -> Iterator[Connection]:
+    """A transaction in which an operator's own condition is used; what it does not survive is told as a sentence."""
+    with translated():
+        try:
+            with db.connection(translate=False) as connection, connection.transaction():
+                yield connection
+        except (pg.ProgrammingError, pg.DataError, pg.InternalError) as error:
+            said = error.diag.message_primary or str(error)
+            raise SettingError(f"the condition {where!r} cannot be used: {said}") from error
+
+
+def _from_before(connection: Connection, db: Database, what: str, where: str, more: str = "") -> list[str]:
+    """Something of the rows without a status that meet a condition, as text."""
+    rows = sql.SQL("FROM {} WHERE processing_status IS NULL AND deleted IS NOT TRUE AND ({})").format(
+        sql.Identifier(db.settings.files), sql.SQL(where)
+    )
+    query = sql.SQL("SELECT {}::text AS told {} {}").format(sql.SQL(what), rows, sql.SQL(more))
+    return [text for (text,) in connection.cursor(row_factory=tuple_row).execute(query)]
+
+
 def adopt(
     db: Database, where: str, *, actor: str, dry_run: bool = False, say: Callable[[int, int], None] | None = None
 ) -> int:
@@ -205,25 +228,24 @@ def adopt(
 
     SQL: sql/adopt.sql
     """
-    what, order = ("count(*)::text", "") if dry_run else ("id::text", "ORDER BY id")
-    query = sql.SQL("SELECT {} FROM {} WHERE processing_status IS NULL AND deleted IS NOT TRUE AND ({}) {}").format(
-        sql.SQL(what), sql.Identifier(db.settings.files), sql.SQL(where), sql.SQL(order)
-    )
-    try:
-        with db.connection(translate=False) as connection, connection.transaction():
-            connection.execute("SET TRANSACTION READ ONLY")
-            found = [text for (text,) in connection.cursor(row_factory=tuple_row).execute(query)]
-    except (pg.ProgrammingError, pg.DataError, pg.InternalError) as error:
-        said = error.diag.message_primary or str(error)
-        raise SettingError(f"the condition {where!r} cannot be used: {said}") from error
+    with _judging(db, where) as connection:
+        connection.execute("SET TRANSACTION READ ONLY")
+        (count,) = _from_before(connection, db, "count(*)", where)
     if dry_run:
-        return int(found[0])
-    adopted = 0
-    with notebook_bar("adopting", "rows", total=len(found), say=say) as told:
-        for start in range(0, len(found), _BATCH):
-            adopted += db.one("adopt", ids=found[start : start + _BATCH], actor=actor)["adopted"]
+        return int(count)
+    adopted, following = 0, ""
+    with notebook_bar("adopting", "rows", total=int(count), say=say) as told:
+        while True:
+            # Chosen and queued in one transaction: what the application has done with a row meanwhile counts.
+            with _judging(db, where) as connection:
+                connection.execute("SET LOCAL enable_sort = off")  # a batch is a stretch of the primary key
+                more = f"{following} ORDER BY id LIMIT {_BATCH} FOR NO KEY UPDATE"
+                ids = _from_before(connection, db, "id", where, more)
+                if not ids:
+                    return adopted
+                adopted += db.run_on(connection, "adopt", ids=ids, actor=actor)[0]["adopted"]
+            following = sql.SQL("AND id > {}").format(ids[-1]).as_string()
             told(adopted)
-    return adopted
 
 
 def requeue(
@@ -233,7 +255,7 @@ def requeue(
     failed: bool = False,
     error: str = "",
     server_id: str = "",
-    limit: int = 10_000,
+    limit: int | None = None,
     actor: str,
     reason: str = "",
 ) -> list[dict[str, object]]:
@@ -243,7 +265,7 @@ def requeue(
         db: An open database.
         ids: These files, failed or completed.
         failed: Every failed file that *error* (as `stats.failures` groups it) and *server_id* let through.
-        limit: Most rows in one call.
+        limit: Most rows. Defaults to all, which are queued in batches: what is queued stays so if a later one fails.
         actor: Who does it, for the history.
         reason: Why, for the history.
 
@@ -258,18 +280,32 @@ def requeue(
     ids = list(ids)
     if ids and failed:
         raise SettingError("give the files, or say that every failed one is meant; not both")
-    if not ids and not failed:
-        return []
-    return db.run(
-        "requeue",
-        which="failed" if failed else "ids",
-        ids=ids,
-        error=error,
-        server_id=server_id,
-        row_limit=limit,
-        actor=actor,
-        reason=reason,
-    )
+
+    def batch(rows: int, which: str, *, ids: Sequence[str] = (), before: str = "") -> list[Row]:
+        return db.run(
+            "requeue", which=which, ids=list(ids), error=error, server_id=server_id, row_limit=rows, before=before,
+            actor=actor, reason=reason,
+        )  # fmt: skip
+
+    queued: list[dict[str, object]] = []
+    left = math.inf if limit is None else limit
+    for start in range(0, len(ids), _REQUEUED):
+        queued += batch(int(min(left - len(queued), _REQUEUED)), "ids", ids=ids[start : start + _REQUEUED])
+    # What fails again meanwhile has failed after we began.
+    began = _clock(db) if failed else ""
+    while failed and left > len(queued):
+        rows = int(min(left - len(queued), _REQUEUED))
+        found = batch(rows, "failed", before=began)
+        queued += found
+        failed = len(found) == rows
+    return queued
+
+
+def _clock(db: Database) -> str:
+    with db.connection() as connection:
+        row = connection.execute("SELECT clock_timestamp()::text AS now").fetchone()
+    assert row is not None
+    return str(row["now"])
 
 
 def _known(db: Database, paths: list[str]) -> set[str]:

@@ -7,12 +7,14 @@
 -- error       only failed files whose grouped error (failures.sql) is this; '' means any
 -- server_id   only failed files of this server; '' means any
 -- row_limit   most rows in one call (default 10000)
+-- before      only files that failed before this time; '' means any: for whoever calls until nothing is left
 -- actor, reason   who and why, for the history, which keeps the row as it was before
 \ir _session.sql
 \if :{?ids} \else \set ids '{}' \endif
 \if :{?error} \else \set error '' \endif
 \if :{?server_id} \else \set server_id '' \endif
 \if :{?row_limit} \else \set row_limit 10000 \endif
+\if :{?before} \else \set before '' \endif
 \if :{?actor} \else \set actor psql \endif
 \if :{?reason} \else \set reason '' \endif
 WITH before AS MATERIALIZED (
@@ -22,6 +24,7 @@ WITH before AS MATERIALIZED (
      WHERE deleted IS NOT TRUE
        AND (:'which' = 'ids' AND processing_status IN ('failed', 'completed') AND id = ANY (:'ids')
             OR :'which' = 'failed' AND processing_status = 'failed'
+                     AND (:'before' = '' OR coalesce(processing_completed_at < nullif(:'before', '')::timestamptz, true))
                      AND (:'server_id' = '' OR processing_server_id = :'server_id')
                      AND (:'error' = ''
                           -- What every text of the group begins with first: the patterns, which cost most, read little else.

@@ -10,7 +10,7 @@ import pytest
 from field import counts
 from tables import attempts, boot, files, put_node, row
 
-from opskit import claims, nodes
+from opskit import claims, intake, nodes
 from opskit.child import Child
 from opskit.database import Database
 from opskit.files import ClaimedFile
@@ -49,7 +49,7 @@ def test_a_file_that_comes_back_after_an_earlier_completion_is_processed_and_com
     child = begin(processor)
     child.run(drain=True)
     first = row(db, id)["processing_status"]
-    db.run("requeue", which="ids", ids=[id], error="", server_id="", row_limit=10, actor="test", reason="again")
+    intake.requeue(db, [id], actor="test", reason="again")
     child.run(drain=True)
 
     assert first == "completed"

@@ -300,6 +300,38 @@ def test_a_condition_that_cannot_be_used_adopts_nothing(live: Database, argument
     assert waiting(live) == 3
 
 
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--existing", "--where", " "], "--where is empty"),
+        (["--dry-run", "README.md"], "--dry-run goes with --existing"),
+        (["--where", "processed = false", "README.md"], "--where goes with --existing"),
+    ],
+)
+def test_a_flag_that_would_do_the_opposite_of_what_was_meant_is_refused(
+    live: Database, arguments: list[str], sentence: str
+) -> None:
+    done = opskit(live.settings, "enqueue", *arguments)
+
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert sentence in done.stderr
+    assert waiting(live) == 3
+    assert live.one("concurrency", stale_after_seconds=3600)["queued"] == 0
+
+
+def test_the_condition_is_judged_again_when_a_row_is_queued(live: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The application has processed the second row when the first has been queued, and says so in its own column."""
+    monkeypatch.setattr(intake, "_BATCH", 1)
+
+    def meanwhile(done: int, total: int) -> None:
+        assert (done, total) == (1, 2)
+        with application(live.settings) as connection:
+            run(connection, f"UPDATE {TABLE} SET processed = true")
+
+    assert intake.adopt(live, "processed = false", actor="me", say=meanwhile) == 1
+    assert waiting(live) == 2
+
+
 # -- old and new on one table ----------------------------------------------------------------
 
 

@@ -344,7 +344,7 @@ def test_forty_claims_at_once_take_forty_different_files(db: Database) -> None:
     files(db, *(f"file-{n}" for n in range(40)))
     many = [boot(db, f"node-{n}") for n in range(40)]
 
-    with Database(db.settings, max_size=8) as shared, ThreadPoolExecutor(8) as pool:
+    with Database(db.settings) as shared, ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda node: claims.claim(shared, node), many))
 
     taken = [answer.row["id"] for answer in answers if answer.row]
@@ -795,6 +795,31 @@ def test_a_requeued_file_has_a_fresh_budget_and_the_history_keeps_the_row_as_it_
         assert details[f"processing_{column}"] == before[f"processing_{column}"]
     assert details["processing_completed_at"].startswith(f"{before['processing_completed_at']:%Y-%m-%dT%H:%M}")
     assert claims.claim(db, boot(db, "node-b")).outcome == "claimed"
+
+
+def test_every_failed_file_is_every_one_and_what_fails_again_meanwhile_is_not_taken_twice(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake, "_REQUEUED", 2)
+    tokens = [claimed(db, f"node-{n}") for n in range(5)]
+    for id, token in tokens:
+        fail(db, id, token, outcome="rejected")
+    real, batches = Database.run, []
+
+    def run(self: Database, name: str, /, **values: object) -> list[dict[str, object]]:
+        found = real(self, name, **values)
+        if name == "requeue":
+            batches.append(len(found))
+            again = claims.claim(db, boot(db, f"again-{len(batches)}"))
+            fail(db, again.row["id"], again.token, outcome="rejected")
+        return found
+
+    monkeypatch.setattr(Database, "run", run)
+
+    assert len(intake.requeue(db, failed=True, actor="me")) == 5
+    assert batches == [2, 2, 1]
+    assert [row(db, id)["processing_status"] for id, _ in tokens].count("failed") == 3
+    assert len(intake.requeue(db, [id for id, _ in tokens], limit=1, actor="me")) == 1
 
 
 def test_requeue_leaves_alone_what_has_not_ended_and_what_is_deleted(db: Database) -> None:

@@ -23,3 +23,10 @@ GRANT SELECT ON :"pauses" TO :"node";
 GRANT INSERT ON :"files" TO :"operator";
 GRANT SELECT, INSERT, DELETE ON :"pauses" TO :"operator";
 GRANT SELECT ON :"files", :"nodes", :"events", :"pauses" TO :"viewer";
+-- Whoever inserts draws the id, where a sequence of the application's makes it.
+SELECT DISTINCT format('GRANT USAGE ON SEQUENCE %s TO %I', s.oid::regclass, :'operator')
+  FROM pg_attrdef AS a
+  JOIN pg_depend AS d ON d.classid = 'pg_attrdef'::regclass AND d.objid = a.oid AND d.refclassid = 'pg_class'::regclass
+  JOIN pg_class AS s ON s.oid = d.refobjid AND s.relkind = 'S'
+ WHERE a.adrelid = to_regclass(quote_ident(:'files'))
+\gexec

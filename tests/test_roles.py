@@ -114,6 +114,20 @@ def test_an_operator_steers_with_the_operators_role(db: Database, become: As, tm
             ask(own, f"DELETE FROM {db.settings.files}")
 
 
+def test_an_operator_enqueues_where_a_sequence_of_the_applications_makes_the_ids(
+    db: Database, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    files = db.settings.files
+    ask(db, f"ALTER TABLE {files} ALTER COLUMN id DROP IDENTITY")
+    ask(db, 'CREATE SEQUENCE "own ids"')
+    ask(db, f"ALTER TABLE {files} ALTER COLUMN id SET DEFAULT nextval('\"own ids\"')")
+    become: As = request.getfixturevalue("become")
+
+    with Database(become("operator"), pooled=False) as own:
+        assert intake.enqueue(own, [tmp_path / "a.txt"]) == 1
+
+
 def test_a_viewer_sees_every_statistic_and_changes_nothing(db: Database, become: As) -> None:
     queue_many(db, 3)
 

@@ -14,6 +14,9 @@ from urllib.parse import urlsplit
 from opskit.errors import ForbiddenError, TokenNeededError
 from opskit.settings import LOOPBACK, Settings
 
+FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip", "Via")
+"""What a proxy adds to what it passes on, mostly: one that adds nothing cannot be told from this machine."""
+
 _PORTS = {"http": 80, "https": 443}
 
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Self
 import psycopg
 from psycopg import errors as pg
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.rows import dict_row
+from psycopg.rows import dict_row, tuple_row
 
 from opskit import display, queries
 from opskit.connection import Connection as Connection
@@ -63,6 +63,7 @@ _NODE_VIGILANCE = b"SET client_connection_check_interval = 1000"
 _NODE_PLANS = "SET enable_seqscan = off; SET enable_bitmapscan = off; SET plan_cache_mode = force_generic_plan"
 _GONE = (pg.AdminShutdown, pg.CrashShutdown, pg.CannotConnectNow, pg.TooManyConnections, pg.DatabaseDropped)
 _WAIT_FOR_CONNECTION = 10.0
+_POOL_SIZE = 8
 _AT_WORK = """
     SELECT CASE WHEN state = 'active' AND wait_event_type IS DISTINCT FROM 'Client' THEN true
                 ELSE pg_terminate_backend(pid) IS NULL END AS at_work
@@ -120,7 +121,6 @@ class Database:
         pooled: bool = True,
         statement_seconds: float | None = None,
         node: bool = False,
-        max_size: int = 8,
         name: str = "",
     ) -> None:
         if settings.database_url is None:
@@ -135,7 +135,6 @@ class Database:
         self._pooled = pooled
         self._node = node
         self._statement_seconds = statement_seconds
-        self._max_size = max_size
         self._texts: dict[str, tuple[queries.Statement, bytes]] = {}
         self._asked: dict[str, tuple[queries.Statement, bytes, dict[str, bool]]] = {}
         self._own: OwnConnection | None = None
@@ -241,9 +240,10 @@ class Database:
         return ConnectionPool(
             kwargs=how,
             configure=self._configure,
+            reset=_as_ours,
             check=ConnectionPool.check_connection,
             min_size=0,
-            max_size=self._max_size,
+            max_size=_POOL_SIZE,
             timeout=_WAIT_FOR_CONNECTION if self._statement_seconds is None else min(3.0, self._statement_seconds),
             max_idle=60,
             reconnect_timeout=5,
@@ -263,9 +263,13 @@ class Database:
             from sqlalchemy import NullPool, create_engine
         except ImportError:
             raise MissingExtraError("SQLAlchemy", "ui") from None
-        return create_engine(
-            "postgresql+psycopg://", creator=self.pool.getconn, poolclass=NullPool, isolation_level="AUTOCOMMIT"
-        )
+
+        def lent() -> Connection:
+            connection = self.pool.getconn()
+            connection.row_factory = tuple_row  # type: ignore[assignment]  # what SQLAlchemy reads; `_as_ours` takes it back
+            return connection
+
+        return create_engine("postgresql+psycopg://", creator=lent, poolclass=NullPool, isolation_level="AUTOCOMMIT")
 
     def close(self) -> None:
         """Close every connection."""
@@ -426,6 +430,11 @@ def as_text(value: object) -> str | None:
         quoted = (str(item).replace("\\", "\\\\").replace('"', '\\"') for item in value)
         return "{" + ",".join(f'"{item}"' for item in quoted) + "}"
     return str(value)
+
+
+def _as_ours(connection: Connection) -> None:
+    """A connection that comes back to the pool gives rows as we read them."""
+    connection.row_factory = dict_row
 
 
 @contextlib.contextmanager

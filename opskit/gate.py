@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from opskit.access import writing_allowed
+from opskit.access import FORWARDED, writing_allowed
 from opskit.errors import (
     DatabaseError,
     DatabaseUnavailableError,
@@ -80,7 +80,7 @@ class Gate:
                 host_header=headers.get("host"),
                 origin=headers.get("origin"),
                 authorization=headers.get("authorization"),
-                forwarded=any(name in headers for name in ("forwarded", "x-forwarded-for", "x-real-ip")),
+                forwarded=any(name in headers for name in FORWARDED),
             )
         except ForbiddenError as error:
             return _answer(error)

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import io
 import json
+import os
 import re
 import shlex
 import socket
@@ -1060,6 +1061,18 @@ def test_refusing_to_start_is_one_sentence_and_exit_code_1(
     assert serve.main(["--host", "0.0.0.0"]) == 1
 
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_operators_given_as_a_flag_are_asked_for_a_provider_as_those_of_the_environment_are(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["opskit dashboard"])
+    monkeypatch.setattr(signin.st, "secrets", {})
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+
+    assert serve.main(["--operators", "*@example.com"]) == 1
+
+    assert "nobody could sign in" in capsys.readouterr().err
 
 
 def test_the_launchers_options_are_the_packages() -> None:

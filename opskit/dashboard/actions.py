@@ -23,7 +23,6 @@ VERDICTS = {
     "silent": "silent: lease ran out, second look needed",
     "stuck": "stuck: no progress, second look needed",
 }
-FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip")
 """Headers by which a proxy says that it passed the call on."""
 
 UPLOAD_BYTES = 1 << 30
@@ -90,7 +89,7 @@ def allow() -> None:
         host_header=asking.headers.get("Host"),
         origin=asking.headers.get("Origin"),
         authorization=asking.authorization,
-        forwarded=any(name in asking.headers for name in FORWARDED),
+        forwarded=any(name in asking.headers for name in access.FORWARDED),
     )
 
 

@@ -15,9 +15,10 @@ from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from opskit import access
 from opskit.access import writing_allowed
 from opskit.api import create_api, probe_routes
-from opskit.dashboard import actions, shared, signin
+from opskit.dashboard import shared, signin
 from opskit.errors import ForbiddenError, OpskitError, SettingError, TokenNeededError
 from opskit.flags import add_settings, settings_of
 from opskit.parent import end_with
@@ -57,7 +58,7 @@ class Closed:
                     host_header=headers.get("host"),
                     origin=headers.get("origin"),
                     authorization=headers.get("authorization"),
-                    forwarded=any(name in headers for name in actions.FORWARDED),
+                    forwarded=any(name in headers for name in access.FORWARDED),
                 )
             except ForbiddenError as error:
                 status = 401 if isinstance(error, TokenNeededError) else 403
@@ -89,9 +90,9 @@ def serve(settings: Settings) -> int:
     Raises:
         SettingError: Nothing says who may act, or nobody could sign in.
     """
-    check(settings)
     # The page is a script that Streamlit runs: it finds its settings where every process finds them.
     os.environ.update(settings.environ())
+    check(settings)
     # Streamlit looks for .streamlit/config.toml beside the launcher, and hands our arguments to the page.
     sys.argv[:] = [str(PAGE)]
     app = st.App(PAGE, routes=routes(settings))

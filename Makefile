@@ -12,7 +12,7 @@ TIMES  ?= 1
 KILLS  ?= 200
 SEED   ?= 1
 
-.PHONY: lock audit up screenshots test test-all test-slow bench bench-quick bench-scale test-faults soak lint types browser clean help
+.PHONY: lock audit up screenshots test test-all test-slow bench bench-quick bench-scale test-faults soak lint types clean help
 
 help:            ## show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -44,7 +44,7 @@ soak: $(READY)   ## a storm of random kills, KILLS=1000 SEED=1: prints its figur
 	@$(RUN)/python tests/faults/soak.py --kills $(KILLS) --seed $(SEED) \
 	  $(if $(filter 1000,$(KILLS)),--figures benchmarks/results/soak.json)
 
-bench: $(READY)  ## every goal: the floor, opskit and the peers on one PostgreSQL, ten million rows, a pinned xmin (about an hour)
+bench: $(READY)  ## every goal: the floor, opskit and the peers on one PostgreSQL, ten million rows, a pinned xmin (a quarter of an hour on a quiet machine)
 	@$(RUN)/python benchmarks/all.py
 
 bench-quick: $(READY) ## the same with small sizes, in about three minutes

@@ -1,7 +1,7 @@
 """Every goal, measured on one PostgreSQL: a table on the screen, figures as JSON, a page with the curves.
 
-`make bench` (about an hour) writes results/goals.json; `make bench-quick` (about three minutes, small sizes)
-writes results/quick.json. The page beside it is made from the JSON and needs nothing but a browser.
+`make bench` (a quarter of an hour on a quiet machine) writes results/goals.json; `make bench-quick` (three minutes,
+small sizes) writes results/quick.json. The page beside it is made from the JSON and needs nothing but a browser.
 `python benchmarks/all.py --subjects drain loads` measures these again and leaves the others as they stand.
 """
 

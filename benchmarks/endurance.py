@@ -225,7 +225,7 @@ def main() -> int:
         if name in ("DATABASE_URL", "NODE_ID") or name.startswith(("OPSKIT_", "PG")):
             del os.environ[name]
     with contextlib.ExitStack() as stack:
-        home = Path(tempfile.mkdtemp(prefix="opskit-endurance-"))
+        home = Path(tempfile.mkdtemp(prefix="opskit-endurance-", dir=os.environ.get("BENCH_DIR")))
         stack.callback(shutil.rmtree, home, ignore_errors=True)
         server = Settings.load({}, home=str(home), pg_port=21433)
         stack.callback(embedded.stop, server)

@@ -4,7 +4,7 @@
 
 The table is made first (some minutes); with --keep it stays, and the next run measures at once. Each statement is run
 four times as a reader runs it; *first* is the first run of this server process, *ms* the median of the others. The plan
-is from EXPLAIN (ANALYZE, BUFFERS), buffers are pages of 8 kB. All of it is written to results/scale.json.
+is from EXPLAIN (ANALYZE, BUFFERS), buffers are pages of 8 kB. All of it is written to results/scale-ROWS.json.
 """
 
 from __future__ import annotations

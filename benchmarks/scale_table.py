@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import tempfile
 import time
@@ -42,7 +43,8 @@ def table(rows: int, folder: str | None = None) -> Iterator[Database]:
         rows: Finished files.
         folder: Where to keep them. Defaults to nowhere: they are made, and removed at the end.
     """
-    home = Path(folder) / f"rows-{rows}" if folder else Path(tempfile.mkdtemp(prefix="opskit-scale-"))
+    made = None if folder else tempfile.mkdtemp(prefix="opskit-scale-", dir=os.environ.get("BENCH_DIR"))
+    home = Path(made or Path(folder or ".") / f"rows-{rows}")
     settings = Settings.load({}, home=str(home), pg_port=21433)
     home.mkdir(parents=True, exist_ok=True)
     try:

@@ -305,7 +305,11 @@ def pauses(db: Db) -> list[Record]:
     return _camel(stats.records(stats.pauses(db)))
 
 
-@_reads.get("/doctor", summary="What is wrong, why it matters, and what mends it")
+@_reads.get(
+    "/doctor",
+    summary="What is wrong, why it matters, and what mends it",
+    responses={200: {"model": list[bodies.Finding]}},
+)
 def diagnosis(db: Db) -> list[Record]:
     found = doctor.examine(db, missing=schema.missing(db), queues_new=schema.queues_new(db))
     return [dataclasses.asdict(finding) for finding in found]

@@ -77,7 +77,8 @@ def claim(db: Database, node: Boot, *, after: str = ALL_OF_THE_QUEUE, token: str
         token: Made before asking. Defaults to a new one.
 
     Raises:
-        DatabaseUnavailableError: No answer; the claim may stand. Ask `recover` before anything else.
+        DatabaseUnavailableError: No answer; the claim may stand. Raise the epoch (`nodes.advance`) and look at what is
+            `held` before anything else.
 
     SQL: sql/claim.sql
     """
@@ -123,7 +124,8 @@ def complete_and_claim(
         and `claim`, which say why.
 
     Raises:
-        DatabaseUnavailableError: No answer; both may have happened. `complete` and `recover` find out.
+        DatabaseUnavailableError: No answer; both may have happened. `complete`, then `nodes.advance` and `held`,
+            find out.
 
     SQL: sql/complete_and_claim.sql
     """

@@ -27,10 +27,16 @@ class NodeDesk:
         self._completed = ""
 
     def progress(self, done: int | None, total: int | None) -> None:
+        """Note how far the file is; the supervisor sends it with its next heartbeat."""
         self._mailbox.progress(done, total)
 
     @contextlib.contextmanager
     def completing(self, file: ClaimedFile, result: Mapping[str, Any] | None) -> Iterator[Connection]:
+        """One transaction for what the processor writes and for the completion.
+
+        Raises:
+            ClaimLostError: The claim is no longer this node's; nothing is written.
+        """
         with claims.completing(self._db, id=file.id, token=file.token, result=result) as connection:
             yield connection
         self._completed = file.token
@@ -41,7 +47,11 @@ class NodeDesk:
         return token == self._completed
 
     def content(self, file: ClaimedFile) -> bytes:
-        """The bytes in the row: bytea as it is, text as UTF-8 or base64."""
+        """The bytes in the row: bytea as it is, text as UTF-8 or base64.
+
+        Raises:
+            Reject: There are none, or they are not base64.
+        """
         query = sql.SQL("SELECT file_content FROM {} WHERE id = %s").format(sql.Identifier(self._db.settings.files))
         with self._db.connection() as connection:
             try:
@@ -61,6 +71,7 @@ class NodeDesk:
             raise Reject(f"file_content is not base64: {error}") from error
 
     def columns(self, file: ClaimedFile) -> dict[str, Any]:
+        """The row as the application made it, its content left out; empty when it has been deleted."""
         names = [row["column_name"] for row in self._db.run("all_columns") if row["column_name"] != "file_content"]
         query = sql.SQL("SELECT {} FROM {} WHERE id = %s").format(
             sql.SQL(", ").join(map(sql.Identifier, names)), sql.Identifier(self._db.settings.files)

@@ -7,6 +7,7 @@ OpskitError
 ├── DatabaseUnavailableError     no answer from PostgreSQL in time
 ├── DatabaseError                PostgreSQL answered with an error
 │   └── NotMigratedError         the schema lacks what this version needs
+├── StillCountingError           what has ended is still being counted
 ├── EmbeddedServerError          the embedded PostgreSQL cannot be started or stopped
 ├── MigrationRefusedError        migrating would harm what is there
 ├── ProcessorError               the processor cannot be imported

@@ -123,10 +123,10 @@ def welcome(db: Database) -> int:
     """
     if not _is_embedded(db):
         return 0
+    if schema.exists(db, "files") and db.run("any_file"):
+        return 0
     if not schema.check(db):
         schema.migrate(db)
-    if db.run("any_file"):
-        return 0
     count = intake.enqueue(db, samples(), skip_known=True)
     work(db, "notebook-a", "notebook-b", max_files=(count + 1) // 2)
     return count

@@ -65,6 +65,8 @@ CHOOSY = ("/processing/throughput", "/processing/timeline", "/processing/requeue
 
 
 @pytest.mark.usefixtures("something_everywhere")
+# The pool's own threads roll dice while a case is drawn.
+@pytest.mark.filterwarnings("ignore:Do not use the `random` module:hypothesis.errors.HypothesisDeprecationWarning")
 @DOCUMENT.exclude(path="/processing/concurrency-stats/stream").parametrize()
 @hypothesis.seed(20261123)
 @hypothesis.settings(max_examples=60, deadline=None, database=None, suppress_health_check=list(hypothesis.HealthCheck))

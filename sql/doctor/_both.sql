@@ -1,2 +1,2 @@
--- The names of both environments' files tables (psql only; Python: doctor.py).
+-- The names of both environments' files tables (psql only; Python: opskit/doctor/).
 SELECT :'table' AS production_files, 'dev_' || :'table' AS development_files \gset

@@ -3,7 +3,7 @@
 -- psql "$DATABASE_URL" -v env=development -f sql/doctor/heartbeats.sql
 --
 -- cold_updates: PostgreSQL 16 and later count the rows that moved to another page. Before, what was not HOT is taken,
--- less the updates that raise an epoch (every 500 files, and at each start): these touch an index, and may.
+-- less the updates that raise an epoch (every 200 files, and at each start): these touch an index, and may.
 \ir ../_session.sql
 SELECT c.oid::regclass::text AS name, s.n_tup_upd AS updates,
        coalesce((to_jsonb(s) ->> 'n_tup_newpage_upd')::bigint,

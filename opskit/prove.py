@@ -86,7 +86,6 @@ def prove(
     ):
         schema.migrate(db)
         history.record(db)
-        fill(db, files)
         run = _Proof(db, Path(folder), nodes, files, seconds, random.Random(seed), say)
         return run.run()
 
@@ -107,13 +106,18 @@ class _Proof:
         self.name = str(conninfo_to_dict(db.settings.database_url or "")["application_name"])
 
     def run(self) -> dict[str, Any]:
+        # In three waves: however fast the nodes are, there is work in hand when a fault strikes.
+        wave = self.files // 3
         try:
+            fill(self.db, self.files - 2 * wave)
             for name in self.names:
                 self._start(name)
             self._wait(lambda: self._completed() > 0)
             self._kill()
             self._cut()
+            fill(self.db, wave)
             self._freeze()
+            fill(self.db, wave)
             self._kill()
             self._cut()
             done = self._wait(lambda: self._completed() == self.files)

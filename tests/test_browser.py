@@ -454,7 +454,7 @@ def test_the_whole_story_of_a_node_that_dies(
         # All of it stands in the timeline, and nothing was worked on twice.
         go(page, "Timeline")
         expect(page.get_by_test_id("stPlotlyChart").locator(".barlayer .point")).not_to_have_count(0, timeout=PATIENCE)
-        expect(page.get_by_text(re.compile("^11 attempts"))).to_be_visible(timeout=PATIENCE)
+        expect(page.get_by_text(re.compile(r"\b11 attempts\b"))).to_be_visible(timeout=PATIENCE)
         expect(page.get_by_text("overlap: one file")).to_have_count(0)
 
 

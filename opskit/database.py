@@ -64,6 +64,8 @@ _NODE_PLANS = "SET enable_seqscan = off; SET enable_bitmapscan = off; SET plan_c
 _GONE = (pg.AdminShutdown, pg.CrashShutdown, pg.CannotConnectNow, pg.TooManyConnections, pg.DatabaseDropped)
 _WAIT_FOR_CONNECTION = 10.0
 _POOL_SIZE = 8
+_BUSY_SECONDS = 0.5
+_PROBE_SECONDS = 3
 _AT_WORK = """
     SELECT CASE WHEN state = 'active' AND wait_event_type IS DISTINCT FROM 'Client' THEN true
                 ELSE pg_terminate_backend(pid) IS NULL END AS at_work
@@ -158,11 +160,35 @@ class Database:
         """
         with translated() if translate else contextlib.nullcontext():
             if self._pooled:
-                with self.pool.connection() as connection:
-                    yield connection
+                with contextlib.ExitStack() as stack:
+                    yield self._lent(stack)
             else:
                 with self._lock:
                     yield self._mine()
+
+    def _lent(self, stack: contextlib.ExitStack) -> Connection:
+        """A connection of the pool. One that is not to be had at once: the pool is busy, or the database is away.
+
+        A pool does not say which, and tries again ever more rarely; asked directly, a database that is away refuses
+        in milliseconds, and the next use begins with a new pool.
+        """
+        from psycopg_pool import PoolTimeout
+
+        try:
+            return stack.enter_context(self.pool.connection(timeout=_BUSY_SECONDS))
+        except PoolTimeout:
+            pool = self.pool
+            try:
+                self._ask_directly()
+            except psycopg.Error:
+                if self.__dict__.get("pool") is pool:
+                    del self.pool
+                    pool.close(timeout=0.1)
+                raise
+        return stack.enter_context(self.pool.connection())
+
+    def _ask_directly(self) -> None:
+        psycopg.connect(**{**self._parameters, "connect_timeout": _PROBE_SECONDS}, autocommit=True).close()
 
     def _mine(self) -> OwnConnection:
         if self._own is None or self._own.broken or self._own.closed:
@@ -236,7 +262,7 @@ class Database:
         os.environ["PGTZ"] = "UTC"
         how: dict[str, Any] = {"autocommit": True, "row_factory": dict_row, **self._parameters}
         # A database that refuses us is told at once: the pool would try again and again for as long as it waits.
-        psycopg.connect(**how).close()
+        self._ask_directly()
         return ConnectionPool(
             kwargs=how,
             configure=self._configure,

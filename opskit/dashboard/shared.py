@@ -31,7 +31,7 @@ SLOW_SECONDS = 0.05
 """A reading that takes longer is taken behind the scenes, while the page shows the last one [s]."""
 PATIENCE_SECONDS = 1.0
 """How long a page waits for the first count of what has ended, before it is drawn without that [s]."""
-PROBE_SECONDS = 3.0
+PROBE_SECONDS = 0.5
 """How long an unreachable database is left alone before it is asked again [s]."""
 _REMEMBERED = 200
 
@@ -185,6 +185,8 @@ def _taken(name: str, values: tuple[tuple[str, object], ...]) -> Reading:
             raise memory.failure
         frame = STATISTICS[name](database(), **dict(values))
         memory.cost[key] = time.monotonic() - began
+        if memory.failure is not None:
+            _slow_reading.clear()
         return memory.keep(key, Reading(frame, datetime.now(UTC), name=name, values=values))
     except OpskitError as error:
         return memory.last(key, error)
@@ -193,8 +195,15 @@ def _taken(name: str, values: tuple[tuple[str, object], ...]) -> Reading:
 def read(name: str, /, **values: object) -> Reading:
     """One statistic, read once for all tabs; never raises what the database does."""
     key = (name, tuple(sorted(values.items())))
-    slow = _memory().cost.get(key, 0.0) > SLOW_SECONDS
-    return _slow_reading(*key) if slow else _reading(*key)
+    # While the database is away nothing is slow, and its return is not to be seen two ticks late.
+    memory = _memory()
+    slow = memory.cost.get(key, 0.0) > SLOW_SECONDS and memory.failure is None
+    reading = _slow_reading(*key) if slow else _reading(*key)
+    if isinstance(reading.error, DatabaseUnavailableError) and time.monotonic() - memory.failed_at >= PROBE_SECONDS:
+        # What another tab was told is no news: it may be back.
+        _reading.clear(*key)
+        reading = _reading(*key)
+    return reading
 
 
 def fresh(name: str, /, **values: object) -> Reading:

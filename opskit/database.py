@@ -180,11 +180,13 @@ class Database:
             pool = self.pool
             try:
                 self._ask_directly()
-            except psycopg.Error:
-                if self.__dict__.get("pool") is pool:
-                    del self.pool
-                    pool.close(timeout=0.1)
-                raise
+            except psycopg.Error as error:
+                # A server that answers with a refusal (too many connections, say) lives: what we have comes back.
+                if "FATAL" not in str(error):
+                    if self.__dict__.get("pool") is pool:
+                        del self.pool
+                        pool.close(timeout=0.1)
+                    raise
         return stack.enter_context(self.pool.connection())
 
     def _ask_directly(self) -> None:

@@ -17,6 +17,7 @@ from conftest import Start
 from field import Node, counts, queue_many, record
 
 from opskit.database import Database
+from opskit.errors import DatabaseUnavailableError
 
 SEED = int(os.environ.get("SEED", "11"))
 # What a server's troubles may write into the history: no processor is blamed for what it did not do.
@@ -122,3 +123,21 @@ def test_nodes_wait_while_the_server_takes_no_more_connections_and_go_on_by_them
         # It may have slipped in for a moment when the others' places were taken away; otherwise it says it once.
         assert said(node, "going on as soon as it answers") in range(1, 5), node.log
         assert len(node.log.splitlines()) < 25, node.log
+
+
+def test_a_pool_says_at_once_that_its_server_is_gone_and_serves_as_soon_as_it_is_back(
+    hurt_db: Database, cluster: Cluster
+) -> None:
+    """A pool by itself waits for as long as it may, and tries again ever more rarely."""
+    with Database(hurt_db.settings, statement_seconds=5) as db:
+        assert db.run("pauses") == []
+        cluster.kill()
+        began = time.monotonic()
+        for _ in range(5):
+            with pytest.raises(DatabaseUnavailableError):
+                db.run("pauses")
+        told = time.monotonic() - began
+        cluster.start()
+
+        assert db.run("pauses") == []
+        assert told < 2.5, "the pool alone takes three seconds each time"

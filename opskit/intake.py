@@ -290,7 +290,8 @@ def requeue(
     queued: list[dict[str, object]] = []
     left = math.inf if limit is None else limit
     for start in range(0, len(ids), _REQUEUED):
-        queued += batch(int(min(left - len(queued), _REQUEUED)), "ids", ids=ids[start : start + _REQUEUED])
+        if left > len(queued):
+            queued += batch(int(min(left - len(queued), _REQUEUED)), "ids", ids=ids[start : start + _REQUEUED])
     # What fails again meanwhile has failed after we began.
     began = _clock(db) if failed else ""
     while failed and left > len(queued):

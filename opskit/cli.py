@@ -24,6 +24,7 @@ from opskit.errors import MissingExtraError, OpskitError, SettingError
 from opskit.flags import add_settings, settings_of
 from opskit.logs import masked
 from opskit.server_id import server_info
+from opskit.visible import visible_lines
 
 Verb = Callable[[argparse.Namespace], int]
 
@@ -36,8 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return given.verb(given)  # type: ignore[no-any-return]  # set by build_parser
     except OpskitError as error:
         if given.verbose:
-            print(masked(traceback.format_exc()), file=sys.stderr)
-        print(f"opskit: {error}", file=sys.stderr)
+            print(visible_lines(masked(traceback.format_exc())), file=sys.stderr)
+        print(visible_lines(f"opskit: {error}"), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
@@ -98,7 +99,7 @@ def process(given: argparse.Namespace) -> int:
         if row["processing_result"]:
             show.table([{"result": key, "value": value} for key, value in row["processing_result"].items()])
         if row["processing_errors"]:
-            show.out.print(row["processing_errors"], markup=False)
+            show.out.print(row["processing_errors"])
     return 0 if row["processing_status"] == "completed" else 1
 
 
@@ -360,7 +361,7 @@ def _steer(given: argparse.Namespace, action: Callable[..., bool], done: str, no
         show.as_json({"environment": settings.env, "scope": scope, "changed": changed})
     else:
         who = "every node" if given.all else scope
-        show.out.print(f"{who} {done if changed else nothing} ({settings.env})", markup=False)
+        show.out.print(f"{who} {done if changed else nothing} ({settings.env})")
     return 0
 
 
@@ -368,7 +369,7 @@ def drain(given: argparse.Namespace) -> int:
     settings = settings_of(given)
     with Database(settings, pooled=False) as db:
         nodes.drain(db, given.node, actor=_actor(), reason=given.reason)
-    show.out.print(f"{given.node} finishes its file and stops ({settings.env})", markup=False)
+    show.out.print(f"{given.node} finishes its file and stops ({settings.env})")
     return 0
 
 
@@ -380,7 +381,8 @@ def examine(given: argparse.Namespace) -> int:
     if given.json:
         show.as_json({"environment": settings.env, "findings": [asdict(finding) for finding in findings]})
     else:
-        show.table([asdict(finding) for finding in findings], empty=f"all is well ({settings.env})")
+        rows = [asdict(finding) for finding in findings]
+        show.table(rows, empty=f"all is well ({settings.env})", in_lines=("mend",))
     return 1 if any(finding.level == "error" for finding in findings) else 0
 
 
@@ -388,7 +390,7 @@ def prove(given: argparse.Namespace) -> int:
     from opskit.prove import prove
 
     def say(line: str) -> None:
-        show.err.print(line, markup=False)
+        show.err.print(line)
 
     answer = prove(
         settings_of(given), nodes=given.nodes, files=given.files, seconds=given.seconds, seed=given.seed, say=say
@@ -400,7 +402,7 @@ def prove(given: argparse.Namespace) -> int:
         show.table(rows)
         show.out.print(", ".join(f"{count} {fault}" for fault, count in answer["faults"].items()), soft_wrap=True)
         for phrase in answer["wrong"]:
-            show.out.print(phrase, markup=False)
+            show.out.print(phrase)
     return 0 if answer["holds"] else 1
 
 
@@ -408,7 +410,7 @@ def bench(given: argparse.Namespace) -> int:
     from opskit.bench import bench
 
     def say(line: str) -> None:
-        show.err.print(line, markup=False)
+        show.err.print(line)
 
     answer = bench(settings_of(given), nodes=given.nodes, seconds=given.seconds, file_ms=given.file_ms, say=say)
     if given.json:
@@ -425,7 +427,7 @@ def bench(given: argparse.Namespace) -> int:
             [{"a file takes [ms]": one["file_ms"], "nodes it can feed": one["nodes"]} for one in answer["feeds"]]
         )
         for sentence in answer["limits"]:
-            show.out.print(sentence, markup=False, soft_wrap=True)
+            show.out.print(sentence, soft_wrap=True)
     return 0
 
 
@@ -471,7 +473,7 @@ def notebooks(given: argparse.Namespace) -> int:
     if given.json:
         show.as_json({"folder": given.folder, "copied": [str(path) for path in copied]})
     else:
-        show.out.print(f"{len(copied)} notebooks copied to {given.folder}", markup=False, soft_wrap=True)
+        show.out.print(f"{len(copied)} notebooks copied to {given.folder}", soft_wrap=True)
         if not copied and not given.overwrite:
             show.err.print("those that are there were kept; --overwrite replaces them")
     return notebooks.open_lab(given.folder, settings_of(given)) if given.open else 0
@@ -659,7 +661,7 @@ def _confirm(given: argparse.Namespace, what: str) -> None:
         return
     if not sys.stdin.isatty():
         _refuse(f"{what}: say --yes to do it without being asked")
-    show.err.print(f"This will {what}.", markup=False)
+    show.err.print(f"This will {what}.")
     if input("Type yes to go on: ").strip() != "yes":
         _refuse("nothing was changed")
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from opskit.visible import directions_shown
+
 _NUMBERS = {
     "queued": "queued [files]",
     "processing": "processing [files]",
@@ -114,4 +116,4 @@ def _text(value: Any) -> str:
         return f"{value:,d}"
     if isinstance(value, float):
         return f"{value:,.1f}"
-    return html.escape(str(value))
+    return html.escape(directions_shown(str(value)))

@@ -16,6 +16,8 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
+from opskit.visible import directions_shown
+
 STATE_COLORS = {"queued": "#808080", "processing": "#0072B2", "completed": "#009E73", "failed": "#D55E00"}
 """Colour of each state: Okabe and Ito's palette for the colour-blind, each 3:1 or better on white and on black."""
 
@@ -67,7 +69,7 @@ def distribution(frame: pd.DataFrame) -> go.Figure:
             orientation="h",
             y=list(range(len(servers))),
             x=[counts.get((server, state), 0) for server in servers],
-            customdata=[html.escape(server, quote=False) for server in servers],
+            customdata=[_safe(server) for server in servers],
             hovertemplate="%{customdata}<br>%{x:,d} files " + state + "<extra></extra>",
             marker={"color": color},
         )
@@ -127,7 +129,7 @@ def nodes(frame: pd.DataFrame) -> go.Figure:
         text=texts,
         textposition="auto",
         cliponaxis=False,
-        customdata=[html.escape(row[0], quote=False) for row in rows],
+        customdata=[_safe(row[0]) for row in rows],
         hovertemplate="%{customdata}<br>%{text}<extra></extra>",
         marker={"color": [_NODE_COLORS.get(row[1], STATE_COLORS["processing"]) for row in rows]},
     )
@@ -162,9 +164,9 @@ def longest_running(frame: pd.DataFrame) -> go.Figure:
         orientation="h",
         y=list(range(len(rows))),
         x=[0.0 if minutes is None else round(minutes, 2) for *_, minutes in rows],
-        text=[html.escape(_short(_server(server)), quote=False) for _, server, _ in rows],
+        text=[_safe(_short(_server(server))) for _, server, _ in rows],
         textposition="auto",
-        customdata=[html.escape(name, quote=False) for name in names],
+        customdata=[_safe(name) for name in names],
         hovertemplate="%{customdata}<br>%{text}<br>%{x:,.1f} min<extra></extra>",
         marker={"color": STATE_COLORS["processing"]},
     )
@@ -268,7 +270,12 @@ def _told(row: Mapping[str, Any]) -> str:
     lines = [" · ".join(str(part) for part in parts if part), _short(row["reason"] or ""), by or ""]
     if row["overlaps"]:
         lines.append("OVERLAPS another attempt at this file")
-    return "<br>".join(html.escape(line, quote=False) for line in lines if line)
+    return "<br>".join(_safe(line) for line in lines if line)
+
+
+def _safe(text: str) -> str:
+    """Text of others for a figure: never markup, and no mark that turns the reading direction round."""
+    return html.escape(directions_shown(text), quote=False)
 
 
 def _lane(row: Mapping[str, Any]) -> str:
@@ -306,7 +313,7 @@ def _lying(bars: list[Any], title: str, names: Sequence[str], unit: str, *, noth
         zeroline=False,
         tickmode="array",
         tickvals=list(range(len(names))),
-        ticktext=[html.escape(_short(name), quote=False) for name in names],
+        ticktext=[_safe(_short(name)) for name in names],
     )
     return figure
 
@@ -370,7 +377,7 @@ def _doing(row: tuple[Any, ...], share: float | None) -> str:
     if minutes is None:
         return str(state)
     parts = [] if state == "live" else [state]
-    parts.append(html.escape(_short(filename or "(no name)"), quote=False))
+    parts.append(_safe(_short(filename or "(no name)")))
     parts.append("no progress told" if share is None else f"{share:.0f} %")
     return " · ".join([*parts, f"{minutes:.1f} min"])
 

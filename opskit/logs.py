@@ -1,10 +1,12 @@
-"""Logging: every line carries the server ID and the environment, and no line a password."""
+"""Logging: every line carries the server ID and the environment, no line a password or what a terminal obeys."""
 
 from __future__ import annotations
 
 import logging
 import re
 import sys
+
+from opskit.visible import visible_lines
 
 
 def set_up_logging(server_id: str, env: str, *, verbose: bool = False) -> None:
@@ -13,17 +15,17 @@ def set_up_logging(server_id: str, env: str, *, verbose: bool = False) -> None:
     handler = logging.StreamHandler(sys.stderr)
     # A server ID may hold a percent sign; the format is not the place for it.
     head = f"[{server_id} {env}]".replace("%", "%%")
-    handler.setFormatter(_Masking(f"%(asctime)s %(levelname)-7s {head} %(message)s"))
+    handler.setFormatter(_Careful(f"%(asctime)s %(levelname)-7s {head} %(message)s"))
     own.handlers[:] = [handler]
     own.propagate = False
     own.setLevel(logging.DEBUG if verbose else logging.INFO)
 
 
-class _Masking(logging.Formatter):
+class _Careful(logging.Formatter):
     """What a processor's error says is not ours to vouch for, its traceback least of all."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return masked(super().format(record))
+        return visible_lines(masked(super().format(record)))
 
 
 def masked(text: str) -> str:

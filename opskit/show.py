@@ -7,16 +7,31 @@ import json
 import re
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+from opskit.visible import visible, visible_lines
+
+
+class Terminal(Console):
+    """A console for which every text is data: no markup, no emoji names, nothing that the terminal would obey."""
+
+    def __init__(self, **how: Any) -> None:
+        super().__init__(highlight=False, markup=False, emoji=False, **how)
+
+    def print(self, *objects: Any, **how: Any) -> None:
+        """Print as rich does, with texts made visible; for style give a `rich.text.Text`."""
+        super().print(*(visible_lines(one) if isinstance(one, str) else one for one in objects), **how)
+
+
+out = Terminal()
+err = Terminal(stderr=True)
 
 _ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")  # a time, as `stats.records` writes it
 
@@ -28,19 +43,37 @@ def as_json(value: object) -> None:
     sys.stdout.flush()
 
 
-def table(rows: Iterable[Mapping[str, Any]], *, title: str = "", empty: str = "nothing to show") -> None:
-    """Rows as a table; numbers to the right, times and long numbers made short."""
+def table(
+    rows: Iterable[Mapping[str, Any]],
+    *,
+    title: str = "",
+    empty: str = "nothing to show",
+    in_lines: Collection[str] = (),
+) -> None:
+    """Rows as a table; numbers to the right, times and long numbers made short.
+
+    Args:
+        rows: Each with the same columns.
+        title: Stands above it.
+        empty: What is said where there are no rows.
+        in_lines: Columns whose lines are our own, and are kept.
+    """
     rows = list(rows)
     if not rows:
         out.print(empty)
         return
-    shown = Table(title=title or None, title_justify="left", box=None, header_style="bold", pad_edge=False)
+    shown = Table(
+        title=Text(visible(title)) if title else None,
+        title_justify="left",
+        box=None,
+        header_style="bold",
+        pad_edge=False,
+    )
     for name in rows[0]:
         number = any(isinstance(row[name], (int, float)) and not isinstance(row[name], bool) for row in rows)
-        shown.add_column(name.replace("[", "\\["), justify="right" if number else "left", overflow="fold")
+        shown.add_column(Text(visible(name)), justify="right" if number else "left", overflow="fold")
     for row in rows:
-        # Names of files may hold what rich takes for markup: they are data, not style.
-        shown.add_row(*(_cell(value).replace("[", "\\[") for value in row.values()))
+        shown.add_row(*(Text(_lines(value) if name in in_lines else _cell(value)) for name, value in row.items()))
     out.print(shown)
 
 
@@ -59,7 +92,7 @@ class Bar:
         """Say something that stays."""
         self._clear()
         if not self._quiet:
-            err.print(text, markup=False, soft_wrap=True)
+            err.print(text, soft_wrap=True)
 
     def at(self, share: float | None, text: str) -> None:
         """Show how far the work is.
@@ -73,12 +106,12 @@ class Bar:
         if self._progress is not None:
             total, done = (None, 0) if share is None else (100, 100 * share)
             if self._task is None:
-                self._task = self._progress.add_task(_plain_text(text), total=total)
-            self._progress.update(self._task, description=_plain_text(text), total=total, completed=done)
+                self._task = self._progress.add_task(visible(text), total=total)
+            self._progress.update(self._task, description=visible(text), total=total, completed=done)
         elif time.monotonic() - self._told > self.LINE_SECONDS:
             self._told = time.monotonic()
             how_far = "" if share is None else f", {share:.0%}"
-            err.print(f"  {text}{how_far}", markup=False, soft_wrap=True)
+            err.print(f"  {text}{how_far}", soft_wrap=True)
 
     def _clear(self) -> None:
         if self._progress is not None and self._task is not None:
@@ -96,13 +129,14 @@ def progress(*, quiet: bool = False) -> Iterator[Bar]:
     if quiet or not err.is_terminal:
         yield Bar(None, quiet=quiet)
         return
-    columns = (TextColumn("  {task.description}"), BarColumn(30), TaskProgressColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn("  {task.description}", markup=False),
+        BarColumn(30),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=err, transient=True) as shown:
         yield Bar(shown, quiet=False)
-
-
-def _plain_text(text: str) -> str:
-    return text.replace("[", "\\[")
 
 
 def _cell(value: object) -> str:
@@ -115,7 +149,11 @@ def _cell(value: object) -> str:
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M:%S}"
     text = str(value)
-    return f"{text[:10]} {text[11:19]}" if _ISO.fullmatch(text) else text
+    return f"{text[:10]} {text[11:19]}" if _ISO.fullmatch(text) else visible(text)
+
+
+def _lines(value: object) -> str:
+    return "\n".join(map(visible, str(value).split("\n")))
 
 
 def _plain(value: object) -> object:

@@ -18,6 +18,7 @@ from typing import IO, Any
 
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from opskit import intake, schema
 from opskit.database import Database
@@ -25,6 +26,7 @@ from opskit.errors import DatabaseError, DatabaseUnavailableError, NotMigratedEr
 from opskit.server_id import server_id
 from opskit.settings import Settings
 from opskit.show import err
+from opskit.visible import visible
 
 _PACKAGED = Path(__file__).parent / "_samples"
 SAMPLES = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parent.parent / "samples"
@@ -152,7 +154,7 @@ class _Show:
                 self._wait_for_nodes()
                 enqueued = self._enqueue([path for path, _, _ in files])
                 if self.page is not None:
-                    err.print(f"page and API: [bold]{self._url()}[/bold]  (Ctrl-C drains and ends)")
+                    err.print(Text.assemble("page and API: ", (self._url(), "bold"), "  (Ctrl-C drains and ends)"))
                 self._watch()
             finally:
                 self._drain()
@@ -216,8 +218,8 @@ class _Show:
     def _watch(self) -> None:
         """Show progress until stopped, or until done."""
         progress = Progress(
-            TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[doing]}"),
-            TimeElapsedColumn(), console=err,
+            TextColumn("{task.description:<28}", markup=False), BarColumn(), MofNCompleteColumn(),
+            TextColumn("{task.fields[doing]}", markup=False), TimeElapsedColumn(), console=err,
         )  # fmt: skip
         whole = progress.add_task(f"{self.settings.env} files", total=None, doing="")
         tasks = {node.name: progress.add_task(node.name[:28], total=None, doing="") for node in self.nodes}
@@ -251,7 +253,7 @@ class _Show:
             if row["progress_done"] is not None and row["progress_total"]:
                 percent = f" {100 * row['progress_done'] / row['progress_total']:.0f} %"
             doing = f"{row['original_filename']}{percent}" if row["original_filename"] else row["state"]
-            progress.update(task, completed=count, total=max(count, 1), doing=doing.replace("[", "\\["))
+            progress.update(task, completed=count, total=max(count, 1), doing=visible(doing))
 
     def _look_after_parts(self) -> None:
         """Start again what ended by itself; give up on what cannot live."""

@@ -32,6 +32,7 @@ from opskit.mailbox import Mailbox
 from opskit.parent import end_with
 from opskit.server_id import Boot, peak_bytes, server_id
 from opskit.settings import Settings
+from opskit.visible import visible_lines
 
 log = logging.getLogger("opskit")
 
@@ -511,7 +512,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return run_given(given)
     except OpskitError as error:
-        print(f"opskit: {error}", file=sys.stderr)
+        print(visible_lines(f"opskit: {error}"), file=sys.stderr)
         return 1
 
 

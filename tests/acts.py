@@ -30,6 +30,11 @@ def betray(file: opskit.ClaimedFile) -> None:
     raise ConnectionError("cannot reach postgresql://me:hunter2@db.example/x?sslmode=off, password='hunter2'")
 
 
+def speak_evil(file: opskit.ClaimedFile) -> None:
+    """Fail with an error that would steer a terminal and forge a line of the log."""
+    raise ValueError("title\x1b]0;pwned\x07\x9b2J\u202e\n2031-01-02 00:00:00,000 INFO    [prod production] all fine")
+
+
 def hold_gil(file: opskit.ClaimedFile) -> None:
     """Work for ACT_SECONDS in a library that does not let go of the interpreter's lock."""
     ctypes.PyDLL(None).sleep(int(os.environ["ACT_SECONDS"]))

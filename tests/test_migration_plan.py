@@ -11,7 +11,6 @@ from typing import Any
 import psycopg
 import pytest
 from field import ask, until
-from rich.console import Console
 from tables import Shape, application, boot, files, opskit
 
 from opskit import schema, show
@@ -184,7 +183,7 @@ def test_who_cannot_look_does_not_disturb_the_work(db: Database, monkeypatch: py
 def test_a_terminal_gets_a_bar_a_log_lines_now_and_then_and_a_program_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     def shown(*, terminal: bool, quiet: bool = False) -> str:
         out = io.StringIO()
-        monkeypatch.setattr(show, "err", Console(file=out, force_terminal=terminal, width=100, highlight=False))
+        monkeypatch.setattr(show, "err", show.Terminal(file=out, force_terminal=terminal, width=100))
         monkeypatch.setattr(show.Bar, "LINE_SECONDS", 0)
         with show.progress(quiet=quiet) as bar:
             bar.line("one [line]")

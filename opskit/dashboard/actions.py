@@ -268,7 +268,7 @@ def _cleaned(done: reaper.Cleanup, found: Sequence[Row]) -> Result:
     became = {row["claim"]: (row["outcome"], row["reason"]) for row in (*done.ended, *done.pending)}
     lines = [
         {
-            "File": row["original_filename"] or row["id"],
+            "File": shared.shown(row["original_filename"] or row["id"]),
             "Server": row["processing_server_id"] or "",
             "Became": became.get(row["claim"], ("skipped", ""))[0],
             "Why": became.get(row["claim"], ("", "it has moved on by itself"))[1],
@@ -283,7 +283,7 @@ def evidence(found: Sequence[dict[str, Any]]) -> None:
     st.dataframe(
         [
             {
-                "File": row["original_filename"],
+                "File": shared.shown(row["original_filename"]),
                 "Server": row["processing_server_id"],
                 "Verdict": VERDICTS.get(row["verdict"], row["verdict"]),
                 "Becomes": row["would_become"],

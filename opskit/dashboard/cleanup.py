@@ -170,7 +170,7 @@ def others(well: list[Judged]) -> None:
         st.dataframe(
             [
                 {
-                    "File": row["original_filename"],
+                    "File": shared.shown(row["original_filename"]),
                     "Server": row["processing_server_id"],
                     "Verdict": GROUP_OF.get(row["verdict"], row["verdict"]),
                     **{label: value.replace("\\", "") for label, value in proofs(row, facts).items()},

@@ -99,7 +99,7 @@ def members(group: Row) -> None:
     ticked = st.dataframe(
         [
             {
-                "File": row["original_filename"],
+                "File": shared.shown(row["original_filename"]),
                 "Failed": row["processing_completed_at"],
                 "Server": row["processing_server_id"] or "",
                 "Attempts": row["processing_attempt"],

@@ -78,7 +78,7 @@ def table(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ticked = st.dataframe(
         [
             {
-                "File": row["original_filename"],
+                "File": shared.shown(row["original_filename"]),
                 "State": [row["processing_status"]] if row["processing_status"] else [],
                 "Server": row["processing_server_id"] or "",
                 "Last event": row["last_at"],

@@ -55,7 +55,7 @@ def table() -> None:
                 {
                     "Node": row["server_id"],
                     "State": [row["state"]],
-                    "File": row["original_filename"] or "",
+                    "File": shared.shown(row["original_filename"] or ""),
                     "Progress": shared.progress(row),
                     "For": shared.span(row["minutes_processing"] * 60) if row["minutes_processing"] is not None else "",
                     "Last heartbeat": f"{shared.span(row['seconds_since_heartbeat'])} ago",

@@ -214,7 +214,7 @@ def workers(nodes: shared.Reading) -> None:
             {
                 "Node": row["server_id"],
                 "State": [row["state"]],
-                "File": row["original_filename"] or "",
+                "File": shared.shown(row["original_filename"] or ""),
                 "Progress": shared.progress(row),
                 "For": shared.span(row["minutes_processing"] * 60) if row["minutes_processing"] is not None else "",
             }
@@ -236,7 +236,7 @@ def oldest(longest: shared.Reading) -> None:
     st.dataframe(
         [
             {
-                "File": row["original_filename"],
+                "File": shared.shown(row["original_filename"]),
                 "Server": row["processing_server_id"],
                 "For": shared.span((row["minutes_processing"] or 0) * 60),
             }

@@ -17,6 +17,7 @@ from opskit import doctor, reaper, schema, stats
 from opskit.database import Database, Row
 from opskit.errors import DatabaseError, DatabaseUnavailableError, NotMigratedError, OpskitError
 from opskit.settings import Settings
+from opskit.visible import directions_shown
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -367,11 +368,21 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def shown(name: object) -> str | None:
+    """A file's name for a table: a mark that turns the reading direction is written out."""
+    return None if name is None else directions_shown(str(name))
+
+
 def escaped(text: object) -> str:
     """Text of others, such as a file's name or an error, for Markdown: shown as it is."""
-    return "".join("\\" + character if character in r"\`*_{}[]()#+-.!$~|<>:" else character for character in str(text))
+    return "".join(
+        "\\" + character if character in r"\`*_{}[]()#+-.!$~|<>:" else character
+        for character in directions_shown(str(text))
+    )
 
 
 def label(text: object) -> str:
     """Text of others for a widget's label: what programs that read the page aloud get stays as near as can be."""
-    return "".join("\\" + character if character in r"\`*_[]$~<>:" else character for character in str(text))
+    return "".join(
+        "\\" + character if character in r"\`*_[]$~<>:" else character for character in directions_shown(str(text))
+    )

@@ -107,7 +107,7 @@ def line(row: dict[str, object]) -> dict[str, object]:
         "From": row["started_at"],
         "To": row["ended_at"],
         "What": what,
-        "File": row["original_filename"] or row["file_id"] or "",
+        "File": shared.shown(row["original_filename"] or row["file_id"] or ""),
         "Attempt": row["attempt"],
         "Ended": row["outcome"] or "",
         "Why": row["reason"] or "",

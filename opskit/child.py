@@ -31,6 +31,7 @@ from opskit.errors import (
     Reject,
 )
 from opskit.files import ClaimedFile, Processor
+from opskit.interruptions import by_outage, interrupt, passing
 from opskit.logs import set_up_logging
 from opskit.mailbox import Mailbox
 from opskit.parent import end_with
@@ -112,7 +113,7 @@ class Child:
                 self._cursor = ALL_OF_THE_QUEUE
                 answer = claims.claim(self.db, self.node, token=token)
         except (DatabaseUnavailableError, DatabaseError) as error:
-            if not _passing(error):
+            if not passing(error):
                 raise
             return self._took(self._recover(token, error))
         return self._took(self._answered(answer))
@@ -148,7 +149,10 @@ class Child:
             self._fail(file, "rejected", f"rejected: {error}")
         except BaseException as error:
             # SystemExit too: a processor that calls sys.exit() ends its attempt, not the node.
-            self._fail(file, "raised", _told(error))
+            if by_outage(self.db, error):
+                self._interrupted(file, error)
+            else:
+                self._fail(file, "raised", _told(error))
         else:
             return self._complete(file, result, last=last)
         return Answer("empty", "") if last else self._claim()
@@ -174,7 +178,7 @@ class Child:
                 )
             except (DatabaseUnavailableError, DatabaseError) as error:
                 self._completed(file, result)
-                if not _passing(error) or _locked(error):
+                if not passing(error) or _locked(error):
                     return self._claim()
                 return self._took(self._recover(token, error))
             if answer is not None:
@@ -228,6 +232,15 @@ class Child:
         log.warning("file %s (%s) attempt %d: %s; now %s", file.id, file.name, file.attempt, first, answer)
         if self._patiently(lambda: nodes.quarantine(self.db, self.node.server_id, self.mailbox.read())):
             log.error("in quarantine: the last %d attempts all ended badly", self.mailbox.read().streak)
+
+    def _interrupted(self, file: ClaimedFile, error: BaseException) -> None:
+        """The database went away while the processor wrote to it: the file is given back when it is there again."""
+        reason = f"the database went away: {type(error).__name__}: {error}"
+        answer = self._patiently(
+            lambda: interrupt(self.db, id=file.id, token=file.token, reason=reason, actor=self.node.server_id)
+        )
+        self.mailbox.end(failed=int(answer == "failed"))
+        log.warning("file %s (%s) attempt %d: %s; now %s", file.id, file.name, file.attempt, reason, answer)
 
     def _file(self, answer: Answer) -> ClaimedFile:
         row = answer.row or {}
@@ -307,7 +320,7 @@ class Child:
             try:
                 done = action()
             except (DatabaseUnavailableError, DatabaseError) as error:
-                if not _passing(error):
+                if not passing(error):
                     raise
                 if not away:
                     log.warning("%s; trying again", error)
@@ -351,14 +364,6 @@ def load_processor(name: str) -> Processor:
     if not callable(found):
         raise ProcessorError(f"the processor {name!r} is {type(found).__name__}, not a function")
     return found
-
-
-def _passing(error: DatabaseError | DatabaseUnavailableError) -> bool:
-    """Whether it passes by itself: no answer, or serialization, deadlock, resources, read-only, shutdown."""
-    if isinstance(error, DatabaseUnavailableError):
-        return True
-    state = error.sqlstate or ""
-    return state[:2] in ("40", "53", "57", "58") or state in ("25006", "55P03", "23505")
 
 
 def _locked(error: DatabaseError | DatabaseUnavailableError) -> bool:

@@ -198,6 +198,11 @@ class Database:
             self._own = self._connect()
         return self._own
 
+    @property
+    def broken(self) -> bool:
+        """Whether the connection of its own has broken, and nothing was asked since."""
+        return self._own is not None and (self._own.broken or self._own.closed)
+
     def drop_connection(self) -> None:
         """Give up the connection of its own, whatever its state; the next use makes a new one."""
         own, self._own = self._own, None

@@ -37,7 +37,12 @@ class NodeDesk:
         Raises:
             ClaimLostError: The claim is no longer this node's; nothing is written.
         """
-        with claims.completing(self._db, id=file.id, token=file.token, result=result) as connection:
+        settings = self._db.settings
+        # A child that goes on without the database waits for it here: its work is done.
+        patience = float("inf") if settings.on_outage == "continue" else max(30.0, 2 * settings.lease_seconds)
+        with claims.completing(
+            self._db, id=file.id, token=file.token, result=result, patience_seconds=patience
+        ) as connection:
             yield connection
         self._completed = file.token
         self._mailbox.settled()

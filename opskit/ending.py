@@ -17,7 +17,7 @@ _HINTS = {
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a claim that its child left behind is to be ended: crashed, timeout or released, and why."""
+    """How a claim that its child left behind is to be ended: crashed, timeout, interrupted or released, and why."""
 
     outcome: str
     reason: str

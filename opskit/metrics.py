@@ -24,7 +24,9 @@ BOUNDS = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0)
 """Upper bounds of the histograms' buckets [s]."""
 FILE_STATES = ("queued", "processing", "completed", "failed")
 NODE_STATES = ("live", "paused", "draining", "quarantined", "silent", "dead", "stopped")
-OUTCOMES = ("completed", "raised", "crashed", "rejected", "timeout", "orphaned", "released", "failed", "other")
+OUTCOMES = (
+    "completed", "raised", "crashed", "rejected", "timeout", "orphaned", "interrupted", "released", "failed", "other",
+)  # fmt: skip
 FOLLOWED = ("queued", "failed")
 
 _Cell = tuple[str, str, str, bool, int]

@@ -169,6 +169,22 @@ def resume(db: Database, scope: str = "*", *, actor: str, reason: str = "") -> b
     return bool(db.one("resume", scope=scope, actor=actor, reason=reason)["changed"])
 
 
+def spare(db: Database) -> None:
+    """After an outage: who is silent now has a whole lease to come back before anybody judges it.
+
+    SQL: sql/spare.sql
+    """
+    db.run("spare")
+
+
+def may_prune(db: Database) -> bool:
+    """Whether this role may delete what `prune` deletes.
+
+    SQL: sql/may_prune.sql
+    """
+    return bool(db.one("may_prune")["may"])
+
+
 def prune(db: Database, *, node_days: float = 7, event_days: float = 90) -> dict[str, Any]:
     """Drop nodes that are silent for long and hold nothing, and old events; answers how many of each.
 

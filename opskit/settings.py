@@ -74,6 +74,12 @@ class Settings:
     on_orphan: str = _setting(
         "requeue", "OPSKIT_ON_ORPHAN", "What happens to a dead node's file: requeue or fail. Defaults to requeue."
     )
+    on_outage: str = _setting(
+        "stop",
+        "OPSKIT_ON_OUTAGE",
+        "What happens to the file in hand while the database is away for a whole lease: stop gives it back, nothing "
+        "counted; continue goes on, and the fence decides. Defaults to stop.",
+    )
     quarantine_after: int = _setting(
         5,
         "OPSKIT_QUARANTINE_AFTER",
@@ -151,6 +157,8 @@ class Settings:
             raise SettingError(f"OPSKIT_ENV is {self.env!r}; it must be 'production' or 'development'")
         if self.on_orphan not in ("requeue", "fail"):
             raise SettingError(f"OPSKIT_ON_ORPHAN is {self.on_orphan!r}; it must be 'requeue' or 'fail'")
+        if self.on_outage not in ("stop", "continue"):
+            raise SettingError(f"OPSKIT_ON_OUTAGE is {self.on_outage!r}; it must be 'stop' or 'continue'")
         if self.content_encoding not in ("raw", "base64"):
             raise SettingError(f"OPSKIT_CONTENT_ENCODING is {self.content_encoding!r}; it must be 'raw' or 'base64'")
         if not re.fullmatch(r"[\w.]+:[\w.]+", self.processor):

@@ -27,6 +27,7 @@ from opskit.child import EXIT_DEPOSED, EXIT_NOT_CLAIMABLE, EXIT_USELESS
 from opskit.database import Database
 from opskit.ending import Ending, cause_of_death, end_of
 from opskit.errors import DatabaseError, DatabaseUnavailableError, NotMigratedError, OpskitError
+from opskit.interruptions import interrupt, passing
 from opskit.logs import set_up_logging
 from opskit.mailbox import Mailbox
 from opskit.parent import end_with
@@ -73,8 +74,10 @@ class Supervisor:
         self._next_evict = 0.0
         self._earlier = False
         self._next_prune = time.monotonic() + random.uniform(0, _PRUNE_SECONDS)
+        self._may_prune: bool | None = None
         self._last_beat = time.monotonic()
         self._away = False
+        self._said: dict[str, str] = {}
         self._lost_token = ""
         self._respawn_pause = 0.0
         self._respawn_at = 0.0
@@ -155,6 +158,8 @@ class Supervisor:
                     if self._boot is not None:
                         self._last_beat = time.monotonic()
                         self._next_beat = self._last_beat + self._beat_every
+                        if self._away:
+                            nodes.spare(self.db)
                         self._end_earlier_claims()
                         log.info("registered, epoch %d", self._boot.epoch)
                         self._answered()
@@ -164,7 +169,7 @@ class Supervisor:
                 raise
             except _ABSENT as error:
                 self._boot = None
-                self._absent(error)
+                self._absent(error, "registration")
                 self._wait(pause)
                 pause = min(pause * 2, 5.0)
                 continue
@@ -250,7 +255,7 @@ class Supervisor:
                     if self._unsettled:
                         self._settle()
             except _ABSENT as error:
-                self._absent(error)
+                self._absent(error, "end of what its child held")
 
     def _ended(self, code: int) -> None:
         if code == EXIT_DEPOSED:
@@ -296,6 +301,9 @@ class Supervisor:
             held = {"id": row["id"], "token": str(row["token"]), "actor": self.server_id}
             if ending.outcome == "released":
                 answer = claims.release(self.db, reason=ending.reason, **held)
+            elif ending.outcome == "interrupted" and held["token"] == begun:
+                answer = interrupt(self.db, reason=ending.reason, **held)
+                failed = int(answer == "failed")
             elif held["token"] != begun:
                 # Its answer was lost, or came when the child was dying: no processor has seen the file.
                 answer = claims.release(self.db, reason=f"claimed, not begun: {ending.reason}", **held)
@@ -306,7 +314,8 @@ class Supervisor:
                 )  # fmt: skip
                 failed, retried = int(answer == "failed"), int(answer == "queued")
             log.warning("file %s: %s; now %s", row["id"], ending.reason, answer)
-        self.mailbox = self.mailbox.successor(failed=failed, retried=retried, bad=bool(failed or retried))
+        bad = bool(failed or retried) and ending.outcome != "interrupted"
+        self.mailbox = self.mailbox.successor(failed=failed, retried=retried, bad=bad)
         if nodes.quarantine(self.db, self.server_id, self.mailbox.read()):
             log.error("in quarantine: the last %d attempts all ended badly", self.mailbox.read().streak)
         self._unsettled, self._ending = False, None
@@ -344,13 +353,17 @@ class Supervisor:
                     progress_age_seconds=now - before.moved if before.token else None,
                 )
                 if answer is not None:
+                    if now - self._last_beat > self.settings.lease_seconds:
+                        nodes.spare(self.db)
                     self._last_beat = now
                     self._answered()
                     self._reap(others=answer.others)
         except _ABSENT as error:
-            self._absent(error)
             self._next_beat = now + min(1.0, self._beat_every)
-            self._mind_the_lease()
+            self._absent(error, "heartbeat")
+            self._mind_the_lease(
+                "" if passing(error) else f"the database refused this node's heartbeats for a whole lease: {error}"
+            )
             return
         if answer is None:
             self._deposed()
@@ -360,6 +373,18 @@ class Supervisor:
             self._ask_to_stop("drained by an operator")
 
     def _reap(self, *, others: bool) -> None:
+        """End what nobody works on, and prune; a role that may not is told so, and its node works on."""
+        try:
+            self._clean_up(others=others)
+            if time.monotonic() >= self._next_prune:
+                self._next_prune = time.monotonic() + _PRUNE_SECONDS
+                self._prune()
+        except DatabaseError as error:
+            if passing(error):
+                raise
+            self._absent(error, "cleanup")
+
+    def _clean_up(self, *, others: bool) -> None:
         # Who is out with a transaction open is rare: once a lease is often enough to look for it.
         evict = time.monotonic() >= self._next_evict
         if evict:
@@ -369,8 +394,13 @@ class Supervisor:
             done = reaper.cleanup(self.db, look_seconds=None, evict=evict, actor=self.server_id)
             for row in done.ended:
                 log.warning("file %s of %s: %s; now %s", row["id"], row["server_id"], row["reason"], row["outcome"])
-        if time.monotonic() >= self._next_prune:
-            self._next_prune = time.monotonic() + _PRUNE_SECONDS
+
+    def _prune(self) -> None:
+        if self._may_prune is None:
+            self._may_prune = nodes.may_prune(self.db)
+            if not self._may_prune:
+                log.info("this node's role may not delete: schedule opskit prune under one that may")
+        if self._may_prune:
             nodes.prune(self.db)
 
     def _mind_the_claim(self, token: str, holds: bool) -> None:
@@ -384,10 +414,21 @@ class Supervisor:
             self._lost_token = ""
             self._kill_child(Ending("crashed", "its claim was ended by others"))
 
-    def _mind_the_lease(self) -> None:
-        """A supervisor that cannot beat for a whole lease stops its child: by now others may have its file."""
-        if self._child is not None and time.monotonic() - self._last_beat > self.settings.lease_seconds:
-            self._kill_child(Ending("crashed", "the node could not reach the database for a whole lease"))
+    def _mind_the_lease(self, refused: str = "") -> None:
+        """A supervisor that cannot beat for a whole lease stops its child: by now others may have its file.
+
+        With `on_outage=continue` the child goes on: the fence refuses it if others have taken the file. Not where the
+        database refuses this node alone: then others surely have.
+        """
+        if self._child is None or time.monotonic() - self._last_beat <= self.settings.lease_seconds:
+            return
+        if self.settings.on_outage == "stop" or refused:
+            self._kill_child(
+                Ending("interrupted", refused or "the node could not reach the database for a whole lease")
+            )
+        elif self._said.get("heartbeat") != "continue":
+            self._said["heartbeat"] = "continue"
+            log.warning("no heartbeat for a whole lease; the file in hand goes on, and the fence decides its end")
 
     def _deposed(self) -> None:
         """Another boot has our server ID, because our lease ran out: stop at once, and stand in line again."""
@@ -398,7 +439,13 @@ class Supervisor:
         self._boot, self._unsettled, self._ending = None, False, None
         self.db.drop_connection()
 
-    def _absent(self, error: Exception) -> None:
+    def _absent(self, error: DatabaseError | DatabaseUnavailableError, what: str) -> None:
+        """The database is away, or it answers and refuses; each is said once."""
+        if not passing(error):
+            if self._said.get(what) != str(error):
+                self._said[what] = str(error)
+                log.error("the database refuses this node's %s: %s", what, error)
+            return
         if not self._away:
             log.warning("%s; going on as soon as it answers", error)
         self._away = True
@@ -408,6 +455,7 @@ class Supervisor:
         if self._away:
             log.info("the database answers again")
         self._away = False
+        self._said.pop("heartbeat", None)
 
     # -- limits ------------------------------------------------------------------------------
 

@@ -71,3 +71,23 @@ def by_name(file: opskit.ClaimedFile) -> dict[str, str] | None:
     if act == "once" and file.attempt == 1:
         os.kill(os.getpid(), signal.SIGKILL)
     return {"act": act}
+
+
+def slow_effect(file: opskit.ClaimedFile) -> None:
+    """Work for ACT_SECONDS with progress, then write the effect in the completion's own transaction."""
+    slow(file)
+    _effect(file, 0)
+
+
+def effect_then_wait(file: opskit.ClaimedFile) -> None:
+    """Write the effect, and stay in the completion's transaction for ACT_SECONDS."""
+    _effect(file, float(os.environ["ACT_SECONDS"]))
+
+
+def _effect(file: opskit.ClaimedFile, seconds: float) -> None:
+    with file.completing() as tx:
+        tx.execute(
+            "INSERT INTO effects (file_id, token, server_id) VALUES (%s, %s, %s)", (file.id, file.token, file.server_id)
+        )
+        time.sleep(seconds)
+        tx.execute("SELECT 1")

@@ -18,7 +18,7 @@ __all__ = ["CHECKS", "Finding", "examine"]
 
 CHECKS: tuple[Check, ...] = (
     table.privileges, server.durability, table.structure,
-    work.queue, work.claims, work.nodes, work.pauses, work.durations,
+    work.queue, work.claims, work.nodes, work.pauses, work.pruning, work.durations,
     table.environments, table.triggers, table.indexes,
     server.heartbeats, server.horizon, server.vacuum, server.connections, server.pooler, server.clock,
 )  # fmt: skip

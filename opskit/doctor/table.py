@@ -16,7 +16,17 @@ MOST_FOREIGN_INDEXES = 5
 def privileges(db: Database) -> Iterator[Finding]:
     """What this role may not do although a node does it."""
     role = db.one("doctor/session")["role"]
-    for row in db.run("doctor/privileges", reading=db.settings.read_only):
+    rows = db.run("doctor/privileges", reading=db.settings.read_only)
+    if kept := [row["name"] for row in rows if row["lacks"] == "DELETE"]:
+        yield Finding(
+            "warning",
+            f"{role} lacks DELETE on {named(kept)}",
+            "a node of this role works, and does not prune: silent nodes and old events stay",
+            opskit(db, "prune") + "  # once a day, under a role that may delete",
+        )
+    for row in rows:
+        if row["lacks"] == "DELETE":
+            continue
         if row["hidden"]:
             what, why = (
                 f"row-level security hides rows of {row['name']} from {role}",

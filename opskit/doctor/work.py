@@ -119,6 +119,21 @@ def nodes(db: Database) -> Iterator[Finding]:
         )
 
 
+def pruning(db: Database) -> Iterator[Finding]:
+    """What should have been pruned: no node may delete, or none has run."""
+    found = db.one("doctor/pruning")
+    kept = [f"{found['nodes']} nodes silent for more than 8 days"] if found["nodes"] else []
+    if found["oldest_seconds"] is not None:
+        kept.append(f"events of {span(found['oldest_seconds'])} ago")
+    if kept:
+        yield Finding(
+            "warning",
+            f"nobody prunes: there are {' and '.join(kept)}",
+            "the history grows without end; nodes prune by themselves where their role may delete",
+            opskit(db, "prune") + "  # and schedule it once a day",
+        )
+
+
 def durations(db: Database) -> Iterator[Finding]:
     """The stale threshold against how long files really take."""
     found = db.one(

@@ -1,0 +1,65 @@
+-- End an attempt that the world has interrupted: back to the queue at the file's old place, nothing counted.
+--
+-- psql "$DATABASE_URL" -v env=development -v id=42 -v token=… -v reason='the database was away' -v most=20 \
+--      -v on_orphan=requeue -v max_failures=3 -v retry_seconds=10 -v actor=by-hand -f sql/interrupt.sql
+--
+-- id, token       the file and the token under which it was claimed: the fence
+-- reason          why, kept in the attempt's event
+-- most            interruptions since the last requeue that cost nothing; a further one counts as a failure, so that no
+--                 file is tried for ever
+-- on_orphan       requeue, or fail for a processor that must never run twice: the file fails
+-- max_failures, retry_seconds   as in fail.sql, for an interruption that counts
+-- actor           who says so: the node
+--
+-- Answers one row: the state that follows (queued or failed), or lost when the claim is no longer this token's.
+-- Interruptions are counted from the file's newest 100 events, through their index. A file that failed and is here again
+-- has been requeued, also where the application did that by an UPDATE of its own.
+\ir _session.sql
+WITH mine AS MATERIALIZED (
+    SELECT id, processing_server_id AS server_id, processing_token AS token, processing_attempt AS attempt,
+           processing_started_at AS started_at, coalesce(processing_failures, 0) AS failures
+      FROM :"files"
+     WHERE id = :'id' AND processing_token = :'token'::uuid AND processing_status || '' = 'processing'
+       FOR NO KEY UPDATE
+), newest AS MATERIALIZED (
+    SELECT e.* FROM mine
+     CROSS JOIN LATERAL (SELECT id, kind, outcome, next_status FROM :"events" WHERE file_id = mine.id::text
+                          ORDER BY id DESC LIMIT 100) AS e
+), judged AS MATERIALIZED (
+    SELECT mine.*, past.interruptions,
+           past.interruptions >= :'most'::int OR :'on_orphan' = 'fail' AS counts
+      FROM mine
+     CROSS JOIN (SELECT count(*) FILTER (WHERE outcome = 'interrupted') AS interruptions FROM newest
+                  WHERE id > coalesce((SELECT max(id) FROM newest WHERE kind = 'requeue' OR next_status = 'failed'), 0)) AS past
+), decided AS MATERIALIZED (
+    SELECT judged.*, failures + counts::int AS failures_after,
+           CASE WHEN counts AND (:'on_orphan' = 'fail' OR failures + 1 >= :'max_failures'::int) THEN 'failed'
+                ELSE 'queued' END AS next_status,
+           CASE WHEN :'on_orphan' = 'fail'
+                THEN format('%s; its node queues no file a second time (on_orphan is fail)', :'reason'::text)
+                WHEN counts THEN format('%s; interrupted %s times before: this one counts as a failure',
+                                        :'reason'::text, interruptions)
+                ELSE :'reason' END AS why
+      FROM judged
+), ended AS (
+    UPDATE :"files" AS f
+       SET processing_status = d.next_status, processing_failures = d.failures_after,
+           processing_errors = CASE WHEN d.counts THEN d.why ELSE f.processing_errors END,
+           processing_token = NULL, processing_epoch = NULL,
+           processing_server_id = CASE d.next_status WHEN 'failed' THEN d.server_id END,
+           processing_started_at = CASE d.next_status WHEN 'failed' THEN f.processing_started_at END,
+           processing_completed_at = CASE d.next_status WHEN 'failed' THEN clock_timestamp() END,
+           processing_queued_at = CASE WHEN d.next_status = 'failed' OR NOT d.counts THEN f.processing_queued_at
+               ELSE clock_timestamp()
+                    + least(3600, :'retry_seconds'::float8 * 2 ^ least(d.failures, 20)) * interval '1 second' END
+      FROM decided AS d WHERE f.id = d.id
+    RETURNING f.id
+), noted AS (
+    INSERT INTO :"events" (kind, outcome, next_status, file_id, server_id, token, attempt, started_at, reason, actor)
+    SELECT 'attempt', 'interrupted', next_status, d.id::text, server_id, token, attempt, started_at, why, :'actor'
+      FROM decided AS d JOIN ended ON ended.id = d.id
+), woken AS (
+    SELECT pg_notify(:'channel', '') WHERE EXISTS (SELECT FROM ended)
+)
+SELECT coalesce((SELECT next_status FROM decided AS d JOIN ended ON ended.id = d.id), 'lost') AS answer
+  FROM (SELECT 1) AS one LEFT JOIN woken ON true;

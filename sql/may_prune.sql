@@ -1,0 +1,6 @@
+-- Whether this role may prune: delete from the nodes table and from the events.
+--
+-- psql "$DATABASE_URL" -v env=development -f sql/may_prune.sql
+\ir _session.sql
+SELECT has_table_privilege(to_regclass(quote_ident(:'nodes'))::oid, 'DELETE')
+       AND has_table_privilege(to_regclass(quote_ident(:'events'))::oid, 'DELETE') AS may;

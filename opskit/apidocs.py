@@ -50,7 +50,7 @@ def page(document: Mapping[str, Any], *, base: str) -> str:
         f"<h1>{escape(info['title'])} <span class=soft>{escape(info['version'])}</span></h1>",
         f"<p>{escape(info.get('summary', ''))}</p>",
         f'<p class=soft>For programs: <a href="{escape(base)}/openapi.json">openapi.json</a>. Reads are open, '
-        "unless people sign in for the page: then they need what acting needs. Calls that act need the token where one "
+        "unless people sign in for the page: then every call needs the token. Calls that act need the token where one "
         "is set, and else a caller on the same machine. Every error is "
         "<code>{&quot;error&quot;: &quot;one sentence&quot;}</code>.</p>",
     ]

@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from opskit.access import FORWARDED, writing_allowed
+from opskit.access import Caller, writing_allowed
 from opskit.errors import (
     DatabaseError,
     DatabaseUnavailableError,
@@ -74,14 +74,7 @@ class Gate:
 
     def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
         try:
-            writing_allowed(
-                self._settings,
-                client_host=scope["client"][0] if scope.get("client") else None,
-                host_header=headers.get("host"),
-                origin=headers.get("origin"),
-                authorization=headers.get("authorization"),
-                forwarded=any(name in headers for name in FORWARDED),
-            )
+            writing_allowed(self._settings, Caller.of(scope))
         except ForbiddenError as error:
             return _answer(error)
         declared = headers.get("content-length", "")

@@ -17,7 +17,6 @@ from typing import Any
 from opskit.errors import SettingError
 
 ENVIRONMENTS = {"production": "", "development": "dev_"}
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 # PostgreSQL cuts identifiers at 63 bytes; the longest suffix we add is "_processing_guard".
 LONGEST_TABLE_NAME = 63 - len("_processing_guard") - len("dev_")

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -106,6 +107,21 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Says nothing."""
+
+
+def write_secrets(folder: Path, server: str, redirect: str = "http://127.0.0.1:{port}/oauth2callback") -> None:
+    """What README says of `.streamlit/secrets.toml`, for a page that starts in *folder*."""
+    (folder / ".streamlit").mkdir(exist_ok=True)
+    (folder / ".streamlit" / "secrets.toml").write_text(
+        f"""
+        [auth]
+        redirect_uri = "{redirect}"
+        cookie_secret = "long enough to be a secret of 32 bytes"
+        client_id = "{CLIENT}"
+        client_secret = "{SECRET}"
+        server_metadata_url = "{server}/.well-known/openid-configuration"
+        """
+    )
 
 
 @contextlib.contextmanager

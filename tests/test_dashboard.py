@@ -1004,23 +1004,27 @@ def test_signing_in_outweighs_neither_read_only_nor_a_foreign_page(
 
 
 @pytest.mark.parametrize(
-    ("path", "headers", "status"),
+    ("token", "path", "headers", "status"),
     [
-        ("/api/processing/nodes", {}, 401),
-        ("/metrics", {}, 401),
-        ("/api/processing/nodes", {"Authorization": "Bearer secret"}, 200),
-        ("/healthz", {}, 200),
+        ("secret", "/api/processing/nodes", {}, 401),
+        ("secret", "/metrics", {}, 401),
+        ("secret", "/api/processing/nodes", {"Authorization": "Bearer secret"}, 200),
+        ("secret", "/healthz", {}, 200),
+        (None, "/api/processing/nodes", {}, 403),
+        (None, "/api/docs", {"Authorization": "Bearer "}, 403),
+        (None, "/metrics", {"Authorization": "Bearer None"}, 403),
+        (None, "/healthz", {}, 200),
     ],
 )
 def test_where_people_sign_in_the_api_reads_for_the_token_only(
-    db: Database, monkeypatch: pytest.MonkeyPatch, path: str, headers: dict[str, str], status: int
+    db: Database, monkeypatch: pytest.MonkeyPatch, token: str | None, path: str, headers: dict[str, str], status: int
 ) -> None:
     monkeypatch.setenv("OPSKIT_VIEWERS", "*@example.com")
     monkeypatch.setattr(shared, "database", lambda: db)
-    app = Starlette(routes=serve.routes(dataclasses.replace(db.settings, api_token="secret")))
+    app = Starlette(routes=serve.routes(dataclasses.replace(db.settings, api_token=token)))
 
     async def ask() -> int:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://ops.example") as client:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client:
             return (await client.get(path, headers=headers)).status_code
 
     assert asyncio.run(ask()) == status

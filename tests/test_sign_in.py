@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from chromium import CHROMIUM, PATIENCE, chromium, serving
 from playwright.sync_api import Browser, Page, expect
-from provider import CLIENT, SECRET, provider
+from provider import provider, write_secrets
 
 from opskit import nodes
 from opskit.database import Database
@@ -27,18 +27,7 @@ ROLES = {"OPSKIT_OPERATORS": "ann@example.com", "OPSKIT_VIEWERS": "*@example.com
 def url(db: Database, settings: Settings, tmp_path: Path) -> Iterator[str]:
     """The page behind a provider, configured as README says."""
     with provider() as known:
-        folder = tmp_path / ".streamlit"
-        folder.mkdir()
-        (folder / "secrets.toml").write_text(
-            f"""
-            [auth]
-            redirect_uri = "http://127.0.0.1:{{port}}/oauth2callback"
-            cookie_secret = "long enough to be a secret of 32 bytes"
-            client_id = "{CLIENT}"
-            client_secret = "{SECRET}"
-            server_metadata_url = "{known.url}/.well-known/openid-configuration"
-            """
-        )
+        write_secrets(tmp_path, known.url)
         with serving(settings, tmp_path, **ROLES) as address:
             yield address
 

@@ -10,7 +10,7 @@ from typing import Any
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from opskit import access, intake, nodes, reaper
+from opskit import access, intake, nodes, proxies, reaper
 from opskit.dashboard import shared, signin
 from opskit.database import Database, Row
 from opskit.errors import ForbiddenError, OpskitError
@@ -23,8 +23,6 @@ VERDICTS = {
     "silent": "silent: lease ran out, second look needed",
     "stuck": "stuck: no progress, second look needed",
 }
-"""Headers by which a proxy says that it passed the call on."""
-
 UPLOAD_BYTES = 1 << 30
 """Most bytes of one file; Streamlit's own limit (server.maxUploadSize) is the same."""
 
@@ -89,7 +87,7 @@ def allow() -> None:
         host_header=asking.headers.get("Host"),
         origin=asking.headers.get("Origin"),
         authorization=asking.authorization,
-        forwarded=any(name in asking.headers for name in access.FORWARDED),
+        forwarded=proxies.passed_on(asking.headers.items()),
     )
 
 

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import os
 import signal
 import sys
 from pathlib import Path
 
 import streamlit as st
-from starlette.datastructures import Headers
-from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Mount, Route
-from starlette.types import ASGIApp, Receive, Scope, Send
 
-from opskit import access
-from opskit.access import writing_allowed
 from opskit.api import create_api, probe_routes
 from opskit.dashboard import shared, signin
-from opskit.errors import ForbiddenError, OpskitError, SettingError, TokenNeededError
+from opskit.dashboard.authorization import TokenAlone
+from opskit.errors import OpskitError, SettingError
 from opskit.flags import add_settings, settings_of
+from opskit.hosts import LOOPBACK
 from opskit.parent import end_with
-from opskit.settings import LOOPBACK, Settings
+from opskit.settings import Settings
 
 PAGE = Path(__file__).with_name("page.py").absolute()
 """The script that `st.App` runs for every tab."""
@@ -32,39 +28,14 @@ def routes(settings: Settings) -> list[BaseRoute]:
     """What is served beside the page, over the page's own database: /api, /healthz and /metrics.
 
     Mounted, not flat: Streamlit's catch-all would answer a wrong method or path with 200 and HTML.
-    Where people have to sign in for the page, the API's readings need the token, as its actions always do.
+    Where people have to sign in for the page, every call but /healthz needs the token.
     """
     api = create_api(shared.database, settings)
     health, numbers = probe_routes(api)
     if not signin.roles():
         return [Mount("/api", api), health, numbers]
-    closed = Closed(api, settings)
+    closed = TokenAlone(api, settings)
     return [Mount("/api", closed), health, Route("/metrics", endpoint=closed)]
-
-
-class Closed:
-    """The API where people have to sign in: no reading either without what an action would need."""
-
-    def __init__(self, api: ASGIApp, settings: Settings) -> None:
-        self._api, self._settings = api, dataclasses.replace(settings, read_only=False)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            headers = Headers(scope=scope)
-            try:
-                writing_allowed(
-                    self._settings,
-                    client_host=scope["client"][0] if scope.get("client") else None,
-                    host_header=headers.get("host"),
-                    origin=headers.get("origin"),
-                    authorization=headers.get("authorization"),
-                    forwarded=any(name in headers for name in access.FORWARDED),
-                )
-            except ForbiddenError as error:
-                status = 401 if isinstance(error, TokenNeededError) else 403
-                await JSONResponse({"error": str(error)}, status)(scope, receive, send)
-                return
-        await self._api(scope, receive, send)
 
 
 def check(settings: Settings) -> None:

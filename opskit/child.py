@@ -8,6 +8,7 @@ environment, and it dies with its supervisor.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import logging
 import random
@@ -23,6 +24,7 @@ from opskit.database import Database, Row
 from opskit.desk import NodeDesk
 from opskit.errors import (
     ClaimLostError,
+    CompletionError,
     DatabaseError,
     DatabaseUnavailableError,
     NotClaimableError,
@@ -35,6 +37,7 @@ from opskit.interruptions import by_outage, interrupt, passing
 from opskit.logs import set_up_logging
 from opskit.mailbox import Mailbox
 from opskit.parent import end_with
+from opskit.results import as_json
 from opskit.server_id import Boot
 from opskit.settings import Settings
 from opskit.wake import Wake
@@ -67,6 +70,7 @@ class Child:
         self._full_look_at = 0.0
         self._claimed = 0
         self._refused = 0
+        self._begun = ""
         self._desk = NodeDesk(db, mailbox)
         self._wake = Wake(db)
 
@@ -137,14 +141,12 @@ class Child:
         """Process a claimed file, end its claim, and claim the next unless this was the last."""
         assert answer.row is not None
         file = self._file(answer)
-        self.mailbox.begin(answer.token)
+        self._begin(file)
         try:
             result = self._processor(file)
             if result is not None:
-                claims.as_json(result)
-        except ClaimLostError as error:
-            self.mailbox.end()
-            log.warning("file %s (%s): %s", file.id, file.name, error)
+                as_json(result)
+            self._desk.end()
         except Reject as error:
             self._fail(file, "rejected", f"rejected: {error}")
         except BaseException as error:
@@ -157,11 +159,16 @@ class Child:
             return self._complete(file, result, last=last)
         return Answer("empty", "") if last else self._claim()
 
+    def _begin(self, file: ClaimedFile) -> None:
+        self._begun = file.token
+        self._desk.begin(file.token)
+        self.mailbox.begin(file.token)
+
     def _complete(self, file: ClaimedFile, result: Mapping[str, Any] | None, *, last: bool) -> Answer:
         if self._desk.has_completed(file.token):
             if result is not None:
-                self._patiently(lambda: claims.store_result(self.db, id=file.id, token=file.token, result=result))
-            self.mailbox.end(completed=1)
+                self._store(file, result)
+            self.mailbox.end()
             return Answer("empty", "") if last else self._claim()
         rotate = self._claimed >= CLAIMS_PER_EPOCH
         if not last and not rotate and not self.stopping:
@@ -213,7 +220,20 @@ class Child:
             # What the database refuses (a result it cannot store, say) is the attempt's failure.
             self._fail(file, "raised", str(error))
 
+    def _store(self, file: ClaimedFile, result: Mapping[str, Any]) -> None:
+        """Store what the processor of a file that is completed has returned."""
+        try:
+            stored = self._patiently(lambda: claims.store_result(self.db, id=file.id, token=file.token, result=result))
+            why = "" if stored else "its row has moved on"
+        except DatabaseError as error:
+            why = str(error)
+        if why:
+            log.warning("file %s (%s) is completed, but its result is not stored: %s", file.id, file.name, why)
+
     def _fail(self, file: ClaimedFile, outcome: str, error: str) -> None:
+        """End an attempt that went wrong, unless the file is completed, or its claim is lost."""
+        if self._is_completed(file, error):
+            return
         settings = self.db.settings
         answer = self._patiently(
             lambda: claims.fail(
@@ -227,6 +247,9 @@ class Child:
                 actor=self.node.server_id,
             )
         )
+        if answer == "lost":
+            self._lost(file, error)
+            return
         self.mailbox.end(failed=int(answer == "failed"), retried=int(answer == "queued"), bad=outcome == "raised")
         first = error.strip().splitlines()[-1] if error.strip() else outcome
         log.warning("file %s (%s) attempt %d: %s; now %s", file.id, file.name, file.attempt, first, answer)
@@ -235,12 +258,39 @@ class Child:
 
     def _interrupted(self, file: ClaimedFile, error: BaseException) -> None:
         """The database went away while the processor wrote to it: the file is given back when it is there again."""
+        if self._is_completed(file, str(error)):
+            return
         reason = f"the database went away: {type(error).__name__}: {error}"
         answer = self._patiently(
             lambda: interrupt(self.db, id=file.id, token=file.token, reason=reason, actor=self.node.server_id)
         )
+        if answer == "lost":
+            self._lost(file, reason)
+            return
         self.mailbox.end(failed=int(answer == "failed"))
         log.warning("file %s (%s) attempt %d: %s; now %s", file.id, file.name, file.attempt, reason, answer)
+
+    def _is_completed(self, file: ClaimedFile, error: str) -> bool:
+        """Whether the processor has completed its file before it raised; what it has left open is rolled back."""
+        with contextlib.suppress(CompletionError, DatabaseUnavailableError):
+            self._desk.end()
+        completed = self._desk.has_completed(file.token)
+        if completed:
+            self._ended_already(file, error, completed=True)
+        return completed
+
+    def _lost(self, file: ClaimedFile, error: str) -> None:
+        """There was nothing to fail: the file is completed, by a COMMIT of the processor's own, or it is not ours."""
+        completed = self._patiently(lambda: claims.completed_by(self.db, id=file.id, token=file.token))
+        if completed:
+            self.mailbox.settled()
+        self._ended_already(file, error, completed=completed)
+
+    def _ended_already(self, file: ClaimedFile, error: str, *, completed: bool) -> None:
+        self.mailbox.end()
+        last = error.strip().splitlines()[-1] if error.strip() else ""
+        became = "is completed" if completed else "is not ours any more"
+        log.warning("file %s (%s) attempt %d %s: %s", file.id, file.name, file.attempt, became, last)
 
     def _file(self, answer: Answer) -> ClaimedFile:
         row = answer.row or {}
@@ -297,14 +347,24 @@ class Child:
         return Answer("claimed", token, mine) if mine else Answer("empty", token, None, 0.0)
 
     def _give_up(self, row: Row) -> None:
-        """A claim under this server ID that nobody works on: it must not stand beside the next."""
-        claims.release(
+        """A claim under this server ID that nobody works on: it must not stand beside the next.
+
+        An attempt that began ends counted, whatever has become of its end: a file must not come back for ever.
+        """
+        held = {"id": row["id"], "token": str(row["token"]), "actor": self.node.server_id}
+        if held["token"] != self._begun:
+            claims.release(self.db, reason="left behind by a claim whose answer was lost", **held)
+            return
+        settings = self.db.settings
+        answer = claims.fail(
             self.db,
-            id=row["id"],
-            token=str(row["token"]),
-            reason="left behind by a claim whose answer was lost",
-            actor=self.node.server_id,
+            outcome="crashed",
+            error="the attempt began, and its end was not written down",
+            max_failures=settings.max_failures,
+            retry_seconds=settings.retry_seconds,
+            **held,
         )
+        self.mailbox.end(failed=int(answer == "failed"), retried=int(answer == "queued"), bad=True)
 
     def _rotate(self) -> bool:
         epoch = nodes.advance(self.db, self.node)

@@ -6,33 +6,31 @@ that ends a claim repeats the token in its WHERE: only the newest claim's token 
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import psycopg
-
 from opskit import display
-from opskit.database import Connection, Database, Row, translated
+from opskit.completing import Completing, completed_by
+from opskit.database import Database, Row
 from opskit.errors import (
     ClaimLostError,
     DatabaseError,
     DatabaseUnavailableError,
     NotClaimableError,
-    OpskitError,
 )
 from opskit.logs import masked
+from opskit.results import as_json
 from opskit.server_id import Boot
+
+__all__ = ["completed_by", "completing"]
+
+completing = Completing
 
 ALL_OF_THE_QUEUE = "-infinity"
 _LONGEST_ERROR = 10_000
-_SOON_SECONDS = 0.1  # a transaction shorter than that ends when it begins, as far as its file's times tell
-_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,97 +190,15 @@ def complete(
         pause = min(pause * 2, 2.0)
 
 
-@contextlib.contextmanager
-def completing(
-    db: Database, *, id: str, token: str, result: Mapping[str, Any] | None = None, patience_seconds: float = 30.0
-) -> Iterator[Connection]:
-    """One transaction in which the caller's writes and the completion commit together, or neither.
-
-    The caller's own statements raise the driver's errors, untranslated.
-
-    Raises:
-        ClaimLostError: The claim is no longer this token's; nothing is written.
-        DatabaseUnavailableError: No transaction could be begun within the patience, or its COMMIT got lost.
-
-    SQL: sql/complete.sql, sql/ended_now.sql
-    """
-    stack, connection = _fenced(db, id, token, result, patience_seconds)
-    committing, began = False, time.monotonic()
-    try:
-        with stack:
-            yield connection
-            if time.monotonic() - began > _SOON_SECONDS:
-                db.run_on(connection, "ended_now", id=id, token=token)
-            committing = True
-    except psycopg.OperationalError:
-        # A lost COMMIT answer is an error without a state, and yet perhaps committed: the row knows.
-        if not committing:
-            raise
-        if not _completed_after_all(db, id, token, patience_seconds):
-            with translated():
-                raise
-
-
-def _fenced(
-    db: Database, id: str, token: str, result: Mapping[str, Any] | None, patience_seconds: float
-) -> tuple[contextlib.ExitStack, Connection]:
-    """An open transaction that has completed the file, and waits for the caller's writes.
-
-    The connection may have died unnoticed while the processor worked: then another is taken.
-    """
-    deadline, pause = time.monotonic() + patience_seconds, 0.05
-    while True:
-        stack = contextlib.ExitStack()
-        try:
-            with translated():
-                connection = stack.enter_context(db.connection(translate=False))
-                stack.enter_context(connection.transaction())
-                (row,) = db.run_on(connection, "complete", id=id, token=token, result=as_json(result))
-            if row["answer"] == "done":
-                return stack, connection
-            if row["answer"] != "again":
-                raise ClaimLostError(f"the claim of file {id} is lost; nothing was written")
-            if time.monotonic() > deadline:
-                raise DatabaseUnavailableError(f"file {id} is locked by another transaction; nothing was written")
-        except DatabaseUnavailableError as error:
-            with contextlib.suppress(psycopg.Error):
-                stack.__exit__(type(error), error, None)
-            if time.monotonic() + pause > deadline:
-                raise
-        except BaseException as error:
-            with contextlib.suppress(psycopg.Error):
-                stack.__exit__(type(error), error, None)
-            raise
-        else:
-            stack.close()
-        time.sleep(pause)
-        pause = min(pause * 2, 2.0)
-
-
-def _completed_after_all(db: Database, id: str, token: str, patience_seconds: float) -> bool:
-    """Whether a transaction whose COMMIT got no answer was committed: asked until the database says."""
-    deadline, pause = time.monotonic() + patience_seconds, 0.05
-    while True:
-        try:
-            with db.connection() as connection, connection.transaction(force_rollback=True):
-                (row,) = db.run_on(connection, "complete", id=id, token=token, result="null")
-                # "done" is rolled back again: it only proves that the earlier try is not committed.
-                if row["answer"] != "again":
-                    return bool(row["answer"] == "already")
-        except DatabaseUnavailableError:
-            pass
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(pause)
-        pause = min(pause * 2, 2.0)
-
-
-def store_result(db: Database, *, id: str, token: str, result: Mapping[str, Any]) -> None:
+def store_result(db: Database, *, id: str, token: str, result: Mapping[str, Any]) -> bool:
     """Store the result of a file that was completed within `completing`.
+
+    Returns:
+        Whether it is stored: False when the row has moved on since, or is gone.
 
     SQL: sql/store_result.sql
     """
-    db.run("store_result", id=id, token=token, result=as_json(result))
+    return bool(db.run("store_result", id=id, token=token, result=as_json(result)))
 
 
 def fail(
@@ -334,39 +250,6 @@ def held(db: Database, server_id: str) -> list[Row]:
     SQL: sql/held.sql
     """
     return db.run("held", server_id=server_id)
-
-
-def as_json(result: Mapping[str, Any] | None) -> str:
-    """A processor's result as JSON that PostgreSQL takes: what JSON does not know becomes text.
-
-    Raises:
-        OpskitError: It is no mapping.
-    """
-    if result is None:
-        return "null"
-    if not isinstance(result, Mapping):
-        raise OpskitError(f"the processor returned {type(result).__name__}; it must return a mapping or None")
-    clean = result if _finite(result) else _finite_copy(result)
-    # jsonb knows no NUL. An escaped backslash before "u0000" is no escape of a NUL.
-    return _NUL.sub(r"\1\\ufffd", json.dumps(clean, default=str))
-
-
-def _finite(value: Any) -> bool:
-    if isinstance(value, float):
-        return value == value and abs(value) != float("inf")
-    if isinstance(value, Mapping):
-        return all(_finite(item) for item in value.values())
-    if isinstance(value, (list, tuple)):
-        return all(_finite(item) for item in value)
-    return True
-
-
-def _finite_copy(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _finite_copy(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite_copy(item) for item in value]
-    return value if _finite(value) else str(value)
 
 
 def clean_error(text: str) -> str:

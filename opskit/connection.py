@@ -6,14 +6,16 @@ says yes and delivers nothing: then a claim or a COMMIT would wait for hours, un
 
 from __future__ import annotations
 
+import contextlib
 import select
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import psycopg
 from psycopg.abc import RV, PQGen
-from psycopg.pq import ExecStatus
+from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGresult
 
 Row = dict[str, Any]
@@ -25,14 +27,69 @@ class OwnConnection(psycopg.Connection[Row]):
 
     silence_seconds: float = float("inf")
     at_work: Callable[[], bool] | None = None
+    # A processor may keep the connection that completing() has lent it. A guarded one refuses it afterwards: what is
+    # begun there would swallow the node's own claims and completions.
+    guarded: bool = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.last_error = ""
         self._columns: dict[bytes, list[str]] = {}
+        self._user: int | None = None
+        self._lent = False
+
+    @contextlib.contextmanager
+    def used_by_us(self) -> Iterator[None]:
+        """This thread of ours may use it."""
+        before, self._user = self._user, threading.get_ident()
+        try:
+            yield
+        finally:
+            self._user = before
+
+    @contextlib.contextmanager
+    def used_by_all(self) -> Iterator[None]:
+        """It is lent to a processor, whose threads may use it."""
+        self._lent, self.last_error = True, ""
+        try:
+            yield
+        finally:
+            self._lent = False
+
+    @property
+    def usable(self) -> bool:
+        """Whether it is open, and at rest unless somebody is using it."""
+        if self.pgconn.status != ConnStatus.OK:
+            return False
+        at_rest = self.pgconn.transaction_status == TransactionStatus.IDLE
+        return at_rest or self._lent or self._user is not None or not self.guarded
+
+    def commit(self) -> None:
+        """As the driver does; a processor's transaction ends with its block."""
+        self._refuse_within_block("commit")
+        super().commit()
+
+    def rollback(self) -> None:
+        """As the driver does; a processor's transaction ends with its block."""
+        self._refuse_within_block("rollback")
+        super().rollback()
+
+    def _refuse_within_block(self, what: str) -> None:
+        if self._lent and self._user is None:
+            raise psycopg.ProgrammingError(
+                f"{what}() is not for a processor: completing() ends the transaction where its block ends"
+            )
 
     def wait(self, gen: PQGen[RV], *args: Any, **kwargs: Any) -> RV:
         """Wait for the driver's own statements, with an ear on the silence."""
-        return super().wait(self._watched(gen), *args, **kwargs)
+        if self.guarded and not self._lent and self._user != threading.get_ident():
+            gen.close()
+            raise psycopg.ProgrammingError("this connection was lent for the block of completing(), which has ended")
+        try:
+            return super().wait(self._watched(gen), *args, **kwargs)
+        except psycopg.Error as error:
+            self.last_error = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            raise
 
     def ask(
         self, name: bytes, text: bytes, values: Sequence[bytes], binary: Sequence[bool], *, prepare: bool

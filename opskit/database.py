@@ -164,7 +164,24 @@ class Database:
                     yield self._lent(stack)
             else:
                 with self._lock:
-                    yield self._mine()
+                    own = self._mine()
+                    with own.used_by_us():
+                        yield own
+
+    @contextlib.contextmanager
+    def lent(self) -> Iterator[Connection]:
+        """A connection for a processor's block of statements; its errors stay the driver's.
+
+        One of its own is not locked meanwhile: a block that another thread has left open must not hold up the node.
+        """
+        if self._pooled:
+            with self.connection(translate=False) as connection:
+                yield connection
+        else:
+            with self._lock:
+                own = self._mine()
+            with own.used_by_all():
+                yield own
 
     def _lent(self, stack: contextlib.ExitStack) -> Connection:
         """A connection of the pool. One that is not to be had at once: the pool is busy, or the database is away.
@@ -193,7 +210,7 @@ class Database:
         psycopg.connect(**{**self._parameters, "connect_timeout": _PROBE_SECONDS}, autocommit=True).close()
 
     def _mine(self) -> OwnConnection:
-        if self._own is None or self._own.broken or self._own.closed:
+        if self._own is None or not self._own.usable:
             self.drop_connection()
             self._own = self._connect()
         return self._own
@@ -210,6 +227,11 @@ class Database:
             with contextlib.suppress(psycopg.Error):
                 own.close()
 
+    def give_up(self) -> None:
+        """Give up the connection of its own while another thread may be using it: its socket is shut down."""
+        self._shut_down()
+        self._own = None
+
     def _connect(self) -> OwnConnection:
         os.environ["PGTZ"] = "UTC"
         connection = OwnConnection.connect(
@@ -225,6 +247,7 @@ class Database:
             ).fetchone()
             began, pid = row["began"] if row else None, connection.info.backend_pid
             connection.at_work = lambda: self._at_work(pid, began)
+        connection.guarded = self._node
         return connection
 
     def _at_work(self, pid: int, began: str | None) -> bool:

@@ -13,6 +13,7 @@ OpskitError
 ├── ProcessorError               the processor cannot be imported
 ├── NotClaimableError            the file asked for cannot be claimed now
 ├── ClaimLostError               somebody else has the file now
+├── CompletionError              the transaction of completing() did not end as it should
 ├── TooLargeError                an upload is larger than is taken
 └── ForbiddenError               this door may not do that
     └── TokenNeededError         it may, to whoever shows the token
@@ -90,6 +91,10 @@ class NotClaimableError(OpskitError):
 
 class ClaimLostError(OpskitError):
     """The claim is lost: another node, or an operator, has ended it; nothing was written."""
+
+
+class CompletionError(OpskitError):
+    """The transaction of completing() was not committed, or did not hold the completion any more."""
 
 
 class TooLargeError(OpskitError):

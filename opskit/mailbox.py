@@ -82,8 +82,10 @@ class Mailbox:
         self._write()
 
     def settled(self) -> None:
-        """The claim is completed, though the processor still runs: nothing is held any more."""
+        """The claim is completed, though the processor still runs: nothing is held any more, and it is counted."""
         self._token = _NO_TOKEN
+        self._completed += 1
+        self._streak = 0
         self._write()
 
     def end(self, *, completed: int = 0, failed: int = 0, retried: int = 0, bad: bool = False) -> None:

@@ -9,6 +9,8 @@
 -- already  this token completed it before (the answer of an earlier try was lost)
 -- again    an earlier try, or a cleanup, has the row locked this moment: ask again
 -- lost     the claim is no longer this token's; nothing was written
+--
+-- Beside the answer, the number of the transaction: whoever goes on in it can tell at its end that it is still the same.
 \ir _session.sql
 WITH mine AS MATERIALIZED (
     SELECT id FROM :"files"
@@ -24,7 +26,8 @@ WITH mine AS MATERIALIZED (
 SELECT CASE WHEN EXISTS (SELECT FROM done) THEN 'done'
             WHEN now.processing_done_token = :'token'::uuid THEN 'already'
             WHEN now.processing_token = :'token'::uuid AND now.processing_status = 'processing' THEN 'again'
-            ELSE 'lost' END AS answer
+            ELSE 'lost' END AS answer,
+       pg_current_xact_id()::text AS transaction
   FROM (SELECT 1) AS one
   LEFT JOIN (SELECT processing_status, processing_token, processing_done_token
                FROM :"files" WHERE id = :'id') AS now ON true;

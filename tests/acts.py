@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -23,6 +24,13 @@ def effect(file: opskit.ClaimedFile) -> dict[str, Any]:
             "INSERT INTO effects (file_id, token, server_id) VALUES (%s, %s, %s)", (file.id, file.token, file.server_id)
         )
     return {"attempt": file.attempt}
+
+
+def swallow(file: opskit.ClaimedFile) -> None:
+    """Complete, and swallow a database error meanwhile, if the file is called so."""
+    with file.completing() as tx, contextlib.suppress(Exception):
+        if file.original_filename == "swallow":
+            tx.execute("SELECT 1/0")
 
 
 def betray(file: opskit.ClaimedFile) -> None:

@@ -21,7 +21,13 @@ from opskit import embedded
 from opskit.settings import Settings
 
 # Nothing here has to survive a crash of the machine; a crash of the server loses nothing either way.
-FAST = {"fsync": "off", "full_page_writes": "off", "max_connections": "200", "max_wal_size": "256MB"}
+FAST = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "max_connections": "200",
+    "max_wal_size": "256MB",
+    "max_prepared_transactions": "4",
+}
 FIRST_PORT = 16433  # below 32768, where the system hands out ports of its own
 PG_BIN = os.environ.get("OPSKIT_PG_BIN") or None  # read before the environment is cleaned
 

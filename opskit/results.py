@@ -1,0 +1,45 @@
+"""A processor's result, as the JSON that PostgreSQL takes."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from opskit.errors import OpskitError
+
+_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
+
+
+def as_json(result: Mapping[str, Any] | None) -> str:
+    """A processor's result as JSON that PostgreSQL takes: what JSON does not know becomes text.
+
+    Raises:
+        OpskitError: It is no mapping.
+    """
+    if result is None:
+        return "null"
+    if not isinstance(result, Mapping):
+        raise OpskitError(f"the processor returned {type(result).__name__}; it must return a mapping or None")
+    clean = result if _finite(result) else _finite_copy(result)
+    # jsonb knows no NUL. An escaped backslash before "u0000" is no escape of a NUL.
+    return _NUL.sub(r"\1\\ufffd", json.dumps(clean, default=str))
+
+
+def _finite(value: Any) -> bool:
+    if isinstance(value, float):
+        return value == value and abs(value) != float("inf")
+    if isinstance(value, Mapping):
+        return all(_finite(item) for item in value.values())
+    if isinstance(value, (list, tuple)):
+        return all(_finite(item) for item in value)
+    return True
+
+
+def _finite_copy(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite_copy(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite_copy(item) for item in value]
+    return value if _finite(value) else str(value)

@@ -311,7 +311,7 @@ def pauses(db: Db) -> list[Record]:
     responses={200: {"model": list[bodies.Finding]}},
 )
 def diagnosis(db: Db) -> list[Record]:
-    found = doctor.examine(db, missing=schema.missing(db), queues_new=schema.queues_new(db))
+    found = doctor.examine(db)
     return [dataclasses.asdict(finding) for finding in found]
 
 

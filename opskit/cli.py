@@ -376,8 +376,7 @@ def drain(given: argparse.Namespace) -> int:
 def examine(given: argparse.Namespace) -> int:
     settings = settings_of(given)
     with Database(settings, pooled=False) as db:
-        missing = schema.missing(db)
-        findings = doctor.examine(db, missing=missing, queues_new=not missing and schema.queues_new(db))
+        findings = doctor.examine(db)
     if given.json:
         show.as_json({"environment": settings.env, "findings": [asdict(finding) for finding in findings]})
     else:

@@ -78,6 +78,19 @@ def record(caption: str, facts: Mapping[str, Any]) -> str:
     return f"<table><caption>{_text(caption)}</caption><tbody>{rows}</tbody></table>"
 
 
+def findings(rows: Sequence[Mapping[str, str]]) -> str:
+    """What the doctor found: each with its commands, one a line, ready to be copied."""
+    if not rows:
+        return "<p>all is well</p>"
+    body = "".join(
+        f"<tr><th>{_text(row['level'])}</th><td>{_text(row['what'])}</td><td>{_text(row['why'])}</td>"
+        f"<td><pre>{_text(row['mend'])}</pre></td></tr>"
+        for row in rows
+    )
+    head = "".join(f"<th>{name}</th>" for name in ("level", "what", "why", "mend"))
+    return f"<table><caption>doctor</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
 def with_units(frame: Any) -> Any:
     """A frame of the statistics for people: units behind the columns' names, at most three decimals."""
     frame = frame.round(dict.fromkeys(frame.select_dtypes(["Float64", "float64"]).columns, 3))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import sys
 
-from opskit.settings import Settings
+from opskit.settings import Settings, holds_secret
 
 
 def flag_name(field_name: str) -> str:
@@ -31,4 +32,21 @@ def settings_of(given: argparse.Namespace) -> Settings:
     Raises:
         SettingError: A value cannot be used.
     """
-    return Settings.load(**{field.name: getattr(given, field.name, None) for field in dataclasses.fields(Settings)})
+    values = {field.name: getattr(given, field.name, None) for field in dataclasses.fields(Settings)}
+    _warn_of_secrets(values)
+    return Settings.load(**values)
+
+
+def _warn_of_secrets(values: dict[str, str | None]) -> None:
+    """Say, once, that what stands on a command line is no secret any more."""
+    open_to_all = [field for field in dataclasses.fields(Settings) if holds_secret(field, values[field.name])]
+    if not open_to_all:
+        return
+    flags = " and ".join(flag_name(field.name) for field in open_to_all)
+    variables = ", ".join(field.metadata["env"] for field in open_to_all)
+    if any(field.name == "database_url" for field in open_to_all):
+        variables += " (or leave the password to PGPASSFILE)"
+    print(
+        f"opskit: every user of this machine can read {flags} in the list of processes; set {variables} instead",
+        file=sys.stderr,
+    )

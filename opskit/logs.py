@@ -31,4 +31,11 @@ class _Careful(logging.Formatter):
 def masked(text: str) -> str:
     """*text* without the passwords of the URLs and conninfo strings in it."""
     text = re.sub(r"(://[^\s/:@]{0,200}):[^\s@]{1,500}@", r"\1:…@", text)
-    return re.sub(r"(password\s{0,5}=\s{0,5})('[^']{0,500}'|[^\s&]+)", r"\1…", text, flags=re.IGNORECASE)
+    # In a URL's query an ampersand ends a value; in a conninfo string it is a letter like any other.
+    text = re.sub(r"([?&][a-z]{0,20}password=)[^\s&]+", r"\1…", text, flags=re.IGNORECASE)
+    return re.sub(
+        r"((?<![?&])\b[a-z]{0,20}password\s{0,5}=\s{0,5})('(?:[^'\\]|\\.){0,500}'|(?:[^\s\\]|\\.)+)",
+        r"\1…",
+        text,
+        flags=re.I,
+    )

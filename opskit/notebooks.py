@@ -23,6 +23,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -31,7 +33,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from opskit import embedded, intake, schema
 from opskit.database import Connection, Database, Row
-from opskit.errors import EmbeddedServerError, MissingExtraError, OpskitError
+from opskit.errors import EmbeddedServerError, MissingExtraError, OpskitError, SettingError
 from opskit.settings import Settings
 
 # Figures travel as data, which JupyterLab and VS Code draw; plotly's own choice would put 4 MB of script into
@@ -42,6 +44,7 @@ _HERE = Path(__file__).parent
 FOLDER = next((path for path in (_HERE / "_notebooks", _HERE.parent / "notebooks") if path.is_dir()), _HERE)
 SAMPLES = next((path for path in (_HERE / "_samples", _HERE.parent / "samples") if path.is_dir()), _HERE)
 
+_VARIABLES = {field.metadata["env"] for field in dataclasses.fields(Settings)}
 _SCRATCH = "opskit_scratch_"
 _ABANDONED_SECONDS = 86400
 _HEAVY = "file_content"
@@ -111,9 +114,10 @@ def open_lab(folder: str | os.PathLike[str], settings: Settings | None = None) -
 
 
 def welcome(db: Database) -> int:
-    """Give an empty embedded database the sample files, and have two real nodes process them.
+    """Give an empty embedded database of development the sample files, and have two real nodes process them.
 
-    Any other database, and an embedded one that has files, is left as it is.
+    Any other database, the tables of production, and an embedded database that has files are left as they are. The
+    nodes run the built-in processor with times as by default, whatever the settings say. What was done is printed.
 
     Args:
         db: An open database.
@@ -121,15 +125,45 @@ def welcome(db: Database) -> int:
     Returns:
         How many files were processed.
     """
-    if not _is_embedded(db):
+    if db.settings.env != "development" or not _is_embedded(db):
         return 0
-    if schema.exists(db, "files") and db.run("any_file"):
-        return 0
-    if not schema.check(db):
-        schema.migrate(db)
-    count = intake.enqueue(db, samples(), skip_known=True)
-    work(db, "notebook-a", "notebook-b", max_files=(count + 1) // 2)
+    # A connection of its own: the lock ends with it. Who comes second waits, and finds the files.
+    with Database(db.settings, pooled=False) as alone, alone.connection() as connection:
+        # Asked again and again: the snapshot of who waits inside the server would keep an index from being finished.
+        while not _first(connection, "SELECT pg_try_advisory_lock(hashtext('opskit notebooks welcome')) AS value"):
+            time.sleep(0.1)
+        if schema.exists(db, "files") and db.run("any_file"):
+            return 0
+        migrated = schema.check(db)
+        if not migrated:
+            schema.migrate(db)
+        count = intake.enqueue(db, samples(), skip_known=True)
+        _work(_as_by_default(db.settings), ["notebook-a", "notebook-b"], max_files=(count + 1) // 2)
+    made = "" if migrated else "was migrated, "
+    print(f"{db.settings.files} (development) {made}got {count} sample files, and two nodes processed them")
     return count
+
+
+def url_in(variable: str) -> str | None:
+    """The URL of a database that an environment variable holds.
+
+    A notebook takes the variable's name as its parameter: papermill writes parameters into the notebook that it makes.
+
+    Args:
+        variable: Its name; "" for none.
+
+    Returns:
+        What it holds; None for no name.
+
+    Raises:
+        SettingError: It is not set.
+    """
+    if not variable:
+        return None
+    url = os.environ.get(variable, "").strip()
+    if not url:
+        raise SettingError(f"database_env is {variable!r}, and there is no such environment variable, or it is empty")
+    return url
 
 
 def samples() -> list[str]:
@@ -151,17 +185,23 @@ def work(db: Database, *names: str, max_files: int | None = None) -> list[dict[s
     Raises:
         OpskitError: A node ended in error.
     """
+    return _work(db.settings, names, max_files=max_files)
+
+
+def _work(settings: Settings, names: Sequence[str], *, max_files: int | None) -> list[dict[str, Any]]:
     command = [sys.executable, "-m", "opskit.worker", "--drain", "--json"]
+    # Settings that are unset here must not come from the shell.
+    outside = {name: value for name, value in os.environ.items() if name not in _VARIABLES}
     if max_files is not None:
         command += ["--max-files", str(max_files)]
     with contextlib.ExitStack() as stack:
         started = []
         for name in names:
-            environ = dataclasses.replace(db.settings, node_id=name).environ()
+            environ = dataclasses.replace(settings, node_id=name).environ()
             log = stack.enter_context(tempfile.TemporaryFile("w+"))  # a pipe that nobody reads would stop the node
             node = subprocess.Popen(
                 command,
-                env={**os.environ, **environ},
+                env={**outside, **environ},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -180,6 +220,13 @@ def _summary(name: str, node: subprocess.Popen[str], log: IO[str]) -> dict[str, 
         raise OpskitError(": ".join([f"{name} ended with exit code {node.returncode}", *log.read().splitlines()[-1:]]))
     answer: dict[str, Any] = json.loads(said)
     return answer
+
+
+def _as_by_default(settings: Settings) -> Settings:
+    """Settings that lead to the same tables, and are otherwise as by default: nobody's own processor runs."""
+    return Settings(
+        database_url=settings.database_url, env=settings.env, table=settings.table, home=str(settings.home_path)
+    )
 
 
 def _is_embedded(db: Database) -> bool:

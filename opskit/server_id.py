@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import socket
@@ -111,6 +112,12 @@ def peak_bytes(children: bool = False) -> int:
     import resource
     import sys
 
+    if not children:
+        # The kernel's own maximum survives fork and exec: a small program of a large parent would be as large as that.
+        with contextlib.suppress(OSError), open("/proc/self/status", encoding="ascii", errors="replace") as status:
+            for line in status:
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) * 1024
     who = resource.RUSAGE_CHILDREN if children else resource.RUSAGE_SELF
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(who).ru_maxrss * unit

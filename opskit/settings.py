@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from opskit import display
 from opskit.errors import SettingError
+from opskit.logs import masked
 
 ENVIRONMENTS = {"production": "", "development": "dev_"}
 
@@ -22,11 +24,12 @@ ENVIRONMENTS = {"production": "", "development": "dev_"}
 LONGEST_TABLE_NAME = 63 - len("_processing_guard") - len("dev_")
 
 
-def _setting(default: Any, env: str, help: str) -> Any:
-    return dataclasses.field(default=default, metadata={"env": env, "help": help})
+def _setting(default: Any, env: str, help: str, *, secret: bool = False) -> Any:
+    """A field of `Settings`; a *secret* one is shown nowhere, and asked for in the environment, not as an argument."""
+    return dataclasses.field(default=default, metadata={"env": env, "help": help, "secret": secret})
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Settings:
     """What a process of opskit needs to know; made by `Settings.load`."""
 
@@ -111,7 +114,10 @@ class Settings:
     host: str = _setting("127.0.0.1", "OPSKIT_HOST", "Address that page and API listen on. Defaults to 127.0.0.1.")
     port: int = _setting(8501, "OPSKIT_PORT", "Port that page and API listen on. Defaults to 8501.")
     api_token: str | None = _setting(
-        None, "OPSKIT_API_TOKEN", "Token that writing calls of the API must carry. Defaults to none: loopback only."
+        None,
+        "OPSKIT_API_TOKEN",
+        "Token that writing calls of the API must carry. Defaults to none: loopback only.",
+        secret=True,
     )
     operators: str = _setting(
         "",
@@ -209,6 +215,18 @@ class Settings:
         """Folder or URL under which uploads are kept and relative paths begin."""
         return self.storage or str(self.home_path / "uploads")
 
+    def __repr__(self) -> str:
+        given = ", ".join(f"{name}={value!r}" for name, value in self._shown().items())
+        return f"Settings({given})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows, and keeps in its file: no secret."""
+        return display.record("opskit settings", self._shown())
+
+    def _shown(self) -> dict[str, Any]:
+        """The settings without their secrets; an URL keeps all but its password."""
+        return {field.name: _masked(field, getattr(self, field.name)) for field in dataclasses.fields(self)}
+
     def environ(self) -> dict[str, str]:
         """These settings as environment variables, for a process of opskit to be started."""
         values = {field.metadata["env"]: getattr(self, field.name) for field in dataclasses.fields(self)}
@@ -217,6 +235,17 @@ class Settings:
             for name, value in values.items()
             if value is not None and value != ""
         }
+
+
+def holds_secret(field: dataclasses.Field[Any], value: Any) -> bool:
+    """Whether this value of a setting must not be shown: a token, or a URL with a password in it."""
+    return bool(value != _masked(field, value))
+
+
+def _masked(field: dataclasses.Field[Any], value: Any) -> Any:
+    if not isinstance(value, str) or not value:
+        return value
+    return "…" if field.metadata["secret"] else masked(value)
 
 
 def env_name(field_name: str) -> str:

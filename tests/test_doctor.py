@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 import importlib
@@ -16,6 +17,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import psycopg
 import pytest
 from field import ask, until
@@ -23,8 +25,10 @@ from psycopg import sql
 from tables import ROOT, application, boot, claimed, environ, files, opskit, psql_program, put_node, run
 
 from opskit import doctor, nodes, queries, schema
+from opskit.api import create_api
 from opskit.cli import build_parser
 from opskit.cli import main as cli
+from opskit.dashboard import shared
 from opskit.database import Database
 from opskit.doctor import Finding, server, work
 from opskit.settings import Settings, env_name
@@ -819,6 +823,42 @@ def test_the_shell_exits_with_1_for_an_error_and_with_0_for_warnings(
     assert answer["environment"] == "development"
     assert [finding["level"] for finding in answer["findings"]] == ["error", "warning", "warning"]
     assert {"level", "what", "why", "mend"} == set(answer["findings"][0])
+
+
+def test_every_door_gives_the_doctors_same_answer(
+    healthy: Database, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def python() -> list[dict[str, str]]:
+        with Database(settings) as db:
+            return [dataclasses.asdict(finding) for finding in doctor.examine(db)]
+
+    def shell() -> list[dict[str, str]]:
+        cli(["doctor", "--json", "--database-url", settings.database_url or "", "--poll-seconds", "0.2"])
+        return list(json.loads(capsys.readouterr().out)["findings"])
+
+    def over_http() -> list[dict[str, str]]:
+        async def asked() -> Any:
+            transport = httpx.ASGITransport(create_api(healthy, settings), client=("127.0.0.1", 50000))
+            async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+                return (await client.get("/processing/doctor")).json()
+
+        return list(asyncio.run(asked()))
+
+    def page() -> list[dict[str, str]]:
+        with Database(settings) as db:
+            return shared.STATISTICS["doctor"](db)
+
+    nodes.pause(healthy, actor="me")
+    ask(healthy, f"ALTER TABLE {settings.files} ALTER COLUMN processing_status DROP DEFAULT")
+    ask(healthy, f"INSERT INTO {settings.files} (original_filename) VALUES ('waits')")
+    some = python()
+    assert len(some) >= 2
+    assert shell() == over_http() == page() == some
+
+    ask(healthy, f"ALTER TABLE {settings.files} DROP COLUMN processing_result")
+    (lacking,) = python()
+    assert "processing_result" in lacking["what"]
+    assert shell() == over_http() == page() == [lacking]
 
 
 def test_a_mend_acts_on_the_environment_that_was_examined(settings: Settings) -> None:

@@ -28,7 +28,7 @@ TOGETHER = {
     ("worker", "child"), ("child", "desk"), ("processors", "formats"), ("up", "show"), ("dashboard", "api"),
     ("api", "acts"), ("api", "apidocs"), ("api", "bodies"), ("api", "calls"), ("api", "gate"), ("api", "metrics"),
     ("api", "stream"), ("stream", "calls"), ("acts", "bodies"), ("acts", "calls"),
-    ("interruptions", "claims"),
+    ("interruptions", "claims"), ("doctor", "schema"),
 }  # fmt: skip
 
 # Third parties are rationed: a node must stay light, and each library has its one place.

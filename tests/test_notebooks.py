@@ -30,9 +30,9 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from tables import tables_of
 
-from opskit import claims, cli, display, embedded, intake, nodes, notebooks, queries, reaper, schema, stats
+from opskit import claims, cli, display, doctor, embedded, intake, nodes, notebooks, queries, reaper, schema, stats
 from opskit.database import Database
-from opskit.errors import DatabaseError, MissingExtraError, OpskitError
+from opskit.errors import DatabaseError, MissingExtraError, OpskitError, SettingError
 from opskit.settings import Settings
 from opskit.stats.frames import frame_of
 
@@ -483,6 +483,115 @@ def test_the_shells_verb_copies_the_notebooks(
 def test_a_database_that_is_not_embedded_gets_no_samples(db: Database) -> None:
     assert notebooks.welcome(db) == 0
     assert db.run("any_file") == []
+
+
+@pytest.fixture
+def as_embedded(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Settings of an empty database that counts as the embedded server's."""
+    monkeypatch.setattr(embedded, "url", lambda _: database_url)
+    return Settings.load({}, database_url=database_url, processor="acts:nothing", poll_seconds=0.2)
+
+
+def test_production_gets_no_samples_and_not_even_tables(as_embedded: Settings) -> None:
+    with Database(dataclasses.replace(as_embedded, env="production")) as db:
+        assert notebooks.welcome(db) == 0
+        assert ask(db, "SELECT FROM pg_tables WHERE schemaname = current_schema()") == []
+
+
+def test_the_samples_are_processed_by_the_built_in_processor_whatever_the_settings_and_the_shell_say(
+    as_embedded: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPSKIT_PROCESSOR", "acts:nothing")
+    monkeypatch.setenv("OPSKIT_ENV", "production")
+
+    with Database(as_embedded) as db:
+        count = notebooks.welcome(db)
+        rows = [db.one("file", id=row["id"]) for row in stats.records(stats.files(db))]
+        again = notebooks.welcome(db)
+
+    assert count == len(notebooks.samples())
+    assert again == 0
+    assert {row["processing_status"] for row in rows} == {"completed"}
+    assert all(row["processing_result"]["sha256"] for row in rows)
+    assert capsys.readouterr().out == (
+        f"dev_uploaded_files (development) was migrated, got {count} sample files, and two nodes processed them\n"
+    )
+
+
+def test_three_who_welcome_at_once_give_each_sample_once(as_embedded: Settings) -> None:
+    program = (
+        "from opskit import embedded, notebooks\nfrom opskit.database import Database\n"
+        "from opskit.settings import Settings\nsettings = Settings.load()\n"
+        "embedded.url = lambda _: settings.database_url\nprint(notebooks.welcome(Database(settings)))"
+    )
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", program],
+            env={**os.environ, **as_embedded.environ()},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(3)
+    ]
+
+    said = [one.communicate(timeout=60)[0].splitlines()[-1] for one in started]
+
+    count = len(notebooks.samples())
+    assert sorted(said, key=int) == ["0", "0", str(count)]
+    with Database(as_embedded) as db:
+        assert stats.records(stats.concurrency(db))[0]["total_files"] == count
+
+
+def test_a_notebook_takes_the_name_of_the_variable_that_holds_the_url(db: Database, tmp_path: Path) -> None:
+    queue(db, "a.csv")
+    made = tmp_path / "made.ipynb"
+
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("ORDERS_DATABASE", db.settings.database_url or "")
+        papermill.execute_notebook(
+            str(ROOT / "notebooks" / "02_verification.ipynb"), str(made), progress_bar=False, cwd=str(tmp_path),
+            parameters={"database_env": "ORDERS_DATABASE"},
+        )  # fmt: skip
+
+    assert "dev_uploaded_files (development): nothing is missing" in printed(nbformat.read(made, as_version=4))
+    password = (db.settings.database_url or "").split("@")[0].rpartition(":")[2]
+    assert len(password) > 10
+    assert password not in made.read_text()
+
+
+def test_a_variable_that_is_not_set_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert notebooks.url_in("") is None
+    with pytest.raises(SettingError, match="database_env is 'NO_SUCH', and there is no such environment variable"):
+        notebooks.url_in("NO_SUCH")
+
+
+def test_the_peak_of_a_small_process_is_its_own_also_below_a_large_one() -> None:
+    ballast = bytearray(b"x") * (300 << 20)
+
+    done = subprocess.run(
+        [sys.executable, "-c", "from opskit.server_id import peak_bytes; print(peak_bytes())"],
+        capture_output=True,
+        text=True,
+        check=True,
+        preexec_fn=lambda: None,  # fork and exec, as a launcher without vfork does
+    )
+
+    assert len(ballast) > 300_000_000
+    assert 5_000_000 < int(done.stdout) < 100_000_000
+
+
+def test_the_doctors_table_has_its_commands_in_lines(db: Database) -> None:
+    nodes.pause(db, actor="test")
+    ask(db, f"ALTER TABLE {db.settings.files} SET UNLOGGED")
+
+    found = doctor.examine(db)
+
+    assert found == doctor.examine(db, missing=[], queues_new=True)
+    told = found._repr_html_()
+    assert "\\n" not in told
+    assert "<pre>" in told
+    assert all(display.html.escape(line) in told for finding in found for line in finding.mend.splitlines())
+    assert doctor.Findings()._repr_html_() == "<p>all is well</p>"
 
 
 def test_a_scratch_begins_empty_and_leaves_nothing_behind(db: Database) -> None:

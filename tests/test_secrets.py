@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import json
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from field import field, queue
 from opskit.api import create_api
 from opskit.database import Database
 from opskit.logs import masked
+from opskit.settings import Settings
 
 SECRET = "hunter2"
 
@@ -92,3 +94,76 @@ def test_an_open_database_shows_no_password(db: Database) -> None:
 )
 def test_passwords_are_masked_and_nothing_else(text: str, shown: str) -> None:
     assert masked(text) == shown
+
+
+# -- settings ------------------------------------------------------------------------------------
+
+URLS = {
+    f"postgresql://me:{SECRET}@db/x?sslmode=off": "postgresql://me:…@db/x?sslmode=off",
+    f"postgresql://db/x?user=me&password={SECRET}&sslmode=off": "postgresql://db/x?user=me&password=…&sslmode=off",
+    f"postgresql://db/x?sslpassword={SECRET}": "postgresql://db/x?sslpassword=…",
+    f"host=db password={SECRET} user=me": "host=db password=… user=me",
+    f"host=db password='it\\'s {SECRET}' user=me": "host=db password=… user=me",
+    f"host=db password=a\\ {SECRET} user=me": "host=db password=… user=me",
+    f"host=db password=a&{SECRET} user=me": "host=db password=… user=me",
+    f"host=db PassWord  =  {SECRET}": "host=db PassWord  =  …",
+}
+
+
+@pytest.mark.parametrize(("url", "shown"), URLS.items())
+def test_settings_show_neither_passwords_nor_tokens(url: str, shown: str) -> None:
+    settings = Settings.load({}, database_url=url, api_token=SECRET, storage=f"s3://key:{SECRET}@bucket", table="x")
+
+    told = [repr(settings), str(settings), f"{settings}", settings._repr_html_(), repr([settings])]
+
+    for text in told:
+        assert SECRET not in text
+    assert f"database_url={shown!r}" in repr(settings)
+    assert "api_token='…'" in repr(settings)
+    assert "table='x'" in repr(settings)
+
+
+def test_every_setting_that_is_a_secret_is_marked_as_one() -> None:
+    for one in dataclasses.fields(Settings):
+        sounds = any(word in one.metadata["env"] for word in ("TOKEN", "PASSWORD", "SECRET", "CREDENTIAL"))
+        assert one.metadata["secret"] == sounds, one.metadata["env"]
+
+
+def test_settings_keep_their_secrets_for_who_uses_them() -> None:
+    settings = Settings.load({}, database_url=f"postgresql://me:{SECRET}@db/x", api_token=SECRET)
+
+    assert pickle.loads(pickle.dumps(settings)) == settings
+    assert dataclasses.asdict(settings)["api_token"] == SECRET
+    assert settings.environ()["DATABASE_URL"] == f"postgresql://me:{SECRET}@db/x"
+    assert dataclasses.replace(settings, port=1).api_token == SECRET
+
+
+@pytest.mark.parametrize("program", ["opskit info", "opskit.worker --drain", "opskit.dashboard --pg-bin /nowhere"])
+def test_a_secret_given_as_an_argument_is_warned_of_once(db: Database, program: str) -> None:
+    url = db.settings.database_url or ""
+    assert ":" in url.split("@")[0].removeprefix("postgresql://"), "the tests' own server has a password"
+    flags = ["--database-url", url, "--api-token", SECRET, "--host", "nowhere.invalid", "--port", "1"]
+
+    done = subprocess.run(
+        [sys.executable, "-m", *program.split(), *flags], capture_output=True, text=True, check=False, timeout=60
+    )
+
+    told = [line for line in done.stderr.splitlines() if "list of processes" in line]
+    assert told == [
+        "opskit: every user of this machine can read --database-url and --api-token in the list of processes; "
+        "set DATABASE_URL, OPSKIT_API_TOKEN (or leave the password to PGPASSFILE) instead"
+    ]
+    assert SECRET not in done.stderr
+
+
+@pytest.mark.parametrize("url", ["postgresql://me@127.0.0.1:1/x", "host=127.0.0.1 port=1 passfile=/tmp/x"])
+def test_nothing_is_warned_of_where_the_command_line_holds_no_secret(url: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "opskit", "info", "--database-url", url],
+        env={**os.environ, "OPSKIT_API_TOKEN": SECRET},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stderr == ""

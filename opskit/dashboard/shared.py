@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import streamlit as st
 
-from opskit import doctor, reaper, schema, stats
+from opskit import doctor, reaper, stats
 from opskit.database import Database, Row
 from opskit.errors import DatabaseError, DatabaseUnavailableError, NotMigratedError, OpskitError
 from opskit.settings import Settings
@@ -65,9 +65,7 @@ def _claims(db: Database, *, look: bool) -> list[Row]:
 
 def _examined(db: Database) -> list[Row]:
     """What the doctor finds."""
-    missing = schema.missing(db)
-    queues_new = not missing and schema.queues_new(db)
-    return [dataclasses.asdict(finding) for finding in doctor.examine(db, missing=missing, queues_new=queues_new)]
+    return [dataclasses.asdict(finding) for finding in doctor.examine(db)]
 
 
 STATISTICS: dict[str, Callable[..., Any]] = {

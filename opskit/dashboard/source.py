@@ -142,8 +142,7 @@ def psql_line(source: Source, reading: shared.Reading, settings: Settings) -> st
 def notebook_cell(source: Source, reading: shared.Reading) -> str:
     """What gives the same rows in a notebook."""
     if source.python == "doctor.examine":
-        call = "doctor.examine(db, missing=schema.missing(db), queues_new=schema.queues_new(db))"
-        return f"import opskit\nfrom opskit import doctor, schema\n\ndb = opskit.connect()\n{call}"
+        return "import opskit\nfrom opskit import doctor\n\ndb = opskit.connect()\ndoctor.examine(db)"
     if source.python.startswith("db."):
         names = source.renamed or {}
         values = [f"{names.get(key, key)}={value!r}" for key, value in reading.values]

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 
+from opskit import schema
 from opskit.database import Database
 from opskit.doctor import server, table, work
-from opskit.doctor.finding import Check, Finding, opskit
+from opskit.doctor.finding import Check, Finding, Findings, opskit
 from opskit.errors import DatabaseError
 
-__all__ = ["CHECKS", "Finding", "examine"]
+__all__ = ["CHECKS", "Finding", "Findings", "examine"]
 
 CHECKS: tuple[Check, ...] = (
     table.privileges, server.durability, table.structure,
@@ -27,7 +28,7 @@ CHECKS: tuple[Check, ...] = (
 _DENIED, _CANCELED = "42501", "57014"
 
 
-def examine(db: Database, *, missing: Sequence[str], queues_new: bool = True) -> list[Finding]:
+def examine(db: Database, *, missing: Sequence[str] | None = None, queues_new: bool | None = None) -> Findings:
     """Examine one environment: its tables, its nodes, and the server as far as it matters to them.
 
     Reads only. What this role may not look at, or what does not answer within the connection's time, is a
@@ -35,11 +36,11 @@ def examine(db: Database, *, missing: Sequence[str], queues_new: bool = True) ->
 
     Args:
         db: An open database.
-        missing: What `schema.missing` answers.
-        queues_new: What `schema.queues_new` answers.
+        missing: What `schema.missing` answers. Defaults to asking it.
+        queues_new: What `schema.queues_new` answers. Defaults to asking it.
 
     Returns:
-        What was found, errors first; none when all is well.
+        What was found, errors first; none when all is well. A list, which a notebook shows as a table.
 
     Raises:
         DatabaseUnavailableError: No answer.
@@ -47,10 +48,14 @@ def examine(db: Database, *, missing: Sequence[str], queues_new: bool = True) ->
     SQL: sql/doctor/*.sql
     After: PgHero, for the shape: each finding with the statement that mends it.
     """
+    if missing is None:
+        missing = schema.missing(db)
     if missing:
         more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
         what = "; ".join(missing[:5]) + more
-        return [Finding("error", what, "without them the promises do not hold", opskit(db, "migrate"))]
+        return Findings([Finding("error", what, "without them the promises do not hold", opskit(db, "migrate"))])
+    if queues_new is None:
+        queues_new = schema.queues_new(db)
     findings: list[Finding] = []
     unexamined: dict[str, list[str]] = {_DENIED: [], _CANCELED: []}
     checks: dict[str, Check] = {"waiting": partial(work.waiting, queues_new=queues_new)}
@@ -62,7 +67,7 @@ def examine(db: Database, *, missing: Sequence[str], queues_new: bool = True) ->
                 raise
             unexamined[error.sqlstate].append(name)
     findings += _unexamined(db, denied=unexamined[_DENIED], late=unexamined[_CANCELED])
-    return sorted(findings, key=lambda finding: finding.level)
+    return Findings(sorted(findings, key=lambda finding: finding.level))
 
 
 def _unexamined(db: Database, *, denied: list[str], late: list[str]) -> Iterator[Finding]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from opskit import display
 from opskit.database import Database
@@ -31,6 +31,14 @@ class Finding:
     def _repr_html_(self) -> str:
         """What a notebook shows."""
         return display.record(self.level, {"what": self.what, "why": self.why, "mend": self.mend})
+
+
+class Findings(list[Finding]):
+    """What was found; a list like any other."""
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a table, its commands one a line."""
+        return display.findings([asdict(finding) for finding in self])
 
 
 Check = Callable[[Database], Iterator[Finding]]

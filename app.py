@@ -2,11 +2,10 @@
 
 import streamlit as st
 
-from opskit.dashboard.serve import PAGE, main, routes
-from opskit.settings import Settings
+from opskit.dashboard.serve import PAGE, checked, main, parts
 
 if __name__ == "__main__":
     raise SystemExit(main())
 
 # Streamlit looks for this very assignment in the source.
-app = st.App(PAGE, routes=routes(Settings.load()))
+app = st.App(PAGE, **parts(checked()))

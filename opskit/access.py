@@ -49,9 +49,14 @@ class Caller:
         )
 
     @property
+    def is_near(self) -> bool:
+        """Whether the call comes from this very machine, by whatever name."""
+        return not self.forwarded and _is_loopback(self.client_host)
+
+    @property
     def is_local(self) -> bool:
-        """Whether somebody at this very machine calls, by one of its own names."""
-        return not self.forwarded and _is_loopback(self.client_host) and hosts.names_loopback(self.host_header)
+        """Whether it comes from this very machine, by one of the machine's own names."""
+        return self.is_near and hosts.names_loopback(self.host_header)
 
 
 def writing_allowed(settings: Settings, caller: Caller | None = None, /, **given: Any) -> None:

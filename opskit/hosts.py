@@ -57,7 +57,7 @@ def patterns(text: str) -> tuple[str, ...]:
 def _pattern(part: str) -> str:
     if ":" in part:
         try:
-            return str(ipaddress.IPv6Address(part.removeprefix("[").removesuffix("]")))
+            return str(ipaddress.IPv6Address(part[1:-1] if part[0] + part[-1] == "[]" else part))
         except ValueError:
             raise ValueError(part) from None
     if not _PATTERN.fullmatch(part):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from opskit import display
+from opskit import display, hosts
 from opskit.errors import SettingError
 from opskit.logs import masked
 
@@ -112,6 +112,12 @@ class Settings:
     )
     pg_port: int = _setting(15433, "OPSKIT_PG_PORT", "First port to try for the embedded server. Defaults to 15433.")
     host: str = _setting("127.0.0.1", "OPSKIT_HOST", "Address that page and API listen on. Defaults to 127.0.0.1.")
+    hosts: str = _setting(
+        "",
+        "OPSKIT_HOSTS",
+        "Other names that page and API answer to, comma-separated: opskit.example.com or *.example.com. "
+        "Defaults to none: on a loopback address 127.0.0.1 and localhost alone.",
+    )
     port: int = _setting(8501, "OPSKIT_PORT", "Port that page and API listen on. Defaults to 8501.")
     api_token: str | None = _setting(
         None,
@@ -169,6 +175,12 @@ class Settings:
         if not re.fullmatch(r"[\w.]+:[\w.]+", self.processor):
             raise SettingError(f"OPSKIT_PROCESSOR is {self.processor!r}; it must look like package.module:function")
         self._check_table()
+        try:
+            hosts.patterns(self.hosts)
+        except ValueError as error:
+            raise SettingError(
+                f"OPSKIT_HOSTS has {str(error)!r}; it lists names without port: opskit.example.com, *.example.com"
+            ) from None
         for name, least in (
             ("lease_seconds", 0.1),
             ("stale_after_seconds", 0.1),

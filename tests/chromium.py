@@ -23,11 +23,11 @@ expect.set_options(timeout=PATIENCE)
 
 
 @contextlib.contextmanager
-def chromium() -> Iterator[Browser]:
-    """The browser."""
+def chromium(*flags: str) -> Iterator[Browser]:
+    """The browser, with further flags of its command line."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-background-networking", "--disable-gpu"]
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-background-networking", "--disable-gpu", *flags]
         )
         yield browser
         browser.close()

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 from starlette.routing import BaseRoute, Mount, Route
@@ -14,6 +15,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from opskit.api import create_api, probe_routes
 from opskit.dashboard import shared, signin
 from opskit.dashboard.authorization import TokenAlone
+from opskit.dashboard.middleware import middleware
 from opskit.errors import OpskitError, SettingError
 from opskit.flags import add_settings, settings_of
 from opskit.hosts import LOOPBACK
@@ -36,6 +38,21 @@ def routes(settings: Settings) -> list[BaseRoute]:
         return [Mount("/api", api), health, numbers]
     closed = TokenAlone(api, settings)
     return [Mount("/api", closed), health, Route("/metrics", endpoint=closed)]
+
+
+def parts(settings: Settings) -> dict[str, Any]:
+    """What `st.App` is given beside the page: the routes, and the middleware before them and the page."""
+    return {"routes": routes(settings), "middleware": middleware(settings)}
+
+
+def checked() -> Settings:
+    """The environment's settings, for a server that imports app.py; one sentence and exit code 1 where it must not."""
+    try:
+        settings = Settings.load()
+        check(settings)
+    except OpskitError as error:
+        raise SystemExit(f"opskit: {error}") from None
+    return settings
 
 
 def check(settings: Settings) -> None:
@@ -66,7 +83,7 @@ def serve(settings: Settings) -> int:
     check(settings)
     # Streamlit looks for .streamlit/config.toml beside the launcher, and hands our arguments to the page.
     sys.argv[:] = [str(PAGE)]
-    app = st.App(PAGE, routes=routes(settings))
+    app = st.App(PAGE, **parts(settings))
     print(f"page and API on http://{settings.host}:{settings.port} ({settings.env})", file=sys.stderr, flush=True)
     app.run(
         config={

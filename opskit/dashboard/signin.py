@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Literal
+from urllib.parse import urlsplit
 
 import streamlit as st
 from streamlit.errors import StreamlitAuthError, StreamlitMissingAuthlibError
@@ -70,6 +71,14 @@ def lacking() -> str:
     if find_spec("authlib") is None:
         return "Authlib is not installed; run: pip install 'opskit[signin]'"
     return ""
+
+
+def own_names() -> tuple[str, ...]:
+    """The name that people come back to after signing in: it is one of ours."""
+    if not roles() or lacking():
+        return ()
+    name = urlsplit(str(st.secrets["auth"]["redirect_uri"])).hostname
+    return (name,) if name else ()
 
 
 def user() -> User | None:

@@ -14,7 +14,6 @@ import logging
 import random
 import signal
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -22,6 +21,8 @@ from opskit import claims, nodes
 from opskit.claims import ALL_OF_THE_QUEUE, Answer
 from opskit.database import Database, Row
 from opskit.desk import NodeDesk
+from opskit.error_identity import Identity, last_line, of_exception
+from opskit.error_text import told
 from opskit.errors import (
     ClaimLostError,
     CompletionError,
@@ -148,13 +149,13 @@ class Child:
                 as_json(result)
             self._desk.end()
         except Reject as error:
-            self._fail(file, "rejected", f"rejected: {error}")
+            self._fail(file, "rejected", told(error), self._identity(error, file))
         except BaseException as error:
             # SystemExit too: a processor that calls sys.exit() ends its attempt, not the node.
             if by_outage(self.db, error):
                 self._interrupted(file, error)
             else:
-                self._fail(file, "raised", _told(error))
+                self._fail(file, "raised", told(error), self._identity(error, file))
         else:
             return self._complete(file, result, last=last)
         return Answer("empty", "") if last else self._claim()
@@ -218,7 +219,7 @@ class Child:
             log.warning("file %s (%s): %s", file.id, file.name, error)
         except DatabaseError as error:
             # What the database refuses (a result it cannot store, say) is the attempt's failure.
-            self._fail(file, "raised", str(error))
+            self._fail(file, "raised", str(error), self._identity(error, file))
 
     def _store(self, file: ClaimedFile, result: Mapping[str, Any]) -> None:
         """Store what the processor of a file that is completed has returned."""
@@ -230,7 +231,11 @@ class Child:
         if why:
             log.warning("file %s (%s) is completed, but its result is not stored: %s", file.id, file.name, why)
 
-    def _fail(self, file: ClaimedFile, outcome: str, error: str) -> None:
+    def _identity(self, error: BaseException, file: ClaimedFile) -> Identity:
+        known = (file.id, file.original_filename, file.storage_path)
+        return of_exception(error, home=self.db.settings.processor.partition(":")[0], known=known)
+
+    def _fail(self, file: ClaimedFile, outcome: str, error: str, identity: Identity) -> None:
         """End an attempt that went wrong, unless the file is completed, or its claim is lost."""
         if self._is_completed(file, error):
             return
@@ -245,14 +250,15 @@ class Child:
                 max_failures=settings.max_failures,
                 retry_seconds=settings.retry_seconds,
                 actor=self.node.server_id,
+                identity=identity,
             )
         )
         if answer == "lost":
             self._lost(file, error)
             return
         self.mailbox.end(failed=int(answer == "failed"), retried=int(answer == "queued"), bad=outcome == "raised")
-        first = error.strip().splitlines()[-1] if error.strip() else outcome
-        log.warning("file %s (%s) attempt %d: %s; now %s", file.id, file.name, file.attempt, first, answer)
+        line = last_line(error) or outcome
+        log.warning("file %s (%s) attempt %d: %s; now %s", file.id, file.name, file.attempt, line, answer)
         if self._patiently(lambda: nodes.quarantine(self.db, self.node.server_id, self.mailbox.read())):
             log.error("in quarantine: the last %d attempts all ended badly", self.mailbox.read().streak)
 
@@ -288,9 +294,8 @@ class Child:
 
     def _ended_already(self, file: ClaimedFile, error: str, *, completed: bool) -> None:
         self.mailbox.end()
-        last = error.strip().splitlines()[-1] if error.strip() else ""
         became = "is completed" if completed else "is not ours any more"
-        log.warning("file %s (%s) attempt %d %s: %s", file.id, file.name, file.attempt, became, last)
+        log.warning("file %s (%s) attempt %d %s: %s", file.id, file.name, file.attempt, became, last_line(error))
 
     def _file(self, answer: Answer) -> ClaimedFile:
         row = answer.row or {}
@@ -429,13 +434,6 @@ def load_processor(name: str) -> Processor:
 def _locked(error: DatabaseError | DatabaseUnavailableError) -> bool:
     """Whether somebody's lock was in the way for too long: the statement did nothing, there is nothing to look up."""
     return isinstance(error, DatabaseError) and error.sqlstate == "55P03"
-
-
-def _told(error: BaseException) -> str:
-    """An error as it is stored: its traceback without our own frames, its message last."""
-    frames = traceback.extract_tb(error.__traceback__)[1:]
-    lines = ["Traceback:\n", *traceback.format_list(frames)] if frames else []
-    return "".join([*lines, *traceback.format_exception_only(error)]).strip()
 
 
 def main() -> int:

@@ -15,6 +15,7 @@ from typing import Any
 from opskit import display
 from opskit.completing import Completing, completed_by
 from opskit.database import Database, Row
+from opskit.error_identity import Identity, of_text
 from opskit.errors import (
     ClaimLostError,
     DatabaseError,
@@ -211,11 +212,14 @@ def fail(
     max_failures: int,
     retry_seconds: float,
     actor: str,
+    identity: Identity | None = None,
 ) -> str:
     """End an attempt that went wrong, with the reason, in one transaction.
 
     Args:
         outcome: raised or crashed (tried again while the budget lasts), rejected or timeout (failed at once).
+        error: Why, as it is stored.
+        identity: What the failure is grouped by. Defaults to the last line of *error*.
 
     Returns:
         The state that follows: "queued" or "failed"; "lost" when the claim is no longer this token's
@@ -229,6 +233,7 @@ def fail(
         token=token,
         outcome=outcome,
         error=clean_error(error),
+        identity=(identity or of_text(error)).as_json(),
         max_failures=max_failures,
         retry_seconds=retry_seconds,
         actor=actor,

@@ -8,6 +8,8 @@ import signal
 import subprocess
 from dataclasses import dataclass
 
+from opskit.error_identity import Identity, of_reason
+
 _HINTS = {
     signal.SIGKILL: ", perhaps out of memory",
     signal.SIGSEGV: ": a memory error in the processor or a library of its",
@@ -17,10 +19,22 @@ _HINTS = {
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a claim that its child left behind is to be ended: crashed, timeout, interrupted or released, and why."""
+    """How a claim that its child left behind is to be ended: crashed, timeout, interrupted or released, and why.
+
+    Attributes:
+        outcome: crashed, timeout, interrupted or released.
+        reason: Why, as it is stored.
+        error: The same without what differs from node to node: what failures are grouped by. Defaults to *reason*.
+    """
 
     outcome: str
     reason: str
+    error: str = ""
+
+    @property
+    def identity(self) -> Identity:
+        """What the failure is grouped by."""
+        return of_reason(self.error or self.reason)
 
 
 def end_of(child: subprocess.Popen[bytes]) -> int | None:

@@ -310,7 +310,7 @@ class Supervisor:
             else:
                 answer = claims.fail(
                     self.db, outcome=ending.outcome, error=ending.reason, max_failures=self.settings.max_failures,
-                    retry_seconds=self.settings.retry_seconds, **held,
+                    retry_seconds=self.settings.retry_seconds, identity=ending.identity, **held,
                 )  # fmt: skip
                 failed, retried = int(answer == "failed"), int(answer == "queued")
             log.warning("file %s: %s; now %s", row["id"], ending.reason, answer)
@@ -467,12 +467,17 @@ class Supervisor:
         limits = [
             (
                 letter.moved + stale,
-                Ending("timeout", f"Processing timeout: no progress for {stale / 60:g} minutes on {self.server_id}"),
+                Ending(
+                    "timeout",
+                    f"Processing timeout: no progress for {stale / 60:g} minutes on {self.server_id}",
+                    "Processing timeout: no progress",
+                ),
             )
         ]
         hard = self.settings.hard_limit_seconds
         if hard is not None:
-            limits.append((letter.started + hard, Ending("crashed", f"over its hard limit of {hard:g} s")))
+            over = Ending("crashed", f"over its hard limit of {hard:g} s", "over its hard limit")
+            limits.append((letter.started + hard, over))
         return min(limits, key=lambda limit: limit[0])
 
     def _check_limits(self) -> None:

@@ -73,11 +73,16 @@ WITH judged AS MATERIALIZED (
                                         to_char(moved_at, 'YYYY-MM-DD HH24:MI:SS'), to_char(lease_until, 'YYYY-MM-DD HH24:MI:SS'))
                 ELSE format('Processing timeout: no progress for %s minutes on %s',
                             round(extract(epoch FROM clock_timestamp() - moved_at) / 60), coalesce(server_id, 'an unnamed server'))
-           END AS why
+           END AS why,
+           -- What it is grouped by: neither the node nor the time.
+           CASE verdict WHEN 'rebooted' THEN 'Orphaned: its node has started again'
+                        WHEN 'dead' THEN 'Orphaned: its node has been silent'
+                        ELSE 'Processing timeout: no progress' END AS error
       FROM judged WHERE verdict IN ('stale', 'hung', 'rebooted', 'dead')
 ), ended AS (
     UPDATE :"files" AS f
        SET processing_status = d.next_status, processing_failures = d.failures, processing_errors = d.why,
+           processing_failure = jsonb_build_object('attempt', d.attempt, 'error', d.error, 'place', ''),
            processing_token = NULL, processing_epoch = NULL,
            processing_server_id = CASE d.next_status WHEN 'failed' THEN d.server_id END,
            processing_started_at = CASE d.next_status WHEN 'failed' THEN f.processing_started_at END,
@@ -88,7 +93,7 @@ WITH judged AS MATERIALIZED (
 ), noted AS (
     INSERT INTO :"events" (kind, outcome, next_status, file_id, server_id, token, attempt, started_at, reason, actor, details)
     SELECT 'attempt', outcome, next_status, d.id::text, server_id, token, attempt, started_at, why, :'actor',
-           jsonb_build_object('cleanup', true, 'said', nullif(:'reason', ''), 'verdict', verdict)
+           jsonb_build_object('cleanup', true, 'said', nullif(:'reason', ''), 'verdict', verdict, 'error', error, 'place', '', 'kind', 'file')
       FROM decided AS d JOIN ended ON ended.id = d.id
 ), woken AS (
     SELECT pg_notify(:'channel', '') WHERE EXISTS (SELECT FROM decided WHERE next_status = 'queued')

@@ -6,6 +6,7 @@
 -- id, token       the file and the token under which it was claimed: the fence
 -- outcome         crashed or raised (retried while failures < max_failures); rejected or timeout (failed at once)
 -- error           why, kept in processing_errors and in the attempt's event
+-- identity        what it is grouped by: {"error": …, "place": …} (default '': the last line of the error serves)
 -- max_failures    bad attempts after which the file is failed
 -- retry_seconds   wait before the first retry, doubled for each further one, at most an hour
 -- actor           who says so: the node
@@ -13,18 +14,22 @@
 -- Answers one row: the state that follows (queued or failed), or lost when the claim is no longer this token's.
 -- The event is written in the same statement: what ended an attempt is never lost.
 \ir _session.sql
+\if :{?identity} \else \set identity '' \endif
 WITH mine AS MATERIALIZED (
     SELECT id, processing_server_id AS server_id, processing_token AS token, processing_attempt AS attempt,
            processing_started_at AS started_at, coalesce(processing_failures, 0) + 1 AS failures,
            CASE WHEN :'outcome' IN ('rejected', 'timeout')
                      OR coalesce(processing_failures, 0) + 1 >= :'max_failures'::int
-                THEN 'failed' ELSE 'queued' END AS next_status
+                THEN 'failed' ELSE 'queued' END AS next_status,
+           nullif(:'identity', '')::jsonb AS identity
       FROM :"files"
      WHERE id = :'id' AND processing_token = :'token'::uuid AND processing_status || '' = 'processing'
        FOR NO KEY UPDATE
 ), ended AS (
     UPDATE :"files" AS f
        SET processing_status = mine.next_status, processing_failures = mine.failures, processing_errors = :'error',
+           processing_failure = CASE WHEN identity IS NOT NULL THEN
+               jsonb_build_object('attempt', mine.attempt, 'error', identity -> 'error', 'place', identity -> 'place') END,
            processing_token = NULL, processing_epoch = NULL,
            processing_server_id = CASE mine.next_status WHEN 'failed' THEN mine.server_id END,
            processing_started_at = CASE mine.next_status WHEN 'failed' THEN f.processing_started_at END,
@@ -35,8 +40,9 @@ WITH mine AS MATERIALIZED (
       FROM mine WHERE f.id = mine.id
     RETURNING f.id
 ), noted AS (
-    INSERT INTO :"events" (kind, outcome, next_status, file_id, server_id, token, attempt, started_at, reason, actor)
-    SELECT 'attempt', :'outcome', next_status, mine.id::text, server_id, token, attempt, started_at, :'error', :'actor'
+    INSERT INTO :"events" (kind, outcome, next_status, file_id, server_id, token, attempt, started_at, reason, actor, details)
+    SELECT 'attempt', :'outcome', next_status, mine.id::text, server_id, token, attempt, started_at, :'error', :'actor',
+           identity
       FROM mine JOIN ended ON ended.id = mine.id
 )
 SELECT coalesce((SELECT next_status FROM mine JOIN ended ON ended.id = mine.id), 'lost') AS answer;

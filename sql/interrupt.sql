@@ -39,12 +39,16 @@ WITH mine AS MATERIALIZED (
                 THEN format('%s; its node queues no file a second time (on_orphan is fail)', :'reason'::text)
                 WHEN counts THEN format('%s; interrupted %s times before: this one counts as a failure',
                                         :'reason'::text, interruptions)
-                ELSE :'reason' END AS why
+                ELSE :'reason' END AS why,
+           CASE WHEN :'on_orphan' = 'fail' THEN 'Interrupted: its node queues no file a second time'
+                WHEN counts THEN 'Interrupted too often' ELSE 'Interrupted' END AS error
       FROM judged
 ), ended AS (
     UPDATE :"files" AS f
        SET processing_status = d.next_status, processing_failures = d.failures_after,
            processing_errors = CASE WHEN d.counts THEN d.why ELSE f.processing_errors END,
+           processing_failure = CASE WHEN d.counts THEN jsonb_build_object('attempt', d.attempt, 'error', d.error, 'place', '')
+               ELSE f.processing_failure END,
            processing_token = NULL, processing_epoch = NULL,
            processing_server_id = CASE d.next_status WHEN 'failed' THEN d.server_id END,
            processing_started_at = CASE d.next_status WHEN 'failed' THEN f.processing_started_at END,
@@ -55,8 +59,9 @@ WITH mine AS MATERIALIZED (
       FROM decided AS d WHERE f.id = d.id
     RETURNING f.id
 ), noted AS (
-    INSERT INTO :"events" (kind, outcome, next_status, file_id, server_id, token, attempt, started_at, reason, actor)
-    SELECT 'attempt', 'interrupted', next_status, d.id::text, server_id, token, attempt, started_at, why, :'actor'
+    INSERT INTO :"events" (kind, outcome, next_status, file_id, server_id, token, attempt, started_at, reason, actor, details)
+    SELECT 'attempt', 'interrupted', next_status, d.id::text, server_id, token, attempt, started_at, why, :'actor',
+           jsonb_build_object('error', error, 'place', '', 'kind', 'world')
       FROM decided AS d JOIN ended ON ended.id = d.id
 ), woken AS (
     SELECT pg_notify(:'channel', '') WHERE EXISTS (SELECT FROM ended)

@@ -19,7 +19,8 @@
 \if :{?reason} \else \set reason '' \endif
 WITH before AS MATERIALIZED (
     SELECT id, original_filename, processing_status, processing_server_id, processing_started_at, processing_completed_at,
-           processing_attempt, processing_failures, processing_errors, processing_done_token, processing_result
+           processing_attempt, processing_failures, processing_errors, processing_failure, processing_done_token,
+           processing_result
       FROM :"files"
      WHERE deleted IS NOT TRUE
        AND (:'which' = 'ids' AND processing_status IN ('failed', 'completed') AND id = ANY (:'ids')
@@ -37,6 +38,7 @@ WITH before AS MATERIALIZED (
 ), requeued AS (
     UPDATE :"files" AS f
        SET processing_status = 'queued', processing_queued_at = clock_timestamp(), processing_failures = 0,
+           processing_failure = NULL,
            processing_server_id = NULL, processing_started_at = NULL, processing_completed_at = NULL,
            processing_token = NULL, processing_done_token = NULL, processing_epoch = NULL
       FROM before WHERE f.id = before.id
@@ -48,7 +50,8 @@ WITH before AS MATERIALIZED (
            jsonb_build_object('processing_status', processing_status, 'processing_server_id', processing_server_id,
                'processing_started_at', processing_started_at, 'processing_completed_at', processing_completed_at,
                'processing_attempt', processing_attempt, 'processing_failures', processing_failures,
-               'processing_errors', processing_errors, 'processing_result', processing_result)
+               'processing_errors', processing_errors, 'processing_failure', processing_failure,
+               'processing_result', processing_result)
       FROM before JOIN requeued ON requeued.id = before.id
 ), woken AS (
     SELECT pg_notify(:'channel', '') WHERE EXISTS (SELECT FROM requeued)

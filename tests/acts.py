@@ -59,6 +59,28 @@ def slow(file: opskit.ClaimedFile) -> None:
         time.sleep(min(0.02, left))
 
 
+def deep(file: opskit.ClaimedFile) -> None:
+    """Fail at the end of a long chain of calls as the file's name says: kind-number."""
+    kind, _, number = (file.original_filename or "").partition("-")
+    errors = {
+        "key": KeyError("amount"),
+        "denied": PermissionError(13, "Permission denied", f"/data/{number}.csv"),
+        "parse": ValueError(f"cannot parse line {number}"),
+        "unknown": ValueError(f"currency of line {number} is unknown"),
+    }
+    _call(20, errors[kind])
+
+
+def _call(further: int, error: Exception) -> None:
+    if further:
+        _call(further - 1, error) if further % 2 else _call_again(further - 1, error)
+    raise error
+
+
+def _call_again(further: int, error: Exception) -> None:
+    _call(further - 1, error)
+
+
 def by_name(file: opskit.ClaimedFile) -> dict[str, str] | None:
     """Behave as the file's name says."""
     act = (file.original_filename or "").split("-")[0]

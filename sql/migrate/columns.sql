@@ -16,7 +16,9 @@ ALTER TABLE :"files"
     ADD COLUMN IF NOT EXISTS storage_path text,
     ADD COLUMN IF NOT EXISTS file_size bigint,
     ADD COLUMN IF NOT EXISTS uploaded_at timestamptz,
-    ADD COLUMN IF NOT EXISTS deleted boolean NOT NULL DEFAULT false;
+    ADD COLUMN IF NOT EXISTS deleted boolean NOT NULL DEFAULT false,
+    -- {attempt, error, place}: what the failure is grouped by; it holds for the attempt that it names.
+    ADD COLUMN IF NOT EXISTS processing_failure jsonb;
 
 -- clock_timestamp(), not now(): rows of one bulk insert keep their order, and the queue's cursor its grip.
 -- As a later SET DEFAULT it holds for new rows only; as part of ADD COLUMN it would rewrite the table.

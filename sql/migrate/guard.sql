@@ -44,6 +44,11 @@ BEGIN
             NEW.processing_token := NULL;
             NEW.processing_epoch := NULL;
         END IF;
+        -- Failed again by somebody who knows no identity, perhaps in the same attempt: the former one is not this one's.
+        IF NEW.processing_failure = OLD.processing_failure
+           AND NEW.processing_errors IS DISTINCT FROM OLD.processing_errors THEN
+            NEW.processing_failure := NULL;
+        END IF;
         IF NEW.processing_status = 'queued' AND NEW.processing_queued_at IS NULL THEN
             NEW.processing_queued_at := to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00"');
         END IF;

@@ -26,7 +26,7 @@ SELECT coalesce(
                     ('processing_queued_at', 'timestamp', NULL), ('processing_attempt', 'integer', NULL),
                     ('processing_failures', 'integer', NULL), ('processing_epoch', 'bigint', NULL),
                     ('processing_token', 'uuid', NULL), ('processing_done_token', 'uuid', NULL),
-                    ('processing_result', 'jsonb', NULL), ('original_filename', 'text', NULL), ('storage_path', 'text', NULL),
+                    ('processing_result', 'jsonb', NULL), ('processing_failure', 'jsonb', NULL), ('original_filename', 'text', NULL), ('storage_path', 'text', NULL),
                     ('file_size', 'number', NULL), ('uploaded_at', 'timestamp', NULL), ('deleted', 'boolean', NULL))
             AS needs (column_name, wanted, room) USING (column_name)
       WHERE table_schema = current_schema() AND table_name = :'files'

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib
 import logging
+import os
 import random
 import signal
+import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -34,7 +35,9 @@ from opskit.errors import (
     Reject,
 )
 from opskit.files import ClaimedFile, Processor
+from opskit.forks import disarm, leave
 from opskit.interruptions import by_outage, interrupt, passing
+from opskit.loading import load_processor
 from opskit.logs import set_up_logging
 from opskit.mailbox import Mailbox
 from opskit.parent import end_with
@@ -46,6 +49,7 @@ from opskit.wake import Wake
 log = logging.getLogger("opskit")
 T = TypeVar("T")
 
+EXIT_DONE = 74
 EXIT_DEPOSED = 75
 EXIT_USELESS = 78
 EXIT_NOT_CLAIMABLE = 79
@@ -72,6 +76,7 @@ class Child:
         self._claimed = 0
         self._refused = 0
         self._begun = ""
+        self._pid = os.getpid()
         self._desk = NodeDesk(db, mailbox)
         self._wake = Wake(db)
 
@@ -144,7 +149,11 @@ class Child:
         file = self._file(answer)
         self._begin(file)
         try:
-            result = self._processor(file)
+            try:
+                result = self._processor(file)
+            finally:
+                if os.getpid() != self._pid:
+                    leave(1 if sys.exc_info()[0] else 0)
             if result is not None:
                 as_json(result)
             self._desk.end()
@@ -401,34 +410,24 @@ class Child:
     # -- signals -----------------------------------------------------------------------------
 
     def obey_signals(self) -> None:
-        """SIGTERM: finish the file in hand, then end. SIGINT is the supervisor's business.
+        """SIGTERM: finish the file in hand, then end. SIGINT and SIGHUP are the supervisor's business.
 
-        A Ctrl-C during a commit that waits for a standby would end the wait and look like success.
+        A Ctrl-C during a commit that waits for a standby would end the wait and look like success. A handler that does
+        nothing is, unlike SIG_IGN, not inherited by the programs that a processor starts.
         """
         signal.set_wakeup_fd(self._wake.signal_fd, warn_on_full_buffer=False)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, _nothing)
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, _nothing)
         signal.signal(signal.SIGTERM, self._stop)
+        disarm(self.db.disarm, self.mailbox.disarm)
 
     def _stop(self, *_: object) -> None:
         self.stopping = True
 
 
-def load_processor(name: str) -> Processor:
-    """Import a processor given as module:function.
-
-    Raises:
-        ProcessorError: The module cannot be imported, or has no such function.
-    """
-    module_name, _, function_name = name.partition(":")
-    try:
-        found = importlib.import_module(module_name)
-        for part in function_name.split("."):
-            found = getattr(found, part)
-    except Exception as error:
-        raise ProcessorError(f"the processor {name!r} cannot be loaded: {type(error).__name__}: {error}") from error
-    if not callable(found):
-        raise ProcessorError(f"the processor {name!r} is {type(found).__name__}, not a function")
-    return found
+def _nothing(*_: object) -> None:
+    """A signal that is somebody else's business."""
 
 
 def _locked(error: DatabaseError | DatabaseUnavailableError) -> bool:
@@ -461,8 +460,11 @@ def main() -> int:
             child = Child(db, mailbox, Boot(given.server_id, given.boot, given.epoch), processor)
             child.obey_signals()
             if given.only is not None:
-                return child.run_one(given.only)
-            return child.run(drain=given.drain, max_files=given.max_files)
+                code = child.run_one(given.only)
+            else:
+                code = child.run(drain=given.drain, max_files=given.max_files)
+            # 0 is what a library says that ends the process: not taken for an end of ours.
+            return code or EXIT_DONE
     except ProcessorError as error:
         log.error("%s", error)
         return EXIT_USELESS

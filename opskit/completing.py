@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -78,6 +79,7 @@ class Completing:
         self._began = 0.0
         self._transaction = ""
         self._cut_off = False
+        self._process = os.getpid()
         self._stack = contextlib.ExitStack()
         self._connection: Connection
 
@@ -133,6 +135,8 @@ class Completing:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Commit, or roll back when an error has left the block."""
+        if self._process != os.getpid():
+            raise CompletionError(f"file {self.id} is completed by the process that claimed it, not by a fork of it")
         if not self.is_open:
             if self._cut_off:
                 self._connection.close()

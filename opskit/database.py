@@ -140,6 +140,7 @@ class Database:
         self._texts: dict[str, tuple[queries.Statement, bytes]] = {}
         self._asked: dict[str, tuple[queries.Statement, bytes, dict[str, bool]]] = {}
         self._own: OwnConnection | None = None
+        self._foreign: OwnConnection | None = None
         self._lock = threading.RLock()
         self._silence_seconds = max(1.0, min(5.0, settings.lease_seconds / 6))
         network = _NETWORK if pooled else _NETWORK | {"connect_timeout": str(max(2, round(self._silence_seconds)))}
@@ -226,6 +227,18 @@ class Database:
         if own is not None:
             with contextlib.suppress(psycopg.Error):
                 own.close()
+
+    def disarm(self) -> None:
+        """In a forked copy: let go of the connection of its own, which is its original's; the next use makes another.
+
+        Its descriptor leads to nowhere: closed, its number would be given to another file, which libpq would write to.
+        """
+        own, self._own, self._lock = self._own, None, threading.RLock()
+        if own is not None and not own.closed:
+            self._foreign = own
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            os.dup2(nowhere, own.fileno(), inheritable=False)
+            os.close(nowhere)
 
     def give_up(self) -> None:
         """Give up the connection of its own while another thread may be using it: its socket is shut down."""

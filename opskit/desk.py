@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -28,6 +29,7 @@ class NodeDesk:
         self._mailbox = mailbox
         self._token = ""
         self._blocks: list[_Block] = []
+        self._process = os.getpid()
         self.lock = threading.Lock()
 
     def begin(self, token: str) -> None:
@@ -68,6 +70,8 @@ class NodeDesk:
 
     def admit(self, block: _Block) -> None:
         """Let a block be opened: one at a time, while its processor runs."""
+        if os.getpid() != self._process:
+            raise CompletionError(f"file {block.id} is completed by the process that claimed it, not by a fork of it")
         if block.token != self._token:
             raise ClaimLostError(f"the attempt at file {block.id} has ended; nothing was written")
         if any(other.is_open for other in self._blocks):

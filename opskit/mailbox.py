@@ -20,6 +20,10 @@ from typing import Any
 _LAYOUT = struct.Struct("=16sddqqdQQQQ")
 _SEQUENCE = struct.Struct("=Q")
 _NO_TOKEN = bytes(16)
+# moved, done, total: where they stand within the whole
+_PROGRESS = struct.Struct("=dqq")
+_TOKEN_AT = _SEQUENCE.size
+_PROGRESS_AT = _TOKEN_AT + struct.calcsize("=16sd")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,10 @@ class Mailbox:
                 with tempfile.TemporaryFile() as file:
                     fd = os.dup(file.fileno())
             os.ftruncate(fd, mmap.PAGESIZE)
+        else:
+            os.set_inheritable(fd, False)
         self.fd = fd
+        self._copy = False
         self._memory = mmap.mmap(fd, mmap.PAGESIZE)
         self._token, self._started, self._moved, self._done, self._total, self._streak_began, *counts = self._body()
         self._completed, self._failed, self._retried, self._streak = counts
@@ -122,7 +129,15 @@ class Mailbox:
             streak_began,
         )
 
+    def disarm(self) -> None:
+        """In a forked copy: only progress is written from here, and only while the file is still in hand."""
+        self._copy = True
+
     def _write(self) -> None:
+        if self._copy:
+            if self._memory[_TOKEN_AT : _TOKEN_AT + 16] == self._token != _NO_TOKEN:
+                _PROGRESS.pack_into(self._memory, _PROGRESS_AT, self._moved, self._done, self._total)
+            return
         _SEQUENCE.pack_into(self._memory, 0, self._sequence + 1)
         _LAYOUT.pack_into(
             self._memory, _SEQUENCE.size, self._token, self._started, self._moved, self._done, self._total,

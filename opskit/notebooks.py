@@ -104,7 +104,7 @@ def open_lab(folder: str | os.PathLike[str], settings: Settings | None = None) -
     # Ctrl-C is JupyterLab's, which asks back: a handler that does nothing is not inherited.
     previous = signal.signal(signal.SIGINT, lambda *_: None)
     try:
-        command = [sys.executable, "-m", "jupyterlab", str(Path(folder).expanduser())]
+        command = [sys.executable, "-P", "-m", "jupyterlab", str(Path(folder).expanduser())]
         return subprocess.call(command, env={**os.environ, **settings.environ()})
     finally:
         signal.signal(signal.SIGINT, previous)
@@ -189,7 +189,7 @@ def work(db: Database, *names: str, max_files: int | None = None) -> list[dict[s
 
 
 def _work(settings: Settings, names: Sequence[str], *, max_files: int | None) -> list[dict[str, Any]]:
-    command = [sys.executable, "-m", "opskit.worker", "--drain", "--json"]
+    command = [sys.executable, "-P", "-m", "opskit.worker", "--drain", "--json"]
     # Settings that are unset here must not come from the shell.
     outside = {name: value for name, value in os.environ.items() if name not in _VARIABLES}
     if max_files is not None:

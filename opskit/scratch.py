@@ -64,7 +64,7 @@ def fill(db: Database, count: int) -> None:
 def start_node(db: Database, name: str, log: IO[bytes] | int) -> subprocess.Popen[bytes]:
     """A real node on the scratch schema, which ends with this process."""
     return subprocess.Popen(
-        [sys.executable, "-m", "opskit.worker", "--parent", str(os.getpid())],
+        [sys.executable, "-P", "-m", "opskit.worker", "--parent", str(os.getpid())],
         env={**os.environ, **db.settings.environ(), "NODE_ID": name},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

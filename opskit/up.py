@@ -166,11 +166,11 @@ class _Show:
         import dataclasses
 
         settings = dataclasses.replace(self.settings, node_id=name)
-        command = [sys.executable, "-m", "opskit.worker", "--json", "--parent", str(os.getpid())]
+        command = [sys.executable, "-P", "-m", "opskit.worker", "--json", "--parent", str(os.getpid())]
         return Part(name, command, settings, self._log(name))
 
     def _page(self) -> Part:
-        command = [sys.executable, "-m", "opskit.dashboard", "--parent", str(os.getpid())]
+        command = [sys.executable, "-P", "-m", "opskit.dashboard", "--parent", str(os.getpid())]
         return Part("page", command, self.settings, self._log("page"))
 
     def _log(self, name: str) -> Path | None:
@@ -301,16 +301,19 @@ class _Show:
 
     @contextlib.contextmanager
     def _obeying_signals(self) -> Iterator[None]:
-        """Ctrl-C and SIGTERM drain."""
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        """Ctrl-C, SIGTERM and a terminal that closes drain; not where nohup has SIGHUP ignored."""
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        if before[signal.SIGHUP] == signal.SIG_IGN:
+            del before[signal.SIGHUP]
 
-        def stop(*_: object) -> None:
-            if self.stop.is_set():
+        def stop(number: int, _: object) -> None:
+            if not self.stop.is_set():
+                self.stop.set()
+                with contextlib.suppress(OSError):  # the terminal may be gone
+                    err.print("draining: every node finishes its file (Ctrl-C again: give the files back now)")
+            elif number != signal.SIGHUP:
                 for part in self.nodes:
                     _signal(part, signal.SIGTERM)
-            else:
-                err.print("draining: every node finishes its file (Ctrl-C again: give the files back now)")
-            self.stop.set()
 
         for number in before:
             signal.signal(number, stop)

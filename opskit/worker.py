@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from opskit import claims, nodes, reaper
-from opskit.child import EXIT_DEPOSED, EXIT_NOT_CLAIMABLE, EXIT_USELESS
+from opskit.child import EXIT_DEPOSED, EXIT_DONE, EXIT_NOT_CLAIMABLE, EXIT_USELESS
 from opskit.database import Database
 from opskit.ending import Ending, cause_of_death, end_of
 from opskit.errors import DatabaseError, DatabaseUnavailableError, NotMigratedError, OpskitError
@@ -216,7 +216,7 @@ class Supervisor:
             return
         assert self._boot is not None
         command = [
-            sys.executable, "-m", "opskit.child",
+            sys.executable, "-P", "-m", "opskit.child",
             "--parent", str(os.getpid()), "--mailbox", str(self.mailbox.fd),
             "--server-id", self.server_id, "--boot", self._boot.boot, "--epoch", str(self._boot.epoch),
         ]  # fmt: skip
@@ -261,8 +261,7 @@ class Supervisor:
         if code == EXIT_DEPOSED:
             self._deposed()
             return
-        # A library of the processor's may have ended the process, and called that success.
-        if code == 0 and self._ending is None and not self.mailbox.read().started:
+        if code == EXIT_DONE and self._ending is None and not self.mailbox.read().started:
             self._exit_code = 0
             self._stop_reason = "done" if self._stop_asked_at is None else self._stop_reason
             return
@@ -511,10 +510,15 @@ class Supervisor:
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, self._on_stop_signal)
         signal.signal(signal.SIGINT, self._on_stop_signal)
+        # nohup has it ignored, and means it.
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, self._on_stop_signal)
         signal.signal(signal.SIGCHLD, lambda *_: None)
 
     def _on_stop_signal(self, number: int, _: object) -> None:
-        self._stop_signals += 1
+        # A terminal that closes may send it twice, by its shell and by the kernel: nobody has asked twice.
+        if number != signal.SIGHUP or self._stop_asked_at is None:
+            self._stop_signals += 1
         self._ask_to_stop(f"told by {signal.Signals(number).name}")
 
     def _wake(self) -> None:

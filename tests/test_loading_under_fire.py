@@ -87,4 +87,6 @@ def test_rows_are_there_exactly_once_although_children_and_nodes_are_killed_at_r
         loaded = ask(db, f"SELECT key, value FROM dev_loaded_{name}")
         assert sorted((row["key"], row["value"]) for row in loaded) == sorted(rows), name
     ended = db.run("events", file_id="", kind="attempt", row_limit=1000)
-    assert {event["outcome"] for event in ended} <= {"crashed", "orphaned"}
+    # A child that is killed between its claim and its first step has begun nothing: its file is released.
+    begun = [event for event in ended if "claimed, not begun" not in event["reason"]]
+    assert {event["outcome"] for event in begun} <= {"crashed", "orphaned"}

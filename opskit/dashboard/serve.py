@@ -84,6 +84,9 @@ def serve(settings: Settings) -> int:
     # Streamlit looks for .streamlit/config.toml beside the launcher, and hands our arguments to the page.
     sys.argv[:] = [str(PAGE)]
     app = st.App(PAGE, **parts(settings))
+    # A terminal that closes ends it as SIGTERM does, calls in hand first; not where nohup has the signal ignored.
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
     print(f"page and API on http://{settings.host}:{settings.port} ({settings.env})", file=sys.stderr, flush=True)
     app.run(
         config={

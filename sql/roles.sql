@@ -2,23 +2,37 @@
 --
 -- psql "$DATABASE_URL" -v env=development -f sql/roles.sql
 --
--- node       name of the nodes' role (default opskit_node): claims, finishes, beats, reaps; cannot insert or delete files
--- operator   name of the operators' role (default opskit_operator): what nodes may, and pause, resume, enqueue
+-- node       name of the nodes' role (default opskit_node): claims, finishes, beats, reaps; changes no column of the
+--            application's, cannot insert or delete files, and deletes nothing else either
+-- operator   name of the operators' role (default opskit_operator): what nodes may, and pause, resume, enqueue, prune
 -- viewer     name of the viewers' role (default opskit_viewer): reads; for the page with OPSKIT_READ_ONLY=1, and notebooks
 --
--- The roles cannot log in by themselves: GRANT opskit_node TO the user that your nodes use. Run it again at will.
--- What your processor writes needs rights of its own.
+-- The roles cannot log in by themselves: GRANT opskit_node TO the user that your nodes use. Run it again after each
+-- upgrade, and at will: it also takes back what an earlier version gave too much. What your processor writes needs
+-- rights of its own.
 \ir _session.sql
 \if :{?node} \else \set node opskit_node \endif
 \if :{?operator} \else \set operator opskit_operator \endif
 \if :{?viewer} \else \set viewer opskit_viewer \endif
+-- In one transaction: a node that is at work meanwhile never lacks a right.
+BEGIN;
 SELECT format('CREATE ROLE %I NOLOGIN', name)
   FROM unnest(ARRAY[:'node', :'operator', :'viewer']) AS name
  WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name)
 \gexec
-GRANT SELECT, UPDATE ON :"files" TO :"node", :"operator";
-GRANT SELECT, INSERT, UPDATE, DELETE ON :"nodes" TO :"node", :"operator";
-GRANT SELECT, INSERT, DELETE ON :"events" TO :"node", :"operator";
+REVOKE UPDATE ON :"files" FROM :"node", :"operator";
+REVOKE DELETE ON :"nodes", :"events" FROM :"node";
+GRANT SELECT ON :"files" TO :"node", :"operator";
+-- Our columns alone. Without a right on the whole table nobody can lock it against the others, either.
+SELECT format('GRANT UPDATE (%s) ON %s TO %I, %I', string_agg(quote_ident(attname), ', ' ORDER BY attnum),
+              attrelid::regclass, :'node', :'operator')
+  FROM pg_attribute
+ WHERE attrelid = to_regclass(quote_ident(:'files')) AND attname LIKE 'processing\_%' AND NOT attisdropped
+ GROUP BY attrelid
+\gexec
+GRANT SELECT, INSERT, UPDATE ON :"nodes" TO :"node", :"operator";
+GRANT SELECT, INSERT ON :"events" TO :"node", :"operator";
+GRANT DELETE ON :"nodes", :"events" TO :"operator";
 GRANT SELECT ON :"pauses" TO :"node";
 GRANT INSERT ON :"files" TO :"operator";
 GRANT SELECT, INSERT, DELETE ON :"pauses" TO :"operator";
@@ -30,3 +44,4 @@ SELECT DISTINCT format('GRANT USAGE ON SEQUENCE %s TO %I', s.oid::regclass, :'op
   JOIN pg_class AS s ON s.oid = d.refobjid AND s.relkind = 'S'
  WHERE a.adrelid = to_regclass(quote_ident(:'files'))
 \gexec
+COMMIT;

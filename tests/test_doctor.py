@@ -492,6 +492,9 @@ def test_the_roles_that_come_with_it_are_enough(healthy: Database) -> None:
             )  # fmt: skip
             ask(healthy, f"GRANT node_of_{me} TO {me}")
 
+            # All but one thing, which an operator's role schedules.
+            assert the_one(db, f"^{me} lacks DELETE on ").mend.startswith("opskit prune  # once a day")
+            ask(healthy, f"GRANT operator_of_{me} TO {me}")
             assert examined(db) == []
         finally:
             for kind in ("node", "operator", "viewer"):
@@ -511,7 +514,7 @@ def test_a_grant_for_our_columns_alone_will_do(healthy: Database) -> None:
         finding = the_one(db, f"lacks UPDATE on {TABLE}")
         ask(healthy, f"GRANT UPDATE ({columns}) ON {TABLE} TO {me}")
 
-        assert finding.mend == f"GRANT UPDATE ON {TABLE} TO {me};"
+        assert finding.mend == f"GRANT UPDATE ({columns}) ON {TABLE} TO {me};"
         assert examined(db) == []
 
 

@@ -10,10 +10,11 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
-from field import Node, ask, counts, field, queue_many, status, until
+from field import Node, ask, counts, field, queue_many, record, status, until, violations
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from opskit import embedded, intake, nodes, reaper, schema, stats
 from opskit.database import Database
@@ -26,14 +27,10 @@ As = Callable[[str], Settings]
 @pytest.fixture
 def become(db: Database) -> Iterator[As]:
     """Settings that log in as somebody who has one of the roles, and nothing else."""
-    program = embedded.find_binaries(Settings.load(pg_bin=os.environ.get("OPSKIT_PG_BIN"))) / "psql"
     own = uuid.uuid4().hex[:8]
     roles = {kind: f"{kind}_{own}" for kind in ("node", "operator", "viewer")}
-    given = [word for kind, name in roles.items() for word in ("-v", f"{kind}={name}")]
     for _ in range(2):
-        subprocess.run(
-            [program, db.settings.database_url, "-v", "env=development", *given, "-f", schema_file("roles")], check=True
-        )
+        give(db, roles)
     with db.connection() as connection:
         for name in roles.values():
             connection.execute(
@@ -50,6 +47,15 @@ def become(db: Database) -> Iterator[As]:
             for role in (f"{name}_user", name):
                 connection.execute(sql.SQL("DROP OWNED BY {}").format(sql.Identifier(role)))
                 connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
+
+
+def give(db: Database, roles: dict[str, str]) -> None:
+    """Run sql/roles.sql."""
+    program = embedded.find_binaries(Settings.load(pg_bin=os.environ.get("OPSKIT_PG_BIN"))) / "psql"
+    given = [word for kind, name in roles.items() for word in ("-v", f"{kind}={name}")]
+    subprocess.run(
+        [program, db.settings.database_url, "-v", "env=development", *given, "-f", schema_file("roles")], check=True
+    )
 
 
 def schema_file(name: str) -> Path:
@@ -70,7 +76,6 @@ def test_a_node_does_all_its_work_with_the_nodes_role(db: Database, become: As, 
         until(lambda: counts(db) == {"completed": 19, "failed": 1})
         node.kill(signal.SIGTERM)
         code = node.end()
-        nodes.prune(own)
 
     assert code == 0, node.log
     assert "permission denied" not in node.log
@@ -80,18 +85,93 @@ def test_a_node_does_all_its_work_with_the_nodes_role(db: Database, become: As, 
     assert len(db.run("events", file_id="2", kind="attempt", row_limit=5)) == 1
 
 
-def test_a_node_can_neither_insert_nor_delete_files_nor_resume_what_is_paused(db: Database, become: As) -> None:
-    nodes.pause(db, actor="test")
+FORBIDDEN = {
+    "insert a file": "INSERT INTO {files} (original_filename) VALUES ('x')",
+    "delete a file": "DELETE FROM {files}",
+    "empty the files": "TRUNCATE {files}",
+    "drop the files": "DROP TABLE {files}",
+    "change a column's type": "ALTER TABLE {files} ALTER COLUMN file_size TYPE text",
+    "disable the guard": "ALTER TABLE {files} DISABLE TRIGGER ALL",
+    "change where a file lies": "UPDATE {files} SET storage_path = '/etc/shadow'",
+    "change a file's name": "UPDATE {files} SET original_filename = 'x'",
+    "change a file's id": "UPDATE {files} SET id = id + 1",
+    "take a file for deleted": "UPDATE {files} SET deleted = true",
+    "change a name beside our columns": "UPDATE {files} SET processing_result = '{{}}', original_filename = 'x'",
+    "lock the files": "LOCK TABLE {files} IN ACCESS EXCLUSIVE MODE",
+    "delete the history": "DELETE FROM {events}",
+    "change the history": "UPDATE {events} SET actor = 'ann@ops.example.com'",
+    "empty the history": "TRUNCATE {events}",
+    "delete the nodes": "DELETE FROM {nodes}",
+    "lift a pause": "DELETE FROM {pauses}",
+    "read the server's files": "SELECT pg_read_file('/etc/passwd')",
+}
+OF_AN_OPERATOR = {"insert a file", "delete the history", "delete the nodes", "lift a pause"}
 
-    with Database(become("node"), pooled=False) as own:
-        for statement in (
-            f"INSERT INTO {db.settings.files} (original_filename) VALUES ('x')",
-            f"DELETE FROM {db.settings.files}",
-            f"DELETE FROM {db.names['pauses']}",
-            f"DROP TABLE {db.settings.files}",
+
+@pytest.mark.parametrize("act", FORBIDDEN)
+def test_a_role_is_refused_what_its_work_does_not_need(db: Database, become: As, act: str) -> None:
+    queue_many(db, 1)
+    nodes.pause(db, actor="test")
+    statement = FORBIDDEN[act].format(**db.names)
+
+    for kind in ("node", "operator", "viewer"):
+        with (
+            Database(become(kind), pooled=False) as own,
+            own.connection() as connection,
+            connection.transaction(force_rollback=True),
         ):
-            with pytest.raises(DatabaseError, match=r"permission denied|must be owner"):
-                ask(own, statement)
+            if kind == "operator" and act in OF_AN_OPERATOR:
+                connection.execute(statement.encode())
+                continue
+            with pytest.raises(psycopg.Error) as refused, connection.transaction():
+                connection.execute(statement.encode())
+            assert refused.value.sqlstate == "42501", f"{kind}: {act}"
+
+
+def test_what_an_earlier_version_gave_too_much_is_taken_back(db: Database, become: As) -> None:
+    queue_many(db, 1)
+    user = str(conninfo_to_dict(become("node").database_url or "")["user"])
+    role = user.removesuffix("_user")
+    own = role.removeprefix("node_")
+    ask(db, f"GRANT SELECT, UPDATE ON {db.settings.files} TO {role}")
+    ask(db, f"GRANT DELETE ON {db.names['events']}, {db.names['nodes']} TO {role}")
+
+    give(db, {kind: f"{kind}_{own}" for kind in ("node", "operator", "viewer")})
+
+    with Database(become("node"), pooled=False) as theirs:
+        for act in ("change where a file lies", "delete the history", "delete the nodes"):
+            with pytest.raises(DatabaseError, match="permission denied"):
+                ask(theirs, FORBIDDEN[act].format(**db.names))
+        assert not nodes.may_prune(theirs)
+    with Database(become("operator"), pooled=False) as theirs:
+        assert nodes.prune(theirs) == {"nodes": 0, "events": 0}
+
+
+def test_nodes_of_that_role_keep_every_promise_while_they_are_killed_and_frozen(
+    db: Database, become: As, tmp_path: Path
+) -> None:
+    record(db)
+    own = become("node")
+    ask(db, f"GRANT INSERT ON effects, transitions TO {conninfo_to_dict(own.database_url or '')['user']}")
+    queue_many(db, 90)
+
+    with Database(own, pooled=False) as theirs, field(theirs, tmp_path) as start:
+        started = [start(f"node-{n}", act="effect", ACT_SECONDS="0.1", OPSKIT_MAX_FAILURES="9") for n in range(3)]
+        for n in (0, 1):
+            until(lambda n=n: counts(db).get("completed", 0) > 15 * (n + 1), 30)
+            started[n].kill(signal.SIGKILL)
+        child = until(started[2].child)
+        os.kill(child, signal.SIGKILL)
+        started.append(start("node-0", act="effect", OPSKIT_MAX_FAILURES="9"))
+        started[2].kill(signal.SIGSTOP)
+        until(lambda: counts(db) == {"completed": 90}, 40)
+        started[2].kill(signal.SIGCONT)
+        for node in started[2:]:
+            node.kill(signal.SIGTERM)
+            node.end()
+
+    assert violations(db) == []
+    assert not [line for node in started for line in node.log.splitlines() if "permission denied" in line]
 
 
 def test_an_operator_steers_with_the_operators_role(db: Database, become: As, tmp_path: Path) -> None:

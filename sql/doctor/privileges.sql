@@ -13,8 +13,16 @@ WITH needed (name, privilege, rank) AS (
            (:'nodes', 'SELECT', 1), (:'nodes', 'INSERT', 2), (:'nodes', 'UPDATE', 3), (:'nodes', 'DELETE', 4),
            (:'events', 'SELECT', 1), (:'events', 'INSERT', 2), (:'events', 'DELETE', 4),
            (:'pauses', 'SELECT', 1)
+), ours AS MATERIALIZED (
+    SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) AS columns
+      FROM pg_attribute
+     WHERE attrelid = to_regclass(quote_ident(:'files')) AND attname LIKE 'processing\_%' AND NOT attisdropped
+       AND NOT has_column_privilege(attrelid, attnum, 'UPDATE')
 ), lacking AS (
-    SELECT c.oid, string_agg(privilege, ', ' ORDER BY rank) AS privileges
+    SELECT c.oid, string_agg(privilege, ', ' ORDER BY rank) AS privileges,
+           string_agg(CASE WHEN needed.name = :'files' AND privilege = 'UPDATE'
+                           THEN (SELECT format('UPDATE (%s)', columns) FROM ours) ELSE privilege END,
+                      ', ' ORDER BY rank) AS granted
       FROM needed JOIN pg_class AS c ON c.oid = to_regclass(quote_ident(needed.name))
      WHERE (privilege = 'SELECT' OR NOT :'reading'::boolean)
        AND NOT has_table_privilege(c.oid, privilege)
@@ -25,7 +33,7 @@ WITH needed (name, privilege, rank) AS (
      GROUP BY c.oid
 )
 SELECT oid::regclass::text AS name, privileges AS lacks, false AS hidden,
-       format('GRANT %s ON %s TO %I;', privileges, oid::regclass, current_user) AS mend
+       format('GRANT %s ON %s TO %I;', granted, oid::regclass, current_user) AS mend
   FROM lacking
 UNION ALL
 SELECT c.oid::regclass::text, NULL, true,

@@ -17,8 +17,9 @@ from psycopg import sql
 from psycopg.rows import tuple_row
 
 from opskit.database import Connection, Database, Row, as_text, translated
-from opskit.errors import NotMigratedError, SettingError
+from opskit.errors import SettingError
 from opskit.notebook_bar import notebook_bar
+from opskit.standing import demand_standing
 from opskit.storage import Stored, arriving, keep
 
 _BATCH = 5000
@@ -228,6 +229,7 @@ def adopt(
 
     SQL: sql/adopt.sql
     """
+    demand_standing(db)
     with _judging(db, where) as connection:
         connection.execute("SET TRANSACTION READ ONLY")
         (count,) = _from_before(connection, db, "count(*)", where)
@@ -375,6 +377,7 @@ class _Form:
 
 
 def _form(db: Database, columns: Mapping[str, str]) -> _Form:
+    demand_standing(db)
     table = _columns_of(db)
     _check_columns(db, table, columns)
     identity = _identity(table, columns)
@@ -400,21 +403,14 @@ def _insert_one(connection: Connection, table: str, form: _Form, row: Entry) -> 
 
 def _columns_of(db: Database) -> dict[str, dict[str, str | None]]:
     """The files table's columns: type, nullability and default; an identity counts as a default."""
-    with db.connection() as connection:
-        rows = _information(connection, db.settings.files)
-    if "processing_status" not in rows:
-        raise NotMigratedError(f"{db.settings.files} is not migrated; run: opskit migrate")
-    return rows
-
-
-def _information(connection: Connection, table: str) -> dict[str, dict[str, str | None]]:
     query = """
         SELECT column_name, data_type, is_nullable,
                CASE WHEN is_identity = 'YES' OR is_generated = 'ALWAYS' THEN 'made by the database'
                     ELSE column_default END AS column_default
           FROM information_schema.columns
          WHERE table_schema = current_schema() AND table_name = %s ORDER BY ordinal_position"""
-    return {row["column_name"]: row for row in connection.execute(query, (table,))}
+    with db.connection() as connection:
+        return {row["column_name"]: row for row in connection.execute(query, (db.settings.files,))}
 
 
 def _check_columns(db: Database, table: dict[str, dict[str, str | None]], columns: Mapping[str, str]) -> None:

@@ -13,6 +13,7 @@ from opskit.database import Database, Row
 from opskit.errors import SettingError
 from opskit.mailbox import Letter
 from opskit.server_id import Boot
+from opskit.standing import demand_standing
 
 # A streak of quick failures is shorter than the others need for one file.
 _LEAST_STREAK_SECONDS = 60.0
@@ -41,8 +42,12 @@ def register(db: Database, server_id: str, boot: str) -> Boot | None:
     Returns:
         The boot with its epoch, or None while the ID is alive elsewhere (`alive` says where).
 
+    Raises:
+        NotMigratedError: The table is not migrated, or by half: no promise could be kept.
+
     SQL: sql/register.sql
     """
+    demand_standing(db)
     settings = db.settings
     rows = db.run(
         "register",

@@ -6,6 +6,7 @@
 -- ids     the files; those that have a status already, or are deleted, are left alone
 -- actor   who, for the history
 \ir _session.sql
+\ir _standing.sql
 \if :{?actor} \else \set actor psql \endif
 WITH adopted AS (
     UPDATE :"files" SET processing_status = 'queued', processing_queued_at = clock_timestamp()

@@ -2,5 +2,6 @@
 --
 -- psql "$DATABASE_URL" -v env=development -f sql/no_queue_new.sql
 \ir _session.sql
+\ir _standing.sql
 \ir _locks.sql
 ALTER TABLE :"files" ALTER COLUMN processing_status DROP DEFAULT;

@@ -5,5 +5,6 @@
 -- Rows that are there already stay as they are; `opskit enqueue --existing` adopts them.
 -- Revert with: ALTER TABLE … ALTER COLUMN processing_status DROP DEFAULT (`opskit migrate --no-queue-new`).
 \ir _session.sql
+\ir _standing.sql
 \ir _locks.sql
 ALTER TABLE :"files" ALTER COLUMN processing_status SET DEFAULT 'queued';

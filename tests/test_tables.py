@@ -214,7 +214,7 @@ REFUSED = {
     "status of integers": ("processing_status integer", "processing_status of dev_uploaded_files is integer"),
     "start of dates": ("processing_started_at date", "processing_started_at of dev_uploaded_files is date"),
     "start of text": ("processing_started_at text", "processing_started_at of dev_uploaded_files is text"),
-    "errors of arrays": ("processing_errors text[]", "processing_errors of dev_uploaded_files is ARRAY"),
+    "errors of arrays": ("processing_errors text[]", "processing_errors of dev_uploaded_files is text[]"),
     "errors of json": ("processing_errors jsonb", "processing_errors of dev_uploaded_files is jsonb"),
     "token of text": ("processing_token text", "processing_token of dev_uploaded_files is text where uuid is needed"),
     "epoch of integers": ("processing_epoch integer", "processing_epoch of dev_uploaded_files is integer"),

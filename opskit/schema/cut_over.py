@@ -10,6 +10,7 @@ from opskit.database import Database
 from opskit.schema.lacking import queues_new
 from opskit.schema.running import run
 from opskit.schema.steps import Step
+from opskit.standing import demand_standing
 
 EXACT_BYTES = 2**26
 """Size of the table up to which rows are counted [bytes]; of a larger one the newest pages are looked at."""
@@ -18,13 +19,21 @@ EXACT_BYTES = 2**26
 def queue_new(db: Database, *, on: bool = True) -> None:
     """Cut over: from now on new rows are queued; off: they wait without a status again.
 
+    Raises:
+        NotMigratedError: The table is not migrated, or by half; nothing was changed.
+
     SQL: sql/queue_new.sql, sql/no_queue_new.sql
     """
     run(db, cut_over_step(db, on=on))
 
 
 def cut_over_step(db: Database, *, on: bool = True) -> Step:
-    """The one statement of the cut-over, or of its undoing."""
+    """The one statement of the cut-over, or of its undoing.
+
+    Raises:
+        NotMigratedError: The table is not migrated, or by half: new rows would be queued that nobody may take.
+    """
+    demand_standing(db)
     name = "queue_new" if on else "no_queue_new"
     statement = queries.statements(name)[0].compose(db.names).as_string()
     return Step(name, "cut over" if on else "undo the cut-over", "ACCESS EXCLUSIVE, a moment", statement)
@@ -45,6 +54,7 @@ def preview(db: Database, *, on: bool = True) -> dict[str, Any]:
 
     SQL: sql/migrate/cut_over.sql, sql/migrate/older.sql, sql/doctor/waiting.sql, sql/nodes.sql
     """
+    demand_standing(db)
     found = db.one("migrate/cut_over", exact_bytes=EXACT_BYTES)
     waiting = db.one("doctor/waiting", exact_bytes=EXACT_BYTES)
     nodes = [row for row in db.run("nodes") if row["state"] not in ("dead", "stopped")]

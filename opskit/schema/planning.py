@@ -7,6 +7,7 @@ from opskit.errors import MigrationRefusedError
 from opskit.schema.lacking import lacking
 from opskit.schema.model import differences
 from opskit.schema.steps import PARTS, Step, step, steps
+from opskit.schema.trial import trial
 
 
 def plan(db: Database, *, wake: bool | None = None) -> list[Step]:
@@ -40,15 +41,22 @@ def plan(db: Database, *, wake: bool | None = None) -> list[Step]:
         elif part in lacks:
             # Columns are added in one statement, whichever of them are missing.
             planned += steps(db, part, None if part in ("columns", "settle") else lacks[part])
+    if planned:
+        _refuse(db.one("migrate/refuse_rights")["problem"])
+    if {"tables", "columns", "guard"} & {step.part for step in planned}:
+        _refuse(trial(db))
     return planned
 
 
 def refuse(db: Database) -> None:
-    """Raise MigrationRefusedError when existing columns or rows cannot be what opskit takes them for."""
+    """Raise MigrationRefusedError when what is there cannot be what opskit takes it for."""
     found = db.one("migrate/refuse")
-    problem = found["problem"]
-    if problem is None and found["has_status"]:
-        problem = db.one("migrate/refuse_statuses")["problem"]
+    _refuse(found["problem"])
+    for name in ("refuse_columns", "refuse_names", *(["refuse_statuses"] if found["has_status"] else [])):
+        _refuse(db.one(f"migrate/{name}")["problem"])
+
+
+def _refuse(problem: str | None) -> None:
     if problem is not None:
         raise MigrationRefusedError(f"the migration was refused before anything was changed: {problem}")
 

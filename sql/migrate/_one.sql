@@ -7,9 +7,39 @@ SET client_min_messages = warning;
 \ir refuse.sql
 \if :{?problem}
 \else
+\ir refuse_columns.sql
+\endif
+\if :{?problem}
+\else
+\ir refuse_names.sql
+\endif
+\if :{?problem}
+\else
 \if :has_status
 \ir refuse_statuses.sql
 \endif
+\endif
+\if :{?problem}
+\else
+\ir refuse_rights.sql
+\endif
+\if :{?problem}
+\else
+-- A trial: an error here means, too, that nothing is changed.
+\o /dev/null
+BEGIN;
+\ir tables.sql
+\ir trial_copy.sql
+\if :copied
+\ir columns.sql
+\if :plain_queue
+\ir plain_queue.sql
+\endif
+\ir guard.sql
+\ir trial.sql
+\endif
+ROLLBACK;
+\o
 \endif
 \if :{?problem}
 \warn :problem

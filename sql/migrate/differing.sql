@@ -3,13 +3,13 @@
 WITH found AS MATERIALIZED (
     SELECT c.oid, c.relnamespace = pg_my_temp_schema() AS is_model, n.nspname
       FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-     WHERE c.relname = :'files' AND c.relnamespace IN (pg_my_temp_schema(), current_schema()::regnamespace)
+     WHERE c.relname = :'files' AND c.relnamespace IN (pg_my_temp_schema(), quote_ident(current_schema())::regnamespace)
 ), shapes AS MATERIALIZED (
     SELECT 'guard' AS part, p.proname::text AS name, 'the function ' AS kind, p.pronamespace = pg_my_temp_schema() AS is_model,
            concat_ws(' ', p.prosrc, p.proconfig::text, p.provolatile, p.prosecdef, p.prolang) AS shape
       FROM pg_proc AS p
      WHERE p.proname IN (:'guard', :'wake') AND p.pronargs = 0
-       AND p.pronamespace IN (pg_my_temp_schema(), current_schema()::regnamespace)
+       AND p.pronamespace IN (pg_my_temp_schema(), quote_ident(current_schema())::regnamespace)
     UNION ALL
     SELECT 'guard', t.tgname, 'the trigger ', f.is_model,
            replace(pg_get_triggerdef(t.oid),

@@ -6,7 +6,7 @@
 WITH found AS MATERIALIZED (
     SELECT c.oid, c.relname::text AS name, c.relnamespace = pg_my_temp_schema() AS is_model
       FROM pg_class AS c
-     WHERE c.relnamespace IN (pg_my_temp_schema(), current_schema()::regnamespace)
+     WHERE c.relnamespace IN (pg_my_temp_schema(), quote_ident(current_schema())::regnamespace)
 ), pairs AS MATERIALIZED (
     SELECT live.oid AS live, model.oid AS model, live.name
       FROM found AS live JOIN found AS model USING (name) WHERE model.is_model AND NOT live.is_model

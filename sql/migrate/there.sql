@@ -2,7 +2,7 @@
 -- choice), or NULL where all is well.
 SELECT c.relname::text AS name, CASE WHEN i.indisvalid THEN NULL WHEN NOT i.indisvalid THEN 'not valid' END AS fault
   FROM pg_class AS c LEFT JOIN pg_index AS i ON i.indexrelid = c.oid
- WHERE c.relnamespace = current_schema()::regnamespace
+ WHERE c.relnamespace = quote_ident(current_schema())::regnamespace
    AND c.relname IN (:'files', :'nodes', :'events', :'pauses',
                      :'queue_index', :'held_index', :'ended_index', :'failed_index', :'waiting_index',
                      :'events_by_file', :'events_by_time', :'events_by_kind',

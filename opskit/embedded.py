@@ -4,8 +4,11 @@ The home folder holds:
 
     embedded.lock     held while a process starts or stops the server
     pg18/             data directory of major version 18, with server.log in it
-    pg18.password     password of its one user, for the owner's eyes only
+    pg18.password     password of its one user, for the eyes of whoever started it
     pg18.programs/    copy of PostgreSQL's programs, made only where the server's user cannot read them
+
+The folder is ours alone, and so is each file in it: a home that others own or may write is refused, and no link that
+somebody may have prepared is followed (private.py).
 
 The server belongs to nobody's process: it outlives the one that started it, until `stop`.
 PostgreSQL refuses to run as root, so there it runs as the user `nobody`; where that user cannot
@@ -15,6 +18,7 @@ reach the home folder, `pg18` is a link to a folder in /var/lib/opskit.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import functools
 import hashlib
@@ -35,6 +39,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from opskit import private
 from opskit.errors import EmbeddedServerError
 from opskit.settings import Settings
 
@@ -138,8 +143,9 @@ def stop(settings: Settings) -> bool:
     """
     if not settings.home_path.is_dir():
         return False
+    private.home(settings.home_path)
     with _locked(settings.home_path):
-        found = [path.resolve() for path in settings.home_path.glob("pg[0-9][0-9]")]
+        found = [_trusted(path) for path in settings.home_path.glob("pg[0-9][0-9]")]
         living = [(data, postmaster) for data in found if (postmaster := _running(data))]
         for data, postmaster in living:
             os.kill(postmaster.pid, signal.SIGINT)  # PostgreSQL's "fast shutdown"
@@ -154,11 +160,15 @@ def url(settings: Settings) -> str | None:
     Raises:
         EmbeddedServerError: There is no PostgreSQL, or the server belongs to another user.
     """
-    data = _data_directory(settings, find_binaries(settings))
+    programs = find_binaries(settings)
+    private.home(settings.home_path, make=False)
+    data = _data_directory(settings, programs)
     postmaster = _running(data)
     if postmaster is None or not postmaster.ready:
         return None
-    password = _beside(data, "password").read_text(encoding="ascii").strip()
+    # An earlier version gave it to the server's user, as root.
+    with os.fdopen(private.opened(_beside(data, "password"), os.O_RDONLY, owners=[_owner(data)])) as file:
+        password = file.read().strip()
     return f"postgresql://{_USER}:{password}@127.0.0.1:{postmaster.port}/{_DATABASE}"
 
 
@@ -219,7 +229,24 @@ def _major(programs: Path) -> int:
 
 
 def _data_directory(settings: Settings, programs: Path) -> Path:
-    return (settings.home_path / f"pg{_major(programs)}").resolve()
+    return _trusted(settings.home_path / f"pg{_major(programs)}")
+
+
+def _trusted(data: Path) -> Path:
+    """A data directory, or where our own link leads; one of another user's making is refused.
+
+    Its user is who runs the server: ourselves, and `nobody` under root.
+    """
+    if data.is_symlink() and data.lstat().st_uid != os.geteuid():
+        raise PermissionError(errno.EPERM, "it is a link of another user's; remove it", str(data))
+    resolved = data.resolve()
+    if resolved.exists() and _owner(resolved) not in (os.geteuid(), *_server_users()):
+        raise PermissionError(errno.EPERM, "it belongs to another user; remove it, or name another home", str(data))
+    return resolved
+
+
+def _owner(data: Path) -> int:
+    return data.stat().st_uid
 
 
 def _beside(data: Path, what: str) -> Path:
@@ -233,11 +260,15 @@ def _account(data: Path) -> dict[str, Any]:
     if data.exists():
         owner = data.stat()
         return {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []}
+    nobody = _nobody()
+    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+
+
+def _nobody() -> pwd.struct_passwd:
     try:
-        nobody = pwd.getpwnam("nobody")
+        return pwd.getpwnam("nobody")
     except KeyError:
         raise EmbeddedServerError("PostgreSQL refuses to run as root, and there is no user 'nobody'") from None
-    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
 
 
 def _run(data: Path, *command: str | Path, input: str = "") -> subprocess.CompletedProcess[str]:
@@ -260,13 +291,15 @@ def _run(data: Path, *command: str | Path, input: str = "") -> subprocess.Comple
 def _reachable_data_directory(settings: Settings, programs: Path) -> Path:
     """The data directory, linked to a folder elsewhere where `nobody` could not reach it."""
     data = settings.home_path / f"pg{_major(programs)}"
+    _trusted(data)
     new = os.geteuid() == 0 and not os.path.lexists(data)
     if new and _run(data, "/bin/sh", "-c", 'cd "$0"', data.parent).returncode != 0:
         place = ELSEWHERE / hashlib.sha256(os.fsencode(data.parent.resolve())).hexdigest()[:16]
         for folder in (ELSEWHERE, place):
-            if not folder.exists():
+            if not os.path.lexists(folder):
                 folder.mkdir(parents=True)
                 folder.chmod(0o755)
+            private.folder(folder, mode=0o755)
         data.symlink_to(place / data.name)
     return data.resolve()
 
@@ -276,6 +309,8 @@ def _readable_programs(programs: Path, data: Path) -> Path:
     if os.geteuid() != 0 or _can_run(programs, data):
         return programs
     copy, package = _beside(data, "programs"), programs.parent.parent
+    if copy.is_symlink():
+        copy.unlink()
     shutil.rmtree(copy, ignore_errors=True)
     parts = [programs.parent / part for part in ("bin", "lib", "share")]
     parts.append(package.parent / f"{package.name}.libs")  # where a wheel keeps its shared libraries
@@ -298,26 +333,40 @@ def _can_run(programs: Path, data: Path) -> bool:
 @contextlib.contextmanager
 def _locked(home: Path) -> Iterator[None]:
     """Be the only process that starts or stops this home's server."""
-    home.mkdir(parents=True, exist_ok=True)
-    with open(home / "embedded.lock", "w") as lock:
+    private.home(home)
+    lock = private.opened(home / "embedded.lock", os.O_RDWR | os.O_CREAT, owners=_server_users())
+    try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(lock)
+
+
+def _server_users() -> list[int]:
+    """Whose files an earlier version may have left in the home: under root, the server's user's."""
+    return [_nobody().pw_uid] if os.geteuid() == 0 else []
 
 
 def _initialize(programs: Path, data: Path) -> None:
     """Make the data directory under another name, complete with its database; then rename it."""
     for leftover in data.parent.glob(f"{data.name}.new-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
+        if leftover.is_dir() and not leftover.is_symlink():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink()
     fresh = Path(tempfile.mkdtemp(prefix=f"{data.name}.new-", dir=data.parent))
-    password = _beside(data, "password")
-    password.unlink(missing_ok=True)
-    password.touch(0o600)
-    password.write_text(secrets.token_urlsafe(24) + "\n", encoding="ascii")
+    password, told = secrets.token_urlsafe(24) + "\n", fresh.with_name(f"{fresh.name}.password")
+    private.written(_beside(data, "password"), password)
+    # A second copy, which lives as long as initdb runs: the server's user has to read it, once.
+    private.written(told, password)
     account = _account(data)
-    for path in (fresh, password) if account else ():
-        os.chown(path, account["user"], account["group"])
-    scram = ("-U", _USER, "-A", "scram-sha-256", "--pwfile", password)
-    done = _run(fresh, programs / "initdb", "-D", fresh, "-E", "UTF8", "--no-locale", *scram)
+    for path in (fresh, told) if account else ():
+        os.chown(path, account["user"], account["group"], follow_symlinks=False)
+    scram = ("-U", _USER, "-A", "scram-sha-256", "--pwfile", told)
+    try:
+        done = _run(fresh, programs / "initdb", "-D", fresh, "-E", "UTF8", "--no-locale", *scram)
+    finally:
+        told.unlink(missing_ok=True)
     if done.returncode == 0:
         single = (programs / "postgres", "--single", "-D", fresh, "-c", "exit_on_error=on", "postgres")
         done = _run(fresh, *single, input=f"CREATE DATABASE {_DATABASE};\n")
@@ -349,7 +398,7 @@ def _launch(programs: Path, data: Path, first_port: int, options: Mapping[str, s
 def _ports(data: Path, first: int) -> list[int]:
     """The ports to try: the one of last time, if it may still be chosen, then upwards."""
     try:
-        last = re.search(r'"port=(\d+)"', (data / "postmaster.opts").read_text())
+        last = re.search(r'"port=(\d+)"', private.read(data / "postmaster.opts", owner=_owner(data)))
     except FileNotFoundError:
         last = None
     return sorted(range(first, min(first + PORTS, 65536)), key=lambda port: last is None or port != int(last[1]))
@@ -370,7 +419,7 @@ def _is_free(port: int) -> bool:
 def _running(data: Path) -> _Postmaster | None:
     """The living server of *data*, if there is one."""
     try:
-        lines = (data / "postmaster.pid").read_text(errors="replace").splitlines() + [""] * 8
+        lines = private.read(data / "postmaster.pid", owner=_owner(data)).splitlines() + [""] * 8
     except (FileNotFoundError, NotADirectoryError):
         return None
     if not lines[0].isdigit() or f"-D {data} " not in _command_line(int(lines[0])):
@@ -407,9 +456,9 @@ def _disarm_pid_file(data: Path) -> None:
     children of the killed server that are still at work on the data.
     """
     pid_file, disarmed = data / "postmaster.pid", _beside(data, "pid")
-    if pid_file.exists():
-        _, newline, rest = pid_file.read_text(errors="replace").partition("\n")
-        disarmed.write_text(f"{_NO_SUCH_PID}{newline}{rest}")
+    if os.path.lexists(pid_file):
+        _, newline, rest = private.read(pid_file, owner=_owner(data)).partition("\n")
+        private.written(disarmed, f"{_NO_SUCH_PID}{newline}{rest}")
         disarmed.chmod(0o644)
         disarmed.replace(pid_file)  # root writes no file in a folder of another user: it could be a link
 
@@ -417,8 +466,8 @@ def _disarm_pid_file(data: Path) -> None:
 def _last_words(data: Path) -> str:
     """The end of the server's log, as the end of a sentence."""
     try:
-        return f"; its log {data / 'server.log'} ends: {_joined((data / 'server.log').read_text(errors='replace'))}"
-    except FileNotFoundError:
+        return f"; its log {data / 'server.log'} ends: {_joined(private.read(data / 'server.log', owner=_owner(data)))}"
+    except OSError:
         return ""
 
 

@@ -2,15 +2,18 @@
 
 A file is kept under the sha256 of its bytes, so that the same bytes are kept once and a name that somebody
 chose is never a path. What arrives is written beside its place first and moved there whole: whoever finds a
-file at its place finds all of it.
+file at its place finds all of it. A folder that opskit makes, and the one in the home, are closed to other users; a
+folder that was there decides who may enter, and its set-group-ID bit that its group may read.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
+import stat
 import unicodedata
 import uuid
 from collections.abc import Iterable, Iterator
@@ -19,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
+from opskit import private
 from opskit.errors import MissingExtraError, OpskitError, TooLargeError
 from opskit.settings import Settings
 
@@ -75,7 +79,9 @@ def arriving(settings: Settings, name: str | None, stream: BinaryIO, *, limit_by
     """A stream's bytes, written and summed up; gone at the end unless they were kept (see `store`)."""
     shown = clean_name(name)
     with _said_plainly():
-        shelf = _shelf(settings.storage_root)
+        if not settings.storage:
+            private.home(settings.home_path)
+        shelf = _shelf(settings.storage_root, ours=not settings.storage)
         # Hidden: who enqueues the storage's folder leaves it out.
         waiting = f".{uuid.uuid4().hex}.part"
     try:
@@ -147,37 +153,51 @@ class _Shelf(Protocol):
     def remove(self, name: str) -> None: ...
 
 
-def _shelf(root: str) -> _Shelf:
-    return _Remote(root.rstrip("/")) if "://" in root else _Folder(Path(root).expanduser().absolute())
+def _shelf(root: str, *, ours: bool = True) -> _Shelf:
+    return _Remote(root.rstrip("/")) if "://" in root else _Folder(Path(root).expanduser().absolute(), ours=ours)
 
 
 class _Folder:
     """A folder on this machine. A row that outlives a power cut must find its bytes: everything is synced."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    def __init__(self, root: Path, *, ours: bool) -> None:
+        self._root, self._ours = root, ours
 
     def path(self, name: str) -> str:
         return str(self._root / name)
 
     @contextlib.contextmanager
     def create(self, name: str) -> Iterator[BinaryIO]:
-        self._root.mkdir(parents=True, exist_ok=True)
-        with open(self._root / name, "xb") as target:
+        self._root.parent.mkdir(parents=True, exist_ok=True)
+        self._root.mkdir(mode=private.FOLDER, exist_ok=True)
+        if self._ours:
+            private.folder(self._root)
+        made = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(self._root / name, made, private.FILE), "wb") as target:
+            if self._is_shared():
+                os.fchmod(target.fileno(), private.FILE | 0o040)
             yield target
             target.flush()
             os.fsync(target.fileno())
 
     def move(self, old: str, new: str) -> bool:
         target = self._root / new
-        made = not target.parent.is_dir()
-        target.parent.mkdir(exist_ok=True)
-        is_new = not target.exists()
+        made = not os.path.lexists(target.parent)
+        if target.parent.is_symlink():
+            raise PermissionError(errno.EPERM, f"{target.parent} is a link, and none is followed here; remove it")
+        target.parent.mkdir(mode=private.FOLDER, exist_ok=True)
+        if made and self._is_shared():
+            target.parent.chmod(private.FOLDER | 0o2050)
+        is_new = not os.path.lexists(target)
         os.replace(self._root / old, target)
         _sync(target.parent)
         if made:
             _sync(self._root)
         return is_new
+
+    def _is_shared(self) -> bool:
+        """Whether its owner has given the folder to a group."""
+        return not self._ours and bool(self._root.stat().st_mode & stat.S_ISGID)
 
     def remove(self, name: str) -> None:
         (self._root / name).unlink()

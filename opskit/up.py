@@ -20,9 +20,9 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from opskit import intake, schema
+from opskit import intake, private, schema
 from opskit.database import Database
-from opskit.errors import DatabaseError, DatabaseUnavailableError, NotMigratedError, OpskitError
+from opskit.errors import DatabaseError, DatabaseUnavailableError, NotMigratedError, OpskitError, SettingError
 from opskit.server_id import server_id
 from opskit.settings import Settings
 from opskit.show import err
@@ -50,9 +50,9 @@ class Part:
 
     def start(self) -> None:
         """Start it in a group of its own, so that Ctrl-C reaches only `up`."""
+        target = _own_log(self.log) if self.log else None
         self.answers = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the part
         self.started = time.monotonic()
-        target = self.log.open("ab") if self.log else None
         try:
             self.process = subprocess.Popen(
                 self.command,
@@ -176,7 +176,12 @@ class _Show:
     def _log(self, name: str) -> Path | None:
         if self.log_folder is None:
             return None
-        self.log_folder.mkdir(parents=True, exist_ok=True)
+        try:
+            private.home(self.settings.home_path)
+            self.log_folder.mkdir(mode=private.FOLDER, exist_ok=True)
+            private.folder(self.log_folder)
+        except OSError as error:
+            raise SettingError(f"logs cannot be written to {str(self.log_folder)!r}: {error.strerror}") from error
         return self.log_folder / f"{name.replace('/', '_')}.log"
 
     def _parts(self) -> Iterator[Part]:
@@ -322,6 +327,13 @@ class _Show:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _own_log(path: Path) -> IO[bytes]:
+    try:
+        return os.fdopen(private.opened(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "ab")
+    except OSError as error:
+        raise SettingError(f"the log {str(path)!r} cannot be written: {error.strerror}") from error
 
 
 def _colon(text: str) -> str:

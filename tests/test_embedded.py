@@ -42,7 +42,7 @@ def folder() -> Iterator[Path]:
     made.chmod(0o755)
     yield made
     for home in made.glob("**/embedded.lock"):
-        embedded.stop(Settings.load({}, home=str(home.parent)))
+        as_user(home.parent.stat().st_uid, embedded.stop, Settings.load({}, home=str(home.parent)))
     shutil.rmtree(made)
 
 
@@ -311,8 +311,10 @@ def test_an_ordinary_user_runs_it_as_themselves(own: Settings) -> None:
 
     url = as_user(user, embedded.start, own)
 
-    assert url == embedded.url(own)
+    assert url == as_user(user, embedded.url, own)
     assert data_directory(own).stat().st_uid == user
+    assert {path.stat().st_mode & 0o777 for path in own.home_path.iterdir() if path.is_file()} == {0o600}
+    assert stat.S_IMODE(own.home_path.stat().st_mode) == 0o700
     assert as_user(user, embedded.stop, own) is True
 
 
@@ -322,7 +324,7 @@ def test_the_server_of_another_user_is_left_to_them(own: Settings) -> None:
     stranger = pwd.getpwnam("daemon").pw_uid
 
     for verb in (embedded.start, embedded.stop):
-        with pytest.raises(EmbeddedServerError, match="cannot be used: Permission denied"):
+        with pytest.raises(EmbeddedServerError, match="cannot be used: it belongs to root, and this process is daemon"):
             as_user(stranger, verb, own)
 
 

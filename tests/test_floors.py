@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "opskit"
 
 FLOORS: dict[str, int] = {
     "_version": 0, "errors": 0, "display": 0, "files": 0, "mailbox": 0, "parent": 0, "ending": 0, "logs": 0,
-    "notebook_bar": 0, "kept": 0, "visible": 0,
+    "notebook_bar": 0, "kept": 0, "visible": 0, "private": 0,
     "hosts": 0, "proxies": 0, "error_identity": 0, "error_text": 0,
     "settings": 1, "queries": 1, "server_id": 1, "connection": 1, "flags": 1, "access": 1,
     "database": 2, "embedded": 2, "storage": 2,

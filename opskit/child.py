@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 from opskit import claims, nodes
 from opskit.claims import ALL_OF_THE_QUEUE, Answer
@@ -41,6 +41,7 @@ from opskit.loading import load_processor
 from opskit.logs import set_up_logging
 from opskit.mailbox import Mailbox
 from opskit.parent import end_with
+from opskit.process_state import LOST_CONNECTION, ProcessState
 from opskit.results import as_json
 from opskit.server_id import Boot
 from opskit.settings import Settings
@@ -49,6 +50,7 @@ from opskit.wake import Wake
 log = logging.getLogger("opskit")
 T = TypeVar("T")
 
+EXIT_WORN = 73
 EXIT_DONE = 74
 EXIT_DEPOSED = 75
 EXIT_USELESS = 78
@@ -77,6 +79,9 @@ class Child:
         self._refused = 0
         self._begun = ""
         self._pid = os.getpid()
+        self._state: ProcessState | None = None
+        self.watched = False
+        self.worn = False
         self._desk = NodeDesk(db, mailbox)
         self._wake = Wake(db)
 
@@ -96,7 +101,7 @@ class Child:
                 worked += 1
                 last = self.stopping or worked == max_files
                 answer = self._work(answer, last=last)
-                if last or (self.stopping and answer.outcome != "claimed"):
+                if last or self.worn or (self.stopping and answer.outcome != "claimed"):
                     return 0
                 continue
             if answer.outcome == "deposed":
@@ -154,6 +159,7 @@ class Child:
             finally:
                 if os.getpid() != self._pid:
                     leave(1 if sys.exc_info()[0] else 0)
+                last = self._is_worn(file) or last
             if result is not None:
                 as_json(result)
             self._desk.end()
@@ -169,7 +175,24 @@ class Child:
             return self._complete(file, result, last=last)
         return Answer("empty", "") if last else self._claim()
 
+    def _is_worn(self, file: ClaimedFile) -> bool:
+        """Whether the processor has left something behind: then this process claims nothing more, and is replaced."""
+        if self._state is None:
+            return False
+        try:
+            left = self._state.changed()
+        except Exception as error:
+            left = f"a process that cannot be looked at ({type(error).__name__}: {error})"
+        if left:
+            self.worn = True
+            if left == LOST_CONNECTION:
+                self.db.disown()
+            log.warning("file %s (%s) left behind: %s; its process is replaced", file.id, file.name, left)
+        return self.worn
+
     def _begin(self, file: ClaimedFile) -> None:
+        if self.watched and self._state is None:
+            self._state = ProcessState(lambda: self.db.own)
         self._begun = file.token
         self._desk.begin(file.token)
         self.mailbox.begin(file.token)
@@ -426,6 +449,14 @@ class Child:
         self.stopping = True
 
 
+def _own_stderr() -> TextIO:
+    """Where our log goes, also when a processor closes or replaces sys.stderr."""
+    try:
+        return open(os.dup(2), "w", buffering=1, encoding="utf-8", errors="backslashreplace")
+    except OSError:
+        return sys.stderr
+
+
 def _nothing(*_: object) -> None:
     """A signal that is somebody else's business."""
 
@@ -450,7 +481,7 @@ def main() -> int:
     end_with(given.parent, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     settings = Settings.load()
-    set_up_logging(given.server_id, settings.env)
+    set_up_logging(given.server_id, settings.env, stream=_own_stderr())
     mailbox = Mailbox(given.mailbox)
     try:
         processor = load_processor(settings.processor)
@@ -459,12 +490,18 @@ def main() -> int:
         with Database(settings, pooled=False, node=True, name=name) as db:
             child = Child(db, mailbox, Boot(given.server_id, given.boot, given.epoch), processor)
             child.obey_signals()
+            child.watched = True
             if given.only is not None:
                 code = child.run_one(given.only)
             else:
                 code = child.run(drain=given.drain, max_files=given.max_files)
             # 0 is what a library says that ends the process: not taken for an end of ours.
-            return code or EXIT_DONE
+            code = code or (EXIT_WORN if child.worn and given.only is None else EXIT_DONE)
+            if child.worn:
+                # Python would wait for the threads that are left.
+                db.close()
+                leave(code)
+            return code
     except ProcessorError as error:
         log.error("%s", error)
         return EXIT_USELESS

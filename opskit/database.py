@@ -240,6 +240,15 @@ class Database:
             os.dup2(nowhere, own.fileno(), inheritable=False)
             os.close(nowhere)
 
+    @property
+    def own(self) -> OwnConnection | None:
+        """The connection of its own, as it is; None while there is none."""
+        return self._own
+
+    def disown(self) -> None:
+        """Forget the connection of its own: its descriptor was closed, and may be another file's by now."""
+        self._foreign, self._own = self._own, None
+
     def give_up(self) -> None:
         """Give up the connection of its own while another thread may be using it: its socket is shut down."""
         self._shut_down()

@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import re
 import sys
+from typing import TextIO
 
 from opskit.visible import visible_lines
 
 
-def set_up_logging(server_id: str, env: str, *, verbose: bool = False) -> None:
-    """Send opskit's log to stderr, each line under the server ID and the environment it acts on."""
+def set_up_logging(server_id: str, env: str, *, verbose: bool = False, stream: TextIO | None = None) -> None:
+    """Send opskit's log to stderr, or to *stream*, each line under the server ID and the environment it acts on."""
     own = logging.getLogger("opskit")
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stream or sys.stderr)
     # A server ID may hold a percent sign; the format is not the place for it.
     head = f"[{server_id} {env}]".replace("%", "%%")
     handler.setFormatter(_Careful(f"%(asctime)s %(levelname)-7s {head} %(message)s"))

@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from opskit import claims, nodes, reaper
-from opskit.child import EXIT_DEPOSED, EXIT_DONE, EXIT_NOT_CLAIMABLE, EXIT_USELESS
+from opskit.child import EXIT_DEPOSED, EXIT_DONE, EXIT_NOT_CLAIMABLE, EXIT_USELESS, EXIT_WORN
 from opskit.database import Database
 from opskit.ending import Ending, cause_of_death, end_of
 from opskit.errors import DatabaseError, DatabaseUnavailableError, NotMigratedError, OpskitError
@@ -264,6 +264,9 @@ class Supervisor:
         if code == EXIT_DONE and self._ending is None and not self.mailbox.read().started:
             self._exit_code = 0
             self._stop_reason = "done" if self._stop_asked_at is None else self._stop_reason
+            return
+        if code == EXIT_WORN and self._ending is None and not self.mailbox.read().started:
+            self._respawn_at = self._respawn_pause = 0.0
             return
         if code in (EXIT_USELESS, EXIT_NOT_CLAIMABLE):
             self._exit_code = 1

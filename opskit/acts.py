@@ -81,11 +81,12 @@ def pause(db: Db, actor: Actor, body: bodies.ScopeBody | None = None) -> Record:
     return _changed(body.server_id, changed, "is paused" if changed else "was paused already")
 
 
-@router.post("/resume", summary="Resume a node, or end the pause of all", responses=described(bodies.Changed))
+@router.post("/resume", summary="Resume a node, or all; ends quarantine, too", responses=described(bodies.Resumed))
 def resume(db: Db, actor: Actor, body: bodies.ScopeBody | None = None) -> Record:
     body = body or bodies.ScopeBody()
-    changed = nodes.resume(db, body.server_id, actor=actor, reason=body.reason)
-    return _changed(body.server_id, changed, "is resumed" if changed else "was not paused")
+    did = nodes.resumption(db, body.server_id, actor=actor, reason=body.reason)
+    changed = _changed(body.server_id, did.changed, ("is resumed" if did.changed else "was not paused") + did.more)
+    return changed | {"leftQuarantine": list(did.cured), "stillPaused": list(did.held)}
 
 
 def _changed(scope: str, changed: bool, what: str) -> Record:

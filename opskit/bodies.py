@@ -234,6 +234,13 @@ class Changed(_Answer):
     message: str
 
 
+class Resumed(Changed):
+    """What a resume did."""
+
+    left_quarantine: list[str] = Field(description="Nodes that left quarantine.")
+    still_paused: list[str] = Field(description='What still pauses them: nodes paused by name, or "*" for all.')
+
+
 class UploadedFile(_Answer):
     """A file that was sent."""
 

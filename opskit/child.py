@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, TextIO, TypeVar
 
-from opskit import claims, nodes
+from opskit import claims, nodes, quarantine
 from opskit.claims import ALL_OF_THE_QUEUE, Answer
 from opskit.database import Database, Row
 from opskit.desk import NodeDesk
@@ -84,6 +84,7 @@ class Child:
         self.worn = False
         self._desk = NodeDesk(db, mailbox)
         self._wake = Wake(db)
+        self._rest = quarantine.Rest(db, node, mailbox)
 
     # -- the loop ----------------------------------------------------------------------------
 
@@ -120,7 +121,10 @@ class Child:
         return 0
 
     def _claim(self) -> Answer:
-        """Claim; when the cursor finds nothing, look at the whole queue."""
+        """Claim, rested; when the cursor finds nothing, look at the whole queue."""
+        self._rest.take(self._wake.pause, lambda: self.stopping)
+        if self.stopping:
+            return Answer("empty", "")
         token = claims.new_token()
         try:
             answer = claims.claim(self.db, self.node, after=self._after(), token=token)
@@ -144,6 +148,10 @@ class Child:
             self._cursor = answer.cursor
             self._claimed += 1
             self._wake.found()
+            if answer.probe:
+                quarantine.probed(self.db, self.node)
+        elif answer.outcome == "paused":
+            self.mailbox.forgive()
         return answer
 
     # -- one file ----------------------------------------------------------------------------
@@ -291,8 +299,6 @@ class Child:
         self.mailbox.end(failed=int(answer == "failed"), retried=int(answer == "queued"), bad=outcome == "raised")
         line = last_line(error) or outcome
         log.warning("file %s (%s) attempt %d: %s; now %s", file.id, file.name, file.attempt, line, answer)
-        if self._patiently(lambda: nodes.quarantine(self.db, self.node.server_id, self.mailbox.read())):
-            log.error("in quarantine: the last %d attempts all ended badly", self.mailbox.read().streak)
 
     def _interrupted(self, file: ClaimedFile, error: BaseException) -> None:
         """The database went away while the processor wrote to it: the file is given back when it is there again."""

@@ -43,12 +43,14 @@ class Answer:
         token: The token under which it was asked.
         row: The claimed file's columns; None unless claimed.
         next_seconds: When nothing is due: seconds until the next queued file is; None when there is none.
+        probe: Whether it was claimed in quarantine, to see whether the node is well again.
     """
 
     outcome: str
     token: str
     row: Row | None = None
     next_seconds: float | None = None
+    probe: bool = False
 
     @property
     def cursor(self) -> str:
@@ -272,7 +274,8 @@ def _cut(text: str, longest: int) -> str:
 
 def _answer(row: Row, token: str) -> Answer:
     claimed = row["outcome"] == "claimed"
-    return Answer(row["outcome"], token, row if claimed else None, row["next_seconds"])
+    probe = claimed and row.get("probe", False)
+    return Answer(row["outcome"], token, row if claimed else None, row["next_seconds"], probe)
 
 
 def _why_not(db: Database, id: str) -> str:

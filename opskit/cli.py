@@ -347,21 +347,25 @@ def pause(given: argparse.Namespace) -> int:
 
 
 def resume(given: argparse.Namespace) -> int:
-    return _steer(given, nodes.resume, "goes on", "was not paused")
+    return _steer(given, nodes.resumption, "goes on", "was not paused")
 
 
-def _steer(given: argparse.Namespace, action: Callable[..., bool], done: str, nothing: str) -> int:
+def _steer(given: argparse.Namespace, action: Callable[..., bool | nodes.Resumption], done: str, nothing: str) -> int:
     settings = settings_of(given)
     if bool(given.node) == given.all:
         raise SettingError("say which: the server ID of one node, or --all")
     scope = "*" if given.all else given.node
     with Database(settings, pooled=False) as db:
-        changed = action(db, scope, actor=_actor(), reason=given.reason)
+        did = action(db, scope, actor=_actor(), reason=given.reason)
+    resumed = did if isinstance(did, nodes.Resumption) else None
+    changed = resumed.changed if resumed else bool(did)
     if given.json:
-        show.as_json({"environment": settings.env, "scope": scope, "changed": changed})
+        answer = {"environment": settings.env, "scope": scope, "changed": changed}
+        show.as_json(answer | ({"leftQuarantine": resumed.cured, "stillPaused": resumed.held} if resumed else {}))
     else:
         who = "every node" if given.all else scope
-        show.out.print(f"{who} {done if changed else nothing} ({settings.env})")
+        more = resumed.more if resumed else ""
+        show.out.print(f"{who} {done if changed else nothing}{more} ({settings.env})")
     return 0
 
 
@@ -581,7 +585,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     for name, verb, text in (
         ("pause", pause, "claim nothing more; work in hand goes on"),
-        ("resume", resume, "claim again; a named node also leaves quarantine"),
+        ("resume", resume, "claim again; ends a quarantine, too"),
     ):
         one = add(name, verb, text)
         one.add_argument("node", nargs="?", metavar="NODE", help="server ID of one node")

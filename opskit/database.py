@@ -97,11 +97,13 @@ def names(settings: Settings) -> dict[str, str]:
         "events_by_file": f"{prefix}processing_events_by_file",
         "events_by_time": f"{prefix}processing_events_by_time",
         "events_by_kind": f"{prefix}processing_events_by_kind",
+        "events_by_node": f"{prefix}processing_events_by_node",
         # Where indexes of an older version wait until their successors are built; no longer than the names above.
         **{f"old_{key}": f"{files}_superseded_{suffix}" for key, suffix in hanging.items() if key.endswith("_index")},
         "old_events_by_file": f"{prefix}superseded_events_by_file",
         "old_events_by_time": f"{prefix}superseded_events_by_time",
         "old_events_by_kind": f"{prefix}superseded_events_by_kind",
+        "old_events_by_node": f"{prefix}superseded_events_by_node",
     }
 
 

@@ -18,6 +18,8 @@ _NUMBERS = {
     "stale_files": "stale [files]",
     "orphaned_files": "orphaned [files]",
     "active_servers": "live nodes",
+    "claiming_nodes": "claiming nodes",
+    "quarantined_nodes": "nodes in quarantine",
     "oldest_queued_seconds": "oldest queued [s]",
     "as_of": "as of [UTC]",
 }
@@ -27,6 +29,8 @@ _FILES = (
 )  # fmt: skip
 _UNITS = dict.fromkeys(_FILES, "files") | {
     "active_servers": "nodes",
+    "claiming_nodes": "nodes",
+    "quarantined_nodes": "nodes",
     "file_size": "bytes",
     "as_of": "UTC",
     "at": "UTC",

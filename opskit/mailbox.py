@@ -108,6 +108,12 @@ class Mailbox:
         self._retried += retried
         self._write()
 
+    def forgive(self) -> None:
+        """The attempts that ended badly in a row are forgotten: the node was resumed, or is in quarantine."""
+        if self._streak:
+            self._streak = 0
+            self._write()
+
     def read(self) -> Letter:
         """What the mailbox says now, in one piece."""
         for _ in range(100):

@@ -139,6 +139,11 @@ def _gauges(now: Mapping[str, Any], nodes: Iterable[Mapping[str, Any]], environm
     for name, help, value in (
         ("oldest_queued_seconds", "Age of the oldest queued file; 0 when none is.", now["oldest_queued_seconds"] or 0),
         ("active_servers", "Nodes whose lease runs.", now["active_servers"]),
+        (
+            "claiming_nodes",
+            "Nodes alive, not paused, draining or in quarantine.",
+            now["claiming_nodes"],
+        ),
         ("orphaned_files", "Claims of dead or rebooted nodes.", now["orphaned_files"]),
         ("stale_files", "Claims without progress for too long.", now["stale_files"]),
         ("waiting_files", "Rows without a status, not opskit's yet.", _counted(now["waiting_files"])),

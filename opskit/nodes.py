@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
-import time
 from dataclasses import dataclass
 from typing import Any
 
 from opskit._version import __version__
 from opskit.database import Database, Row
 from opskit.errors import SettingError
-from opskit.mailbox import Letter
 from opskit.server_id import Boot
 from opskit.standing import demand_standing
-
-# A streak of quick failures is shorter than the others need for one file.
-_LEAST_STREAK_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,41 +132,95 @@ def drain(db: Database, server_id: str, *, actor: str, reason: str = "") -> None
         raise SettingError(f"there is no running node {server_id!r}; opskit stats nodes lists them")
 
 
-def quarantine(db: Database, server_id: str, letter: Letter) -> bool:
-    """A node whose last files all went wrong takes itself out of service, if others meanwhile succeed.
-
-    Returns:
-        Whether it is in quarantine now; `resume` brings it back.
-
-    SQL: sql/quarantine.sql
-    """
-    after = db.settings.quarantine_after
-    if not after or letter.streak < after or letter.streak % after:
-        return False
-    since = max(time.monotonic() - letter.streak_began, _LEAST_STREAK_SECONDS)
-    return bool(db.run("quarantine", server_id=server_id, streak=letter.streak, since_seconds=since))
-
-
 def pause(db: Database, scope: str = "*", *, actor: str, reason: str = "") -> bool:
     """Pause one node, or all with "*": no claim that begins after this is committed; work in hand goes on.
 
     Returns:
         Whether anything changed: False when it was paused already.
 
+    Raises:
+        SettingError: There is no such node.
+
     SQL: sql/pause.sql
     """
-    return bool(db.one("pause", scope=scope, actor=actor, reason=reason)["changed"])
+    row = db.one("pause", scope=scope, actor=actor, reason=reason)
+    _refuse(row)
+    return bool(row["changed"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumption:
+    """What a resume did.
+
+    Attributes:
+        scope: A server ID, or "*" for all.
+        unpaused: Whether a pause of that scope was ended.
+        cured: The nodes that left quarantine.
+        held: What still pauses them: after "*" the nodes that are paused by name, after a name "*" if all are paused.
+    """
+
+    scope: str
+    unpaused: bool
+    cured: tuple[str, ...]
+    held: tuple[str, ...]
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything changed."""
+        return self.unpaused or bool(self.cured)
+
+    @property
+    def more(self) -> str:
+        """What there is to say beside "resumed" or "was not paused", as the end of a sentence; often nothing."""
+        phrases = []
+        if self.cured:
+            left = f"{_listed(self.cured)} left quarantine"
+            phrases.append(left if self.unpaused or self.scope != "*" else f"{left}; there was no pause of all")
+        if self.held == ("*",):
+            phrases.append("all nodes are paused still")
+        elif self.held:
+            phrases.append(f"{_listed(self.held)} {'stay' if len(self.held) > 1 else 'stays'} paused by name")
+        return "".join(f"; {phrase}" for phrase in phrases)
 
 
 def resume(db: Database, scope: str = "*", *, actor: str, reason: str = "") -> bool:
-    """Resume one node, also from quarantine, or end the pause of all with "*".
+    """Resume one node, or with "*" all: ends the pause of that scope, and the quarantine of the nodes it names.
+
+    A node that is paused by name stays paused when all are resumed.
 
     Returns:
-        Whether anything changed.
+        Whether anything changed; `resumption` says what.
+
+    Raises:
+        SettingError: There is no such node.
 
     SQL: sql/resume.sql
     """
-    return bool(db.one("resume", scope=scope, actor=actor, reason=reason)["changed"])
+    return resumption(db, scope, actor=actor, reason=reason).changed
+
+
+def resumption(db: Database, scope: str = "*", *, actor: str, reason: str = "") -> Resumption:
+    """Resume one node, or with "*" all, as `resume` does; answers what that did.
+
+    Raises:
+        SettingError: There is no such node.
+
+    SQL: sql/resume.sql
+    """
+    row = db.one("resume", scope=scope, actor=actor, reason=reason)
+    _refuse(row)
+    return Resumption(scope=scope, unpaused=row["unpaused"], cured=tuple(row["cured"]), held=tuple(row["held"]))
+
+
+def _refuse(row: Row) -> None:
+    if row["refused"]:
+        raise SettingError(f"{row['refused']}; opskit stats nodes lists them")
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    """Up to five names, the rest counted."""
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more
 
 
 def spare(db: Database) -> None:

@@ -85,8 +85,8 @@ class Settings:
     quarantine_after: int = _setting(
         5,
         "OPSKIT_QUARANTINE_AFTER",
-        "Bad attempts in a row, while other nodes succeed, after which a node takes itself out of service; "
-        "0 for never. Defaults to 5.",
+        "Bad attempts in a row after which a node rests between claims, and goes into quarantine when other nodes "
+        "have completed as many files that it failed; 0 for never. Defaults to 5.",
     )
     hard_limit_seconds: float | None = _setting(
         None, "OPSKIT_HARD_LIMIT_SECONDS", "Longest time one attempt may take [s]. Defaults to none."

@@ -57,15 +57,15 @@ class Wake:
             sources.append(connection.fileno())
         ready, _, _ = select.select(sources, [], [], limit)
         if self._signalled in ready:
-            with contextlib.suppress(BlockingIOError):
-                os.read(self._signalled, 4096)
+            self._noted()
         if connection is not None and connection.fileno() in ready:
             self.step_back()
             self._drain_notifications(connection)
 
     def pause(self, seconds: float) -> None:
         """Wait so long, or until a signal comes."""
-        select.select([self._signalled], [], [], seconds)
+        if select.select([self._signalled], [], [], seconds)[0]:
+            self._noted()
 
     def found(self) -> None:
         """A file was found: at the next notification this child looks first."""
@@ -76,6 +76,11 @@ class Wake:
         self._woken += 1
         if self._woken > 1:
             self.pause(random.uniform(0, min(_STEP_BACK_SECONDS, 0.001 * 2 ** min(self._woken, 10))))
+
+    def _noted(self) -> None:
+        """The signal was seen; the next wait is a whole one."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._signalled, 4096)
 
     def _listen(self) -> Connection | None:
         """The connection, listening; None behind a pooler, which has no LISTEN, and while the database is away."""

@@ -20,9 +20,10 @@ import sys
 import time
 import uuid
 from collections.abc import Sequence
+from socket import gethostname
 from typing import Any
 
-from opskit import claims, nodes, reaper
+from opskit import claims, nodes, quarantine, reaper
 from opskit.child import EXIT_DEPOSED, EXIT_DONE, EXIT_NOT_CLAIMABLE, EXIT_USELESS, EXIT_WORN
 from opskit.database import Database
 from opskit.ending import Ending, cause_of_death, end_of
@@ -62,6 +63,7 @@ class Supervisor:
         self.mailbox = Mailbox()
         self._drain, self._max_files, self._only = drain, max_files, only
         self._boot: Boot | None = None
+        self._watch: quarantine.Watch | None = None
         self._child: subprocess.Popen[bytes] | None = None
         self._ending: Ending | None = None
         self._unsettled = False
@@ -156,6 +158,7 @@ class Supervisor:
                 with self.db.deadline(5.0):
                     self._boot = nodes.register(self.db, self.server_id, boot)
                     if self._boot is not None:
+                        self._watch = quarantine.Watch(self.db, self._boot, self.mailbox.read().completed)
                         self._last_beat = time.monotonic()
                         self._next_beat = self._last_beat + self._beat_every
                         if self._away:
@@ -183,6 +186,11 @@ class Supervisor:
                     holder["pid"],
                     self.settings.lease_seconds,
                 )  # fmt: skip
+                if self.settings.node_id is None and (holder["host"], holder["pid"]) == (gethostname(), os.getpid()):
+                    log.warning(
+                        "if that is no earlier run of this node, another machine or container has the same host name "
+                        "and process ID, and only one of the two works: set NODE_ID on each, to names that differ"
+                    )
                 told = True
             self._wait(min(max(left, 0.05), self.settings.poll_seconds))
         self._exit_code = 0
@@ -316,10 +324,8 @@ class Supervisor:
                 )  # fmt: skip
                 failed, retried = int(answer == "failed"), int(answer == "queued")
             log.warning("file %s: %s; now %s", row["id"], ending.reason, answer)
-        bad = bool(failed or retried) and ending.outcome != "interrupted"
+        bad = ending.outcome == "crashed" and bool(failed or retried)
         self.mailbox = self.mailbox.successor(failed=failed, retried=retried, bad=bad)
-        if nodes.quarantine(self.db, self.server_id, self.mailbox.read()):
-            log.error("in quarantine: the last %d attempts all ended badly", self.mailbox.read().streak)
         self._unsettled, self._ending = False, None
         if self._only is not None:
             self._exit_code = 1
@@ -360,6 +366,8 @@ class Supervisor:
                     self._last_beat = now
                     self._answered()
                     self._reap(others=answer.others)
+                    if self._watch is not None:
+                        self._watch.beat(answer.state, self.mailbox.read())
         except _ABSENT as error:
             self._next_beat = now + min(1.0, self._beat_every)
             self._absent(error, "heartbeat")

@@ -11,13 +11,17 @@
 -- A node whose lease has run out is paused until its supervisor beats again: what it claimed now would be taken from
 -- it by the next reaper, and a child whose supervisor is frozen would burn every file's retry budget, one by one.
 --
+-- A node in quarantine may claim when its probe is due; `probe` is true then, and it says so by probe.sql.
+--
 -- One statement, one commit. The materialized CTE is what makes it one row: an IN (… LIMIT 1 FOR UPDATE)
 -- claimed five with stale planner statistics. FOR KEY SHARE on the node makes whoever raises its epoch
 -- wait for us, so that a late claim of an old boot cannot land beside a new one's.
 \ir _session.sql
 WITH gate AS MATERIALIZED (
-    SELECT CASE WHEN n.state <> 'active' OR n.lease_until < now() OR p.scope IS NOT NULL THEN 'paused' ELSE 'open'
-           END AS answer
+    SELECT CASE WHEN n.lease_until < now() OR p.scope IS NOT NULL THEN 'paused'
+                WHEN n.state = 'active' OR n.state = 'quarantined' AND n.probe_at <= now() THEN 'open'
+                ELSE 'paused' END AS answer,
+           n.state = 'quarantined' AS probe
       FROM :"nodes" AS n
       LEFT JOIN LATERAL (SELECT scope FROM :"pauses" WHERE scope IN ('*', :'server_id') LIMIT 1) AS p ON true
      WHERE n.server_id = :'server_id' AND n.boot = :'boot'::uuid AND n.epoch = :'epoch'::bigint
@@ -42,7 +46,7 @@ WITH gate AS MATERIALIZED (
 )
 SELECT CASE WHEN claimed.id IS NOT NULL THEN 'claimed' WHEN gate.answer = 'open' THEN 'empty'
             ELSE coalesce(gate.answer, 'deposed') END AS outcome,
-       claimed.*,
+       claimed.*, coalesce(gate.probe, false) AS probe,
        -- When nothing is due: seconds until the next retry is, so that nobody has to poll for it.
        CASE WHEN claimed.id IS NULL THEN
             (SELECT extract(epoch FROM processing_queued_at - clock_timestamp())::float8 FROM :"files"

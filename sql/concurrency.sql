@@ -4,6 +4,7 @@
 --
 -- stale_after_seconds   as in cleanup.sql (default 3600)
 --
+-- active_servers are alive; claiming_nodes of them may claim: not paused, draining or in quarantine.
 -- waiting_files are rows without a status: not opskit's until the operator cuts over (`opskit migrate --queue-new`)
 -- or adopts them (`opskit enqueue --existing`).
 --
@@ -28,6 +29,11 @@ SELECT queued + processing + completed + failed AS total_files, counts.*,
        (SELECT count(*) FROM claims WHERE stale) AS stale_files,
        (SELECT count(*) FROM claims WHERE orphaned) AS orphaned_files,
        (SELECT count(*) FROM :"nodes" WHERE lease_until >= clock_timestamp() AND stopped_at IS NULL) AS active_servers,
+       (SELECT count(*) FROM :"nodes" AS n
+         WHERE n.state = 'active' AND n.lease_until >= clock_timestamp() AND n.stopped_at IS NULL
+           AND NOT EXISTS (SELECT FROM :"pauses" AS p WHERE p.scope IN ('*', n.server_id))) AS claiming_nodes,
+       (SELECT count(*) FROM :"nodes"
+         WHERE state = 'quarantined' AND lease_until >= clock_timestamp() AND stopped_at IS NULL) AS quarantined_nodes,
        (SELECT greatest(0, extract(epoch FROM clock_timestamp() - processing_queued_at))::float8 FROM :"files"
          WHERE processing_status = 'queued' AND deleted IS NOT TRUE
          ORDER BY processing_queued_at, id LIMIT 1) AS oldest_queued_seconds,

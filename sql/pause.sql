@@ -5,12 +5,17 @@
 -- scope           a server ID, or * for all
 -- actor, reason   who and why, for the history
 --
--- A node that registers this very moment learns of it with its first claim or its next heartbeat.
+-- refused says why nothing was done: there is no such node. A node that registers this very moment learns of a pause with
+-- its first claim or its next heartbeat.
 \ir _session.sql
 \if :{?actor} \else \set actor psql \endif
 \if :{?reason} \else \set reason '' \endif
-WITH paused AS (
-    INSERT INTO :"pauses" (scope, actor, reason) VALUES (:'scope', :'actor', :'reason')
+WITH known AS MATERIALIZED (
+    SELECT :'scope'::text AS scope
+     WHERE :'scope' = '*' OR EXISTS (SELECT FROM :"nodes" WHERE server_id = :'scope')
+           OR EXISTS (SELECT FROM :"pauses" WHERE scope = :'scope')
+), paused AS (
+    INSERT INTO :"pauses" (scope, actor, reason) SELECT scope, :'actor', :'reason' FROM known
     ON CONFLICT (scope) DO NOTHING
     RETURNING scope
 ), told AS (
@@ -20,4 +25,5 @@ WITH paused AS (
 ), noted AS (
     INSERT INTO :"events" (kind, server_id, reason, actor) SELECT 'pause', scope, :'reason', :'actor' FROM paused
 )
-SELECT :'scope' AS scope, EXISTS (SELECT FROM paused) AS changed;
+SELECT :'scope' AS scope, EXISTS (SELECT FROM paused) AS changed,
+       CASE WHEN NOT EXISTS (SELECT FROM known) THEN 'there is no node ' || quote_literal(:'scope') END AS refused;

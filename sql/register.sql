@@ -28,8 +28,10 @@ WITH registered AS (
            lease_seconds = excluded.lease_seconds, on_orphan = excluded.on_orphan,
            max_failures = excluded.max_failures, stale_after_seconds = excluded.stale_after_seconds,
            epoch = n.epoch + 1, first_epoch = n.epoch + 1, stopped_at = NULL, paused = excluded.paused,
-           -- A quarantine outlives a restart: only `opskit resume` ends it.
-           state = CASE n.state WHEN 'quarantined' THEN n.state ELSE 'active' END,
+           -- A quarantine outlives a restart, its pause too: a probe ends it, or `opskit resume`.
+           state = CASE n.state WHEN 'quarantined' THEN n.state ELSE 'active' END, streak_at = NULL,
+           probe_at = CASE n.state WHEN 'quarantined' THEN coalesce(n.probe_at, clock_timestamp()
+                                                                    + n.probe_seconds * interval '1 second') END,
            looked_lease = NULL, looked_at = NULL, stale_token = NULL, stale_at = NULL,
            token = NULL, progress_done = NULL, progress_total = NULL, progress_at = NULL
      WHERE n.lease_until <= clock_timestamp() OR n.boot = excluded.boot

@@ -8,7 +8,10 @@
 -- actor, reason   who and why, for the history
 \ir _session.sql
 WITH changed AS (
-    UPDATE :"nodes" SET state = :'state' WHERE server_id = :'server_id' AND stopped_at IS NULL
+    UPDATE :"nodes"
+       SET state = :'state',
+           probe_at = CASE :'state' WHEN 'quarantined' THEN clock_timestamp() + probe_seconds * interval '1 second' END
+     WHERE server_id = :'server_id' AND stopped_at IS NULL
     RETURNING server_id, boot
 ), noted AS (
     INSERT INTO :"events" (kind, outcome, server_id, boot, actor, reason)

@@ -18,6 +18,7 @@ import pytest
 from psycopg import sql
 from starlette.applications import Starlette
 from starlette.routing import Mount
+from tables import boot
 
 from opskit import bodies, claims, nodes, schema
 from opskit.access import writing_allowed
@@ -251,6 +252,8 @@ def test_what_ended_without_a_time_hides_nothing_newer(db: Database, http: Clien
 
 
 def test_the_history_comes_in_pages_and_can_be_chosen(db: Database, http: Client) -> None:
+    boot(db, "node-0")
+    boot(db, "node-1")
     for n in range(8):
         nodes.pause(db, f"node-{n % 2}", actor="ann")
         nodes.resume(db, f"node-{n % 2}", actor="ann")
@@ -406,7 +409,10 @@ def test_requeue_takes_all_failed_files_of_one_error(db: Database, http: Client)
     assert [file["id"] for file in answer["files"]] == ["1"]
 
 
-def test_pause_and_resume_say_whether_anything_changed(http: Client) -> None:
+def test_pause_and_resume_say_whether_anything_changed(db: Database, http: Client) -> None:
+    boot(db, "node-a")
+    boot(db, "node-b")
+
     def ask(verb: str, **body: str) -> tuple[bool, str]:
         answer = (
             http.post(f"/api/processing/{verb}", json=body).json()
@@ -420,7 +426,7 @@ def test_pause_and_resume_say_whether_anything_changed(http: Client) -> None:
     assert ask("pause") == (False, "every node was paused already")
     assert ask("pause", serverId="node-a", reason="kernel") == (True, "node-a is paused")
     assert [row["scope"] for row in http.get("/api/processing/pauses").json()] == ["*", "node-a"]
-    assert ask("resume") == (True, "every node is resumed")
+    assert ask("resume") == (True, "every node is resumed; node-a stays paused by name")
     assert ask("resume", serverId="node-b") == (False, "node-b was not paused")
 
 

@@ -119,8 +119,9 @@ CHANGED = {
         "the default of processing_queued_at is another one",
     ),
     "nodes without a column": (
-        f"ALTER TABLE {NODES} DROP COLUMN paused",
-        f"column paused of {NODES} is missing",
+        # The last one: what is added again stands at the end.
+        f"ALTER TABLE {NODES} DROP COLUMN streak_at",
+        f"column streak_at of {NODES} is missing",
     ),
     "nodes with another check": (
         f"""ALTER TABLE {NODES} DROP CONSTRAINT {NODES}_state_check;

@@ -317,11 +317,17 @@ def resume(scope: str = "*") -> None:
     """Resume one node, or all."""
 
     def act(db: Database, actor: str, reason: str) -> Result:
-        changed = nodes.resume(db, scope, actor=actor, reason=reason)
-        return Result(f"Resumed {_named(scope)}." if changed else f"{_capital(_named(scope))} was not paused.")
+        did = nodes.resumption(db, scope, actor=actor, reason=reason)
+        if did.changed:
+            return Result(f"Resumed {_named(scope)}{did.more}.")
+        everyone = "There was no pause of all nodes, and none was in quarantine"
+        was = everyone if scope == "*" else f"{scope} was neither paused nor in quarantine"
+        return Result(f"{was}{did.more}.", fine=False)
 
     def show() -> str:
-        note = "Nodes that were paused by name stay paused." if scope == "*" else "This also ends a quarantine."
+        note = "This also ends a quarantine."
+        if scope == "*":
+            note = "This also ends every quarantine. Nodes that were paused by name stay paused."
         st.markdown(f"**{shared.escaped(_capital(_named(scope)))}** may claim files again. {note}")
         return "Resume"
 

@@ -77,7 +77,8 @@ def table() -> None:
         )
     st.caption(
         "silent: a heartbeat is overdue · dead: its lease has run out without a good-bye · "
-        "draining: finishes its file and stops · quarantined: took itself out of service until resumed"
+        "draining: finishes its file and stops · quarantined: failed what other nodes then "
+        "completed; tries one file now and then, and is back when it completes one"
     )
 
 

@@ -7,7 +7,7 @@ import re
 import shlex
 from collections.abc import Iterator
 
-from opskit.database import Database
+from opskit.database import Database, Row
 from opskit.doctor.finding import Finding, lines, named, opskit, span
 
 EXACT_BYTES = 2**26
@@ -52,6 +52,13 @@ def queue(db: Database) -> Iterator[Finding]:
             "nobody claims them",
             opskit(db, "worker"),
         )
+    elif now["queued"] and not now["claiming"]:
+        yield Finding(
+            "warning",
+            f"{count} files are queued and each of {now['live']} live nodes is paused, draining or in quarantine",
+            "nobody claims them",
+            opskit(db, "resume --all"),
+        )
 
 
 def pauses(db: Database) -> Iterator[Finding]:
@@ -85,7 +92,7 @@ def claims(db: Database) -> Iterator[Finding]:
 
 
 def nodes(db: Database) -> Iterator[Finding]:
-    """Nodes that died, that are in quarantine, that are of different versions."""
+    """Nodes that died, that are of different versions."""
     found = db.run("nodes")
     dead = [node for node in found if node["state"] == "dead"]
     if dead:
@@ -99,14 +106,6 @@ def nodes(db: Database) -> Iterator[Finding]:
                 opskit(db, "prune --node-days 0") + "  # if it is gone for good; else its row goes after 7 days",
             ),
         )
-    for node in found:
-        if node["state"] == "quarantined":
-            yield Finding(
-                "error",
-                f"{node['server_id']} is in quarantine",
-                "its last files all failed while others succeeded: look at its disk, its memory and its network",
-                opskit(db, f"resume {shlex.quote(node['server_id'])}"),
-            )
     working = [node for node in found if node["state"] not in ("stopped", "dead")]
     versions = sorted({str(node["version"]) for node in working}, key=_version)
     if len(versions) > 1:
@@ -132,6 +131,32 @@ def pruning(db: Database) -> Iterator[Finding]:
             "the history grows without end; nodes prune by themselves where their role may delete",
             opskit(db, "prune") + "  # and schedule it once a day",
         )
+
+
+def quarantines(db: Database) -> Iterator[Finding]:
+    """Nodes in quarantine, each with the evidence."""
+    for node in db.run("doctor/quarantines"):
+        since = f" since {node['since']:%Y-%m-%d %H:%M}" if node["since"] else ""
+        due = node["probe_seconds"]
+        when = "" if due is None else f"; it tries one in {span(due)}" if due > 0 else "; it tries the next"
+        yield Finding(
+            "error",
+            f"{node['server_id']} is in quarantine{since}: " + _charge(node),
+            f"it claims nothing else until it completes a file{when}",
+            opskit(db, f"resume {shlex.quote(node['server_id'])}"),
+        )
+
+
+def _charge(node: Row) -> str:
+    """What a node in quarantine failed, and where that completed."""
+    files = node["files"] or []
+    if not files:
+        return f"{node['reason'] or 'no reason given'}; no evidence is kept"
+    told = [
+        f"{file['name'] or file['id']!r} ({file['error']}; completed on {file['completedBy']})" for file in files[:3]
+    ]
+    more = f" and {node['count'] - len(told)} more" if node["count"] > len(told) else ""
+    return f"{node['count']} files failed there and completed elsewhere: {', '.join(told)}{more}"
 
 
 def durations(db: Database) -> Iterator[Finding]:

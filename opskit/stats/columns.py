@@ -14,6 +14,8 @@ CONCURRENCY = {
     "stale_files": "Int64",
     "orphaned_files": "Int64",
     "active_servers": "Int64",
+    "claiming_nodes": "Int64",
+    "quarantined_nodes": "Int64",
     "oldest_queued_seconds": "Float64",
     "all_paused": "boolean",
     "as_of": TIME,

@@ -64,6 +64,9 @@ def concurrency(db: Database, *, patience_seconds: float | None = None) -> pd.Da
         | stale_files                           | Int64   | claims without progress for too long        |
         | orphaned_files                        | Int64   | claims of dead or rebooted nodes            |
         | active_servers                        | Int64   | nodes whose lease runs                      |
+        | claiming_nodes                        | Int64   | of them: not paused, draining or in         |
+        |                                       |         | quarantine                                  |
+        | quarantined_nodes                     | Int64   | of them: in quarantine                      |
         | oldest_queued_seconds                 | Float64 | s; NA when nothing is queued                |
         | all_paused                            | boolean | whether claiming is paused for all          |
         | as_of                                 | time    | the database's clock, UTC                   |

@@ -31,3 +31,6 @@ CREATE INDEX CONCURRENTLY IF NOT EXISTS :"events_by_time" ON :"events" (at);
 
 -- What operators did, among many more attempts.
 CREATE INDEX CONCURRENTLY IF NOT EXISTS :"events_by_kind" ON :"events" (kind, id) WHERE kind <> 'attempt';
+
+-- What a node's newest attempts came to: the evidence for and against its quarantine.
+CREATE INDEX CONCURRENTLY IF NOT EXISTS :"events_by_node" ON :"events" (server_id, id);

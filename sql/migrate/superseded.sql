@@ -14,3 +14,5 @@ DROP INDEX CONCURRENTLY IF EXISTS :"old_events_by_file";
 DROP INDEX CONCURRENTLY IF EXISTS :"old_events_by_time";
 
 DROP INDEX CONCURRENTLY IF EXISTS :"old_events_by_kind";
+
+DROP INDEX CONCURRENTLY IF EXISTS :"old_events_by_node";

@@ -35,8 +35,15 @@ CREATE TABLE IF NOT EXISTS :"nodes" (
     looked_at timestamptz,
     stale_token uuid,
     stale_at timestamptz,
+    -- What an upgrade adds stands in the order of the names, as it adds it. Bad attempts from before cleared_at are forgiven.
+    cleared_at timestamptz,
     -- Whether a pause holds for it, so that a file costs one look less; NULL: in doubt until its next heartbeat.
     paused boolean DEFAULT false,
+    -- In quarantine: when it may try one file, and the pause from then to the next.
+    probe_at timestamptz,
+    probe_seconds double precision NOT NULL DEFAULT 15,
+    -- When its attempts last ended badly in a row: how others see whether a node alone fares badly, or most do.
+    streak_at timestamptz,
     -- Makes an epoch part of a key: raising it waits for a claim that holds the row FOR KEY SHARE.
     UNIQUE (server_id, epoch)
 ) WITH (fillfactor = 40);

@@ -21,6 +21,7 @@ from starlette.routing import BaseRoute, Route
 
 from opskit import acts, apidocs, bodies, doctor, metrics, schema, stats
 from opskit._version import __version__
+from opskit.access import token_fits
 from opskit.bodies import READING_ERRORS, Kind, Status, Text, described, rows
 from opskit.calls import Db, Record, Set, database
 from opskit.database import Database
@@ -37,6 +38,8 @@ PATIENCE_SECONDS = 5.0
 UPLOAD_BYTES = 1 << 30
 """Most bytes of one upload, unless `create_api` is told otherwise."""
 NO_SERVER = "(none yet)"
+UNAVAILABLE = "the database cannot be reached; the page, and this call with the token, say why"
+NOT_MIGRATED = "the tables are not migrated, run: opskit migrate"
 
 
 class SharedDatabase:
@@ -332,12 +335,15 @@ _probes = APIRouter(tags=["probe"])
 )
 def healthz(request: Request, settings: Set) -> Response:
     about = {"environment": settings.env, "version": __version__, "serverId": server_id(settings)}
+    # Everybody may ask, so nobody is told where the database is, and as whom we come to it, without the token.
+    trusted = token_fits(settings.api_token or "", request.headers.get("authorization")) and settings.api_token
     try:
         missing = schema.missing(database(request), definitions=False)
     except OpskitError as error:
-        return JSONResponse({"status": "unavailable", "error": str(error)} | about, 503)
+        sentence = str(error) if trusted else UNAVAILABLE
+        return JSONResponse({"status": "unavailable", "error": sentence} | about, 503)
     if missing:
-        sentence = f"{missing[0]}; the tables are not migrated, run: opskit migrate"
+        sentence = f"{missing[0]}; {NOT_MIGRATED}" if trusted else NOT_MIGRATED
         return JSONResponse({"status": "not migrated", "error": sentence} | about, 503)
     return JSONResponse({"status": "ok"} | about)
 

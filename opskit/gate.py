@@ -30,7 +30,9 @@ from opskit.errors import (
     TokenNeededError,
     TooLargeError,
 )
+from opskit.json_keys import repeated_key
 from opskit.settings import Settings
+from opskit.throttle import Throttle
 
 _JSON_BYTES = 1 << 20
 _STATUSES: tuple[tuple[type[OpskitError], int], ...] = (
@@ -60,6 +62,7 @@ class Gate:
 
     def __init__(self, app: ASGIApp, settings: Settings, upload_limit_bytes: int) -> None:
         self._app, self._settings, self._upload_limit = app, settings, upload_limit_bytes
+        self._throttle = Throttle()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
@@ -67,10 +70,15 @@ class Gate:
             return
         headers = Headers(scope=scope)
         refusal = self._refusal(scope, headers)
+        if refusal is not None and refusal.status_code == 401 and "authorization" in headers:
+            await self._throttle.wait()
+        bounded = _bounded(receive, self._limit(headers))
+        if refusal is None and not _is_form(headers):
+            bounded, refusal = await _looked_through(bounded)
         if refusal is not None:
             await refusal(scope, receive, send)
             return
-        await self._app(scope, _bounded(receive, self._limit(headers)), send)
+        await self._app(scope, bounded, send)
 
     def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
         try:
@@ -84,8 +92,11 @@ class Gate:
         return None
 
     def _limit(self, headers: Headers) -> int:
-        uploads = headers.get("content-type", "").lower().startswith("multipart/")
-        return self._upload_limit if uploads else min(_JSON_BYTES, self._upload_limit)
+        return self._upload_limit if _is_form(headers) else min(_JSON_BYTES, self._upload_limit)
+
+
+def _is_form(headers: Headers) -> bool:
+    return headers.get("content-type", "").lower().startswith("multipart/")
 
 
 def _bounded(receive: Receive, limit: int) -> Receive:
@@ -101,6 +112,24 @@ def _bounded(receive: Receive, limit: int) -> Receive:
         return message
 
     return counted
+
+
+async def _looked_through(receive: Receive) -> tuple[Receive, Response | None]:
+    """*receive* again from the start of a body that is no form, and a refusal when it names a key twice."""
+    messages: list[Message] = []
+    try:
+        while not messages or messages[-1].get("more_body", False):
+            messages.append(await receive())
+    except HTTPException as error:
+        return receive, _error(error.status_code, error.detail)
+    key = repeated_key(b"".join(message.get("body", b"") for message in messages))
+    remembered = iter(messages)
+
+    async def again() -> Message:
+        message = next(remembered, None)
+        return await receive() if message is None else message
+
+    return again, None if key is None else _error(400, f"the body names {key[:100]!a} twice; once is enough")
 
 
 def _too_large(limit: int) -> str:
@@ -168,6 +197,10 @@ async def _on_bad_input(request: Request, error: Exception) -> Response:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"][1:])
     said = str(first["msg"]).removeprefix("Value error, ")
+    if said.startswith("Expected UploadFile"):
+        said = (
+            'this part is no file: its Content-Disposition needs filename="…", and filename*= alone is none (RFC 7578)'
+        )
     return _error(422, f"{where}: {said}" if where else said)
 
 

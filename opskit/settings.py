@@ -135,6 +135,19 @@ class Settings:
         "OPSKIT_VIEWERS",
         "Who may look at the page after signing in: e-mail patterns, comma-separated. Defaults to no sign-in.",
     )
+    sign_in_hours: float = _setting(
+        12.0, "OPSKIT_SIGN_IN_HOURS", "How long a sign-in holds before one has to sign in again [h]. Defaults to 12."
+    )
+    trust_unverified_email: bool = _setting(
+        False,
+        "OPSKIT_TRUST_UNVERIFIED_EMAIL",
+        "Believe addresses of which the identity provider does not say that they are verified: 1 or 0. Defaults to 0.",
+    )
+    page_upload_mb: int = _setting(
+        1024,
+        "OPSKIT_PAGE_UPLOAD_MB",
+        "Most that the page holds in memory of uploads of one tab, and twice that of all tabs [MB]. Defaults to 1024.",
+    )
     read_only: bool = _setting(False, "OPSKIT_READ_ONLY", "Refuse every action of page and API: 1 or 0. Defaults to 0.")
 
     @classmethod
@@ -190,6 +203,8 @@ class Settings:
             ("max_failures", 1),
             ("quarantine_after", 0),
             ("hard_limit_seconds", 0.01),
+            ("sign_in_hours", 0.001),
+            ("page_upload_mb", 1),
         ):
             value = getattr(self, name)
             if value is not None and not least <= value < float("inf"):

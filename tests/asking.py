@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import socket
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
+from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
@@ -22,15 +26,15 @@ def ask(
         address: Where the server is.
         path: What is asked for.
         method: How.
-        body: Sent as JSON.
+        body: Sent as JSON; bytes as they are.
         headers: By name, with _ for -; Host, too.
     """
     where = urlsplit(address)
     connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=30)
     try:
         given = {name.replace("_", "-"): value for name, value in headers.items()}
-        data = None if body is None else json.dumps(body)
-        if data is not None:
+        data = body if body is None or isinstance(body, bytes) else json.dumps(body)
+        if isinstance(data, str):
             given = {"Content-Type": "application/json"} | given
         connection.request(method, path, body=data, headers=given)
         response = connection.getresponse()
@@ -59,3 +63,32 @@ def websocket_status(address: str, origin: str | None = None, host: str | None =
             return 101
     except InvalidStatus as refused:
         return refused.response.status_code
+
+
+@contextlib.contextmanager
+def page_session(address: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """A tab without a browser, as long as it is open: its session and the headers that its uploads need."""
+    where = urlsplit(address)
+    cookie = ask(address, "/_stcore/health")[1]["set-cookie"].partition(";")[0]
+    token = cookie.partition("=")[2]
+    rerun = BackMsg()
+    rerun.rerun_script.query_string = ""
+    with (
+        socket.create_connection((where.hostname or "", where.port or 80), timeout=30) as plain,
+        connect(
+            f"ws://{where.netloc}/_stcore/stream",
+            sock=plain,
+            additional_headers={"Origin": address, "Cookie": cookie},
+            subprotocols=[Subprotocol("streamlit"), Subprotocol(token)],
+            compression=None,
+            proxy=None,
+            max_size=None,
+        ) as page,
+    ):
+        page.send(rerun.SerializeToString())
+        while True:
+            message = ForwardMsg()
+            message.ParseFromString(page.recv(timeout=30))  # type: ignore[arg-type]
+            if message.WhichOneof("type") == "new_session":
+                yield message.new_session.initialize.session_id, {"Cookie": cookie, "X_Xsrftoken": token}
+                return

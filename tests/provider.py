@@ -32,6 +32,8 @@ class Provider(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
         self.key = RSAKey.generate_key(2048, {"kid": "1", "use": "sig", "alg": "RS256"})
         self.codes: dict[str, dict[str, str]] = {}
+        self.says: dict[str, Any] = {}
+        """Claims that it makes otherwise; None: not at all."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -91,6 +93,7 @@ class _Handler(BaseHTTPRequestHandler):
             "iss": self.server.url, "aud": CLIENT, "sub": asked["email"], "email": asked["email"],
             "email_verified": True, "iat": now, "exp": now + 600, "nonce": asked["nonce"],
         }  # fmt: skip
+        claims = {name: value for name, value in (claims | self.server.says).items() if value is not None}
         token = jwt.encode({"alg": "RS256", "kid": "1"}, claims, self.server.key)
         self._json({"access_token": "none", "token_type": "Bearer", "expires_in": 600, "id_token": token})
 

@@ -8,6 +8,7 @@ import hashlib
 import json
 import logging
 import re
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -20,7 +21,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from tables import boot
 
-from opskit import bodies, claims, nodes, schema
+from opskit import api, bodies, claims, nodes, schema
 from opskit.access import writing_allowed
 from opskit.api import SharedDatabase, create_api, probe_routes
 from opskit.database import Database
@@ -729,6 +730,79 @@ def test_hostile_json_is_refused_in_one_sentence(http: Client, body: bytes) -> N
     assert list(response.json()) == ["error"]
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"serverId": "a", "serverId": "*"}',
+        b'{"reason": "a", "serverId": "b", "reason": "a"}',
+        b'{"serverId": "a", "server\\u0049d": "*"}',
+        b'\n\t{ "serverId":"a" ,\r\n"serverId":"a"}',
+        '{"serverId": "a", "serverId": "*"}'.encode("utf-16"),
+        b'[{"x": {"serverId": 1, "serverId": 2}}]',
+    ],
+)
+@pytest.mark.parametrize(
+    "kind", ["application/json", "application/json; charset=utf-8", "application/x+json", "text/plain"]
+)
+def test_a_body_that_names_a_key_twice_is_refused(db: Database, http: Client, body: bytes, kind: str) -> None:
+    for path in ("pause", "resume", "requeue", "cleanup-stale-locks"):
+        response = http.post(f"/api/processing/{path}", content=body, headers={"content-type": kind})
+        assert response.status_code == 400
+        assert "twice" in response.json()["error"]
+    assert db.run("pauses") == []
+
+
+def test_a_body_in_pieces_is_read_once_and_whole(db: Database, http: Client) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        for piece in (b'{"serverId": "no', b'de-a", "rea', b'son": "x"}'):
+            yield piece
+
+    answer = http.post("/api/processing/pause", content=pieces(), headers={"content-type": "application/json"})
+
+    assert answer.json()["serverId"] == "node-a"
+    too_large = http.post("/api/processing/pause", content=b" " * (1 << 20) + b"{}")
+    assert too_large.status_code == 413
+
+
+def test_a_part_with_an_extended_name_alone_is_refused_in_one_sentence(http: Client) -> None:
+    body = (
+        b"--x\r\nContent-Disposition: form-data; name=\"files\"; filename*=UTF-8''a.csv\r\n"
+        b"Content-Type: text/csv\r\n\r\n1,2\r\n--x--\r\n"
+    )
+
+    refused = http.post(
+        "/api/processing/files", content=body, headers={"content-type": "multipart/form-data; boundary=x"}
+    )
+
+    assert refused.status_code == 422
+    assert refused.json()["error"].startswith("files.0: this part is no file: its Content-Disposition needs filename=")
+
+
+def test_wrong_tokens_are_slowed_down_and_the_right_one_is_not(db: Database, settings: Settings) -> None:
+    app = Starlette(routes=[Mount("/api", create_api(db, dataclasses.replace(settings, api_token="secret token")))])
+
+    async def raced() -> tuple[list[float], float]:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client:
+            began = time.monotonic()
+
+            async def ask(token: str) -> float:
+                answer = await client.post(
+                    "/api/processing/resume", json={}, headers={"authorization": f"Bearer {token}"}
+                )
+                assert answer.status_code == (200 if token == "secret token" else 401)
+                return time.monotonic() - began
+
+            guesses = [asyncio.create_task(ask(f"guess {n}")) for n in range(20)]
+            await asyncio.sleep(0)
+            right = await ask("secret token")
+            return sorted(await asyncio.gather(*guesses)), right
+
+    wrong, right = asyncio.run(raced())
+    assert wrong[0] >= 0.1
+    assert wrong[-1] >= 2.0  # twenty of them: ten a second
+    assert right < wrong[-1]
+
+
 def test_an_upload_says_what_is_wrong_with_its_form(http: Client, settings: Settings) -> None:
     def send(**form: Any) -> tuple[int, str]:
         response = http.post("/api/processing/files", files={"files": ("a.csv", b"x")}, data=form)
@@ -814,6 +888,22 @@ def test_healthz_is_well_only_when_reachable_and_migrated(
     ill = http.get(path)
     assert (ill.status_code, ill.json()["status"]) == (503, "not migrated")
     assert "opskit migrate" in ill.json()["error"]
+
+
+def test_healthz_tells_where_the_database_is_to_the_token_alone(settings: Settings) -> None:
+    url = "postgresql://secret_role:Passw0rd@127.0.0.1:9/nowhere"
+    for token, shown, told in (
+        (None, "", False), (None, "Bearer ", False), (None, "Bearer None", False), ("secret token", "", False),
+        ("secret token", "Bearer secret toke", False), ("secret token", "Bearer secret token", True),
+    ):  # fmt: skip
+        shared = SharedDatabase(dataclasses.replace(settings, database_url=url, api_token=token), statement_seconds=0.2)
+        http = served(shared, dataclasses.replace(settings, api_token=token))
+        ill = http.request("GET", "/healthz", headers={"authorization": shown})
+        assert (ill.status_code, ill.json()["status"]) == (503, "unavailable")
+        assert ("port 9" in ill.text or "127.0.0.1" in ill.text) is told
+        assert told or ill.json()["error"] == api.UNAVAILABLE
+        assert "Passw0rd" not in ill.text
+        shared.close()
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/api/metrics"])

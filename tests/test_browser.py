@@ -489,3 +489,35 @@ def test_the_page_outlives_a_database_that_is_killed(browser: Browser, tmp_path:
                 expect(tab.get_by_test_id("stException")).to_have_count(0)
             assert metric(page, "Queued") == queued
             context.close()
+
+
+def test_an_address_in_a_files_name_is_no_link_and_formulas_are_not_downloaded(
+    open_page: Callable[..., Page], db: Database
+) -> None:
+    names = ["https://evil.example/a.csv", "www.evil.example", "HTTP://evil.example", "ann@evil.example", "=1+1.csv"]
+    with db.connection() as connection:
+        for name in names:
+            connection.execute(
+                sql.SQL(
+                    "INSERT INTO {} (original_filename, processing_status, processing_errors, processing_completed_at)"
+                    " VALUES (%s, 'failed', %s, now())"
+                ).format(sql.Identifier(db.names["files"])),
+                (name, f"ValueError: see {name} or <{name}>"),
+            )
+        ids = connection.execute(sql.SQL("SELECT id FROM {}").format(sql.Identifier(db.names["files"]))).fetchall()
+
+    for row in ids:
+        page = open_page(path=f"/files?file={row['id']}")
+        expect(page.get_by_text("Link to this file")).to_be_visible()
+        assert page.locator("a[href*=evil]").count() == 0
+        for path in ("/failures", "/history"):
+            page.goto(page.url.partition("/files")[0] + path)
+            expect(page.get_by_text(re.compile("^as of "))).to_have_count(1)
+            assert page.locator("a[href*='evil']").count() == 0
+        page.close()
+
+    page = open_page(path="/files")
+    frame = page.get_by_test_id("stDataFrame").first
+    frame.hover()
+    expect(page.get_by_role("button", name="Search").first).to_be_visible()
+    expect(page.get_by_role("button", name="Download as CSV")).to_have_count(0)

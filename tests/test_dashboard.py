@@ -10,6 +10,7 @@ import os
 import re
 import shlex
 import socket
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -33,7 +34,7 @@ import opskit.dashboard
 from opskit import intake, nodes, stats
 from opskit.api import create_api
 from opskit.cli import build_parser
-from opskit.dashboard import actions, serve, shared, signin, source
+from opskit.dashboard import actions, identity, serve, shared, signin, source
 from opskit.database import Database
 from opskit.errors import DatabaseUnavailableError, SettingError
 from opskit.settings import Settings
@@ -900,7 +901,7 @@ def sign_in(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     monkeypatch.setattr(signin, "lacking", lambda: "")
 
     def somebody(email: str = "", **claims: object) -> None:
-        user = {"is_logged_in": bool(email), "email": email} | claims
+        user = {"is_logged_in": bool(email), "email": email, "email_verified": True, "iat": time.time()} | claims
         monkeypatch.setattr(signin.st, "user", user)
 
     somebody()
@@ -987,6 +988,24 @@ def test_a_dialog_left_open_is_refused_once_the_operator_is_none(
     assert "OPSKIT_OPERATORS does not name you" in said(app)
 
 
+def test_a_sign_in_that_ends_while_the_page_is_open_acts_and_shows_no_more(
+    open_page: Open, full: Database, sign_in: Callable[..., None]
+) -> None:
+    sign_in("ann@example.com")
+    app = click(open_page(**ROLES), "pause_all")
+    assert app.metric
+    before = full.run("pauses")
+    sign_in("ann@example.com", iat=time.time() - 13 * 3600)
+
+    click(app, "confirm_button")
+
+    assert full.run("pauses") == before
+    app.run()
+    assert not app.metric
+    assert "holds for 12 hours" in said(app)
+    assert [button.key for button in app.button] == ["sign_in", "sign_out"]
+
+
 @pytest.mark.parametrize(("read_only", "origin"), [("1", "https://ops.example"), ("0", "https://evil.example")])
 def test_signing_in_outweighs_neither_read_only_nor_a_foreign_page(
     open_page: Open,
@@ -1030,6 +1049,26 @@ def test_where_people_sign_in_the_api_reads_for_the_token_only(
     assert asyncio.run(ask()) == status
 
 
+@pytest.mark.parametrize(
+    "text", ["=cmd|' /C calc'!A0", "+1", "-1+1", "@SUM(A1)", "\t=1", "\r=1", "ok\r=1", "\n=1", "＝1", "＋1"]
+)
+def test_a_download_holds_no_formula(text: str) -> None:
+    frame = pd.DataFrame(
+        {
+            "name": pd.array([text, "plain=1", None], dtype="string"),
+            "any": pd.Series([text, {"=": 1}, None], dtype=object),
+            "count": pd.array([-1, None, 2], dtype="Int64"),
+        }
+    )
+
+    kept = pd.read_csv(io.BytesIO(source.csv(frame)), keep_default_na=False, dtype=str)
+
+    told = text if text.startswith("ok") else "'" + text
+    assert list(kept["name"]) == [told, "plain=1", ""]
+    assert list(kept["any"]) == [told, "{'=': 1}", ""]
+    assert list(kept["count"]) == ["-1", "", "2"]
+
+
 # -- the launcher ---------------------------------------------------------------------------------
 
 
@@ -1038,6 +1077,66 @@ def test_an_open_address_without_a_token_is_refused(settings: Settings) -> None:
         serve.check(dataclasses.replace(settings, host="0.0.0.0"))
 
     serve.check(dataclasses.replace(settings, host="0.0.0.0", api_token="secret"))
+
+
+def test_a_token_that_can_be_guessed_is_refused(settings: Settings) -> None:
+    with pytest.raises(SettingError, match="OPSKIT_API_TOKEN has 5 characters"):
+        serve.check(dataclasses.replace(settings, api_token="short"))
+
+
+@pytest.mark.parametrize("tenant", ["common", "organizations", "Consumers", "9188040d-6c67-4c5b-b112-36a304b66dad"])
+def test_a_provider_that_lets_every_organisation_in_is_refused(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tenant: str
+) -> None:
+    monkeypatch.setenv("OPSKIT_VIEWERS", "*@example.com")
+    url = "https://login.microsoftonline.com/{}/v2.0/.well-known/openid-configuration"
+    section = {**dict.fromkeys(signin.KEYS, "x"), "server_metadata_url": url.format("b2f1a3c4-0000-4000-8000-1")}
+    monkeypatch.setattr(signin.st, "secrets", {"auth": section})
+    serve.check(settings)
+
+    for bad in ({**section, "server_metadata_url": url.format(tenant)},
+                {**section, "microsoft": {"server_metadata_url": url.format(tenant)}}):  # fmt: skip
+        monkeypatch.setattr(signin.st, "secrets", {"auth": bad})
+        with pytest.raises(SettingError, match="people of every organisation"):
+            serve.check(settings)
+
+
+@pytest.mark.parametrize(
+    ("claims", "trust", "verified"),
+    [
+        ({"email_verified": True}, False, True),
+        ({"email_verified": "true"}, False, True),
+        ({}, False, False),
+        ({}, True, True),
+        ({"xms_edov": True}, False, True),
+        ({"xms_edov": "1"}, False, True),
+        ({"xms_edov": False}, False, False),
+        ({"xms_edov": None}, False, False),
+        ({"email_verified": False}, True, False),
+        ({"email_verified": None}, True, False),
+        ({"email_verified": "false", "xms_edov": True}, True, False),
+        ({"email_verified": 0, "xms_edov": True}, True, False),
+        ({"email_verified": "True "}, True, False),
+    ],
+)
+def test_an_address_counts_when_the_provider_or_a_setting_says_so(
+    claims: dict[str, object], trust: bool, verified: bool
+) -> None:
+    assert identity.user_of(claims, hours=12, trust_unverified=trust).verified is verified
+
+
+@pytest.mark.parametrize(
+    ("age_hours", "expired"), [(0, False), (11.9, False), (12.1, True), (700, True), (-0.05, False), (-1, True)]
+)
+def test_a_sign_in_holds_for_some_hours(age_hours: float, expired: bool) -> None:
+    claims = {"iat": time.time() - age_hours * 3600}
+
+    assert identity.user_of(claims, hours=12, trust_unverified=False).expired is expired
+
+
+@pytest.mark.parametrize("iat", [None, "", "1790000000", True, float("nan"), float("inf"), [], -1])
+def test_a_sign_in_that_does_not_say_when_it_was_does_not_hold(iat: object) -> None:
+    assert identity.user_of({"iat": iat}, hours=12, trust_unverified=False).expired
 
 
 def test_sign_in_opens_an_address_and_needs_a_provider(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

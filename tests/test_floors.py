@@ -13,6 +13,7 @@ FLOORS: dict[str, int] = {
     "_version": 0, "errors": 0, "display": 0, "files": 0, "mailbox": 0, "parent": 0, "ending": 0, "logs": 0,
     "notebook_bar": 0, "kept": 0, "visible": 0, "private": 0,
     "hosts": 0, "proxies": 0, "error_identity": 0, "error_text": 0,
+    "throttle": 0, "json_keys": 0,
     "settings": 1, "queries": 1, "server_id": 1, "connection": 1, "flags": 1, "access": 1,
     "database": 2, "embedded": 2, "storage": 2,
     "claims": 3, "nodes": 3, "reaper": 3, "intake": 3, "stats": 3, "figures": 3, "schema": 3, "doctor": 3, "history": 3,

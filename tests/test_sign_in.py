@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -83,3 +84,57 @@ def test_roles_hold_from_the_door_to_the_history(browser: Browser, url: str, db:
     expect(operator.get_by_role("button", name="Sign in")).to_be_visible(timeout=PATIENCE)
     expect(operator.get_by_test_id("stMetric")).to_have_count(0)
     nodes.resume(db, "*", actor="test")
+
+
+def test_a_copied_cookie_does_not_outlive_the_hours_of_a_sign_in(
+    browser: Browser, db: Database, settings: Settings, tmp_path: Path
+) -> None:
+    with provider() as known:
+        write_secrets(tmp_path, known.url)
+        with serving(settings, tmp_path, **ROLES, OPSKIT_SIGN_IN_HOURS="2") as address:
+            # Signed in an hour and 59 minutes and some seconds ago: the cookie holds for a moment.
+            known.says = {"iat": int(time.time()) - 7200 + 25}
+            ends = time.monotonic() + 25
+            operator = signed_in(browser, address, "ann@example.com")
+            expect(operator.get_by_text("Nothing needs you now.")).to_be_visible()
+            copied = operator.context.cookies()
+            operator.get_by_role("button", name="operator").click()
+            operator.get_by_role("button", name="Sign out").click()
+            expect(operator.get_by_role("button", name="Sign in")).to_be_visible()
+
+            thief = browser.new_context(viewport={"width": 1400, "height": 1000})
+            thief.add_cookies(copied)  # type: ignore[arg-type]  # as they were read
+            page = thief.new_page()
+            page.set_default_timeout(PATIENCE)
+            page.goto(address)
+            expect(page.get_by_text("Nothing needs you now.")).to_be_visible()
+            # The tab that stays open ticks until then, and no longer.
+            expect(page.get_by_text("A sign-in holds for 2 hours")).to_be_visible(timeout=60_000)
+            assert time.monotonic() >= ends - 2
+            expect(page.get_by_test_id("stMetric")).to_have_count(0)
+            page.reload()
+            expect(page.get_by_text("A sign-in holds for 2 hours")).to_be_visible()
+
+            # Signing in again is all it takes.
+            known.says = {}
+            page.get_by_role("button", name="Sign in").click()
+            page.get_by_role("link", name="ann@example.com").click()
+            expect(page.get_by_text("Nothing needs you now.")).to_be_visible()
+
+
+def test_an_address_of_which_the_provider_says_nothing_is_outside_unless_a_setting_trusts_it(
+    browser: Browser, db: Database, settings: Settings, tmp_path: Path
+) -> None:
+    with provider() as known:
+        write_secrets(tmp_path, known.url)
+        for trust, says, inside in (
+            ("0", {"email_verified": None}, False),
+            ("0", {"email_verified": None, "xms_edov": True}, True),
+            ("1", {"email_verified": None}, True),
+            ("1", {"email_verified": False}, False),
+        ):
+            known.says = says
+            with serving(settings, tmp_path, **ROLES, OPSKIT_TRUST_UNVERIFIED_EMAIL=trust) as address:
+                page = signed_in(browser, address, "ann@example.com")
+                shown = "Nothing needs you now." if inside else "which is not verified by the provider"
+                expect(page.get_by_text(shown)).to_be_visible()

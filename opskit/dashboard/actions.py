@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from opskit import access, intake, nodes, proxies, reaper
-from opskit.dashboard import shared, signin
+from opskit.dashboard import shared, signin, uploads
 from opskit.database import Database, Row
 from opskit.errors import ForbiddenError, OpskitError
 
@@ -23,6 +24,8 @@ VERDICTS = {
     "silent": "silent: lease ran out, second look needed",
     "stuck": "stuck: no progress, second look needed",
 }
+WRONG_TOKEN_SECONDS = 0.3
+
 UPLOAD_BYTES = 1 << 30
 """Most bytes of one file; Streamlit's own limit (server.maxUploadSize) is the same."""
 
@@ -100,8 +103,14 @@ def unlock() -> None:
     label = "Unlocked" if open_already else "Unlock actions"
     icon = ":material/lock_open:" if open_already else ":material/lock:"
     with st.popover(label, icon=icon, width="content"):
-        st.text_input("OPSKIT_API_TOKEN", type="password", key="token", persist_state="session")
+        st.text_input("OPSKIT_API_TOKEN", type="password", key="token", persist_state="session", on_change=_slowed)
         st.caption("Kept for this tab only." if open_already else "Actions need the token of this installation.")
+
+
+def _slowed() -> None:
+    """A wrong token costs whoever tries it a moment."""
+    if refusal() is not None:
+        time.sleep(WRONG_TOKEN_SECONDS)
 
 
 def actor(name: str = "") -> str:
@@ -200,6 +209,7 @@ def perform(act: Callable[[Database, str, str], Result]) -> None:
 def results() -> None:
     """Say what the last action came to, until it is dismissed."""
     st.session_state.update(done=False, asking=False)
+    uploads.refuse_here()
     result: Result | None = st.session_state.get("result")
     if result is None:
         return
@@ -389,11 +399,14 @@ def upload() -> None:
     chosen: list[UploadedFile] = []
 
     def show() -> str:
+        allow()  # a dialog that was opened an hour ago is no right
+        uploads.allow_here()
         chosen[:] = st.file_uploader("Files", accept_multiple_files=True, key="upload")
         return f"Queue {shared.count(len(chosen), 'file')}" if chosen else ""
 
     def act(db: Database, actor: str, reason: str) -> Result:
         done = intake.upload(db, [(file.name, file) for file in chosen], limit_bytes=UPLOAD_BYTES)
+        uploads.refuse_here()
         queued = sum(file["id"] is not None for file in done)
         known = (
             f", {len(done) - queued} left out because the same bytes are there already" if queued < len(done) else ""

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from opskit.access import Caller, writing_allowed
 from opskit.errors import ForbiddenError, TokenNeededError
 from opskit.settings import Settings
+from opskit.throttle import Throttle
 
 NO_TOKEN = "people sign in for this page, so the API answers to a token alone; set OPSKIT_API_TOKEN for the API"
 """What every call is told while no token is set. A call from this machine is no better: a proxy's looks the same."""
@@ -20,15 +21,19 @@ class TokenAlone:
 
     def __init__(self, api: ASGIApp, settings: Settings) -> None:
         self._api, self._settings = api, dataclasses.replace(settings, read_only=False)
+        self._throttle = Throttle()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
+            caller = Caller.of(scope)
             try:
                 if not self._settings.api_token:
                     raise ForbiddenError(NO_TOKEN)
-                writing_allowed(self._settings, Caller.of(scope))
+                writing_allowed(self._settings, caller)
             except ForbiddenError as error:
                 needed = isinstance(error, TokenNeededError)
+                if needed and caller.authorization is not None:
+                    await self._throttle.wait()
                 headers = {"WWW-Authenticate": "Bearer"} if needed else None
                 refusal = JSONResponse({"error": str(error)}, 401 if needed else 403, headers)
                 await refusal(scope, receive, send)

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from opskit import hosts
 from opskit.access import Caller
 from opskit.dashboard import signin
+from opskit.dashboard.uploads import UploadGate
 from opskit.settings import Settings
 
 _UNSAFE = ("POST", "PUT", "PATCH", "DELETE")
@@ -31,7 +32,11 @@ HEADERS = {
 
 def middleware(settings: Settings) -> list[Middleware]:
     """The wrappers for `st.App`, the outermost first."""
-    return [Middleware(SecurityHeaders), Middleware(Admission, settings=settings)]
+    return [
+        Middleware(SecurityHeaders),
+        Middleware(Admission, settings=settings),
+        Middleware(UploadGate, limit_bytes=settings.page_upload_mb << 20),
+    ]
 
 
 class SecurityHeaders:

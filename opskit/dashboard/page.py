@@ -18,11 +18,13 @@ HOME = PAGES[0]
 TICKING = ("", "nodes")
 """The pages with parts that renew themselves, by their address."""
 # Streamlit leaves six lines empty above a page; at night every line counts.
+# Streamlit's own download writes formulas raw; ours, in each panel's menu, makes them harmless.
 # Where the pages' names are behind a button, as on a phone, the page says which one it is.
 STYLE = """
 [data-testid=stMainBlockContainer] {padding-top: 4.1rem; padding-bottom: 2rem}
 [data-testid=stElementContainer]:has(.pagename) {display: none; font-weight: 600}
 body:has([data-testid=stExpandSidebarButton]) [data-testid=stElementContainer]:has(.pagename) {display: block}
+[data-testid=stElementToolbar] button[aria-label="Download as CSV"] {display: none}
 """
 PRODUCTION_STYLE = """
 [data-testid=stHeader] {border-top: 5px solid #b3261e}

@@ -24,6 +24,8 @@ from opskit.settings import Settings
 
 PAGE = Path(__file__).with_name("page.py").absolute()
 """The script that `st.App` runs for every tab."""
+LEAST_TOKEN = 6
+"""Fewest characters of a token: wrong ones are slowed down to some ten a second."""
 
 
 def routes(settings: Settings) -> list[BaseRoute]:
@@ -59,12 +61,22 @@ def check(settings: Settings) -> None:
     """Refuse an address that others can reach while nothing says who may act.
 
     Raises:
-        SettingError: Another address than this machine's own, and neither token nor sign-in; or sign-in is
-            wanted and no identity provider is configured.
+        SettingError: Another address than this machine's own, and neither token nor sign-in; a token that can be
+            guessed; or sign-in is wanted and no identity provider is configured, or one that lets everybody in.
     """
     wanted = bool(signin.roles())
     if wanted and (problem := signin.lacking()):
         raise SettingError(f"OPSKIT_OPERATORS or OPSKIT_VIEWERS is set, and nobody could sign in: {problem}")
+    if wanted and (url := signin.shared_tenant()):
+        raise SettingError(
+            f"server_metadata_url of .streamlit/secrets.toml is {url!r}, which lets people of every organisation in; "
+            "name your own tenant in it"
+        )
+    if settings.api_token and len(settings.api_token) < LEAST_TOKEN:
+        raise SettingError(
+            f"OPSKIT_API_TOKEN has {len(settings.api_token)} characters, which can be guessed; take at least "
+            f"{LEAST_TOKEN}, better 32 of: openssl rand -hex 16"
+        )
     if settings.host not in LOOPBACK and settings.api_token is None and not wanted:
         raise SettingError(
             f"OPSKIT_HOST is {settings.host!r}, which others can reach, and neither OPSKIT_API_TOKEN nor "
@@ -92,6 +104,7 @@ def serve(settings: Settings) -> int:
         config={
             "server.address": settings.host,
             "server.port": settings.port,
+            "server.maxUploadSize": settings.page_upload_mb,
             "logger.hideWelcomeMessage": True,
         }
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sized
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from zoneinfo import ZoneInfo, available_timezones
 import streamlit as st
 
 from opskit import doctor, reaper, stats
+from opskit.dashboard import signin
 from opskit.database import Database, Row
 from opskit.errors import DatabaseError, DatabaseUnavailableError, NotMigratedError, OpskitError
 from opskit.settings import Settings
@@ -252,8 +254,15 @@ def say_error(error: OpskitError, *, shown: Reading | None = None) -> None:
 
 def live(draw: Callable[[], None]) -> None:
     """Draw a part of the page that renews itself while the operator has not stopped that."""
+
+    def part() -> None:
+        # The frame is not drawn with it: whoever's sign-in has ended meanwhile is led to the door.
+        if signin.role() is None:
+            st.rerun()
+        draw()
+
     every = TICK_SECONDS if st.session_state.get("live", True) else None
-    st.fragment(draw, run_every=every)()
+    st.fragment(part, run_every=every)()
 
 
 def come_back() -> None:
@@ -371,16 +380,18 @@ def shown(name: object) -> str | None:
     return None if name is None else directions_shown(str(name))
 
 
+# Markdown makes links of bare addresses after it has undone the escapes: a character of no width keeps them apart.
+_ADDRESS = re.compile(r"(?i)(?<=http:)(?=//)|(?<=https:)(?=//)|(?<=www)(?=\.)|(?<=@)|(?<=mailto:)|(?<=xmpp:)")
+_WORD_JOINER = "\u2060"
+
+
 def escaped(text: object) -> str:
-    """Text of others, such as a file's name or an error, for Markdown: shown as it is."""
-    return "".join(
-        "\\" + character if character in r"\`*_{}[]()#+-.!$~|<>:" else character
-        for character in directions_shown(str(text))
-    )
+    """Text of others, such as a file's name or an error, for Markdown: shown as it is, and no link."""
+    apart = _ADDRESS.sub(_WORD_JOINER, directions_shown(str(text)))
+    return "".join("\\" + character if character in r"\`*_{}[]()#+-.!$~|<>:" else character for character in apart)
 
 
 def label(text: object) -> str:
     """Text of others for a widget's label: what programs that read the page aloud get stays as near as can be."""
-    return "".join(
-        "\\" + character if character in r"\`*_[]$~<>:" else character for character in directions_shown(str(text))
-    )
+    apart = _ADDRESS.sub(_WORD_JOINER, directions_shown(str(text)))
+    return "".join("\\" + character if character in r"\`*_[]$~<>:" else character for character in apart)

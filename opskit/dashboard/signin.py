@@ -18,7 +18,10 @@ from urllib.parse import urlsplit
 import streamlit as st
 from streamlit.errors import StreamlitAuthError, StreamlitMissingAuthlibError
 
+from opskit.dashboard import identity
+from opskit.dashboard.identity import User
 from opskit.errors import ForbiddenError
+from opskit.settings import Settings
 
 KEYS = ("redirect_uri", "cookie_secret", "client_id", "client_secret", "server_metadata_url")
 """What `.streamlit/secrets.toml` has to say in its section [auth]."""
@@ -41,14 +44,6 @@ class Roles:
         if _fits(email, self.operators):
             return "operator"
         return "viewer" if _fits(email, self.viewers) else None
-
-
-@dataclass(frozen=True, slots=True)
-class User:
-    """Who has signed in in this browser, as the identity provider said."""
-
-    email: str
-    verified: bool
 
 
 def roles() -> Roles:
@@ -81,13 +76,23 @@ def own_names() -> tuple[str, ...]:
     return (name,) if name else ()
 
 
+def shared_tenant() -> str:
+    """A provider's URL, of those in the section [auth], that lets people of every organisation in; "" for none."""
+    section: Mapping[str, object] = {} if lacking() else st.secrets["auth"]
+    for part in (section, *(value for value in section.values() if isinstance(value, Mapping))):
+        url = str(part.get("server_metadata_url") or "")
+        if identity.shared_tenant(url):
+            return url
+    return ""
+
+
 def user() -> User | None:
     """Who has signed in; None when nobody has."""
     claims: Mapping[str, object] = st.user
     if claims.get("is_logged_in") is not True:
         return None
-    # Providers that say nothing of it hand out only addresses of their own.
-    return User(str(claims.get("email") or ""), claims.get("email_verified", True) in (True, "true"))
+    settings = Settings.load()
+    return identity.user_of(claims, hours=settings.sign_in_hours, trust_unverified=settings.trust_unverified_email)
 
 
 def role() -> Role | None:
@@ -95,7 +100,7 @@ def role() -> Role | None:
     wanted, who = roles(), user()
     if not wanted:
         return "operator"
-    return wanted.of(who.email) if who is not None and who.verified else None
+    return wanted.of(who.email) if who is not None and who.verified and not who.expired else None
 
 
 def may_act() -> bool:
@@ -106,7 +111,10 @@ def may_act() -> bool:
     """
     if not roles():
         return False
-    if role() != "operator":
+    mine = role()
+    if mine is None:
+        raise ForbiddenError("your sign-in does not hold any more; load the page again")
+    if mine != "operator":
         raise ForbiddenError("you may look, but not act: OPSKIT_OPERATORS does not name you")
     return True
 
@@ -120,6 +128,10 @@ def door() -> None:
     elif who is None:
         st.info("This page is for people who sign in.", icon=":material/lock:")
         st.button("Sign in", icon=":material/login:", type="primary", key="sign_in", on_click=_sign_in)
+    elif who.expired and who.verified and roles().of(who.email):
+        st.info(f"A sign-in holds for {Settings.load().sign_in_hours:g} hours; yours is older.", icon=":material/lock:")
+        st.button("Sign in", icon=":material/login:", type="primary", key="sign_in", on_click=_sign_in)
+        st.button("Sign out", icon=":material/logout:", key="sign_out", on_click=st.logout)
     else:
         reason = "is not in OPSKIT_OPERATORS or OPSKIT_VIEWERS" if who.verified else "is not verified by the provider"
         st.error(f"You are signed in as `{who.email or 'somebody without an address'}`, which {reason}.")

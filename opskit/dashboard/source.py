@@ -15,8 +15,11 @@ import pandas as pd
 import streamlit as st
 
 from opskit import queries, stats
-from opskit.dashboard import shared
+from opskit.dashboard import shared, signin
 from opskit.settings import Settings
+
+_FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+"""What a cell begins with that a spreadsheet runs; the wide ones do in Japanese and Chinese."""
 
 _RENAMED = {"limit": "row_limit"}
 
@@ -108,7 +111,7 @@ def doors(reading: shared.Reading) -> None:
         tab.code(text, language=language, wrap_lines=language == "bash", height=320 if text.count("\n") > 14 else None)
     frame = as_frame(reading)
     with st.container(horizontal=True):
-        _download("CSV", f"{reading.name}.csv", "text/csv", lambda: frame.to_csv(index=False).encode())
+        _download("CSV", f"{reading.name}.csv", "text/csv", lambda: csv(frame))
         _download("Parquet", f"{reading.name}.parquet", "application/vnd.apache.parquet", lambda: _parquet(frame))
 
 
@@ -159,7 +162,8 @@ def curl_line(source: Source, reading: shared.Reading) -> str:
         return ""
     values = {_camel(key): _text(value) for key, value in _unusual(source, reading).items()}
     query = f"?{urlencode(values)}" if values else ""
-    return f"curl -s {shlex.quote(f'{origin()}/api/processing/{source.path}{query}')}"
+    token = ' -H "Authorization: Bearer $OPSKIT_API_TOKEN"' if signin.roles() else ""
+    return f"curl -s {shlex.quote(f'{origin()}/api/processing/{source.path}{query}')}{token}"
 
 
 def shell_line(source: Source, reading: shared.Reading, settings: Settings) -> str:
@@ -187,6 +191,22 @@ def as_frame(reading: shared.Reading) -> pd.DataFrame:
         for row in reading.rows()
     ]
     return pd.DataFrame(rows)
+
+
+def harmless(frame: pd.DataFrame) -> pd.DataFrame:
+    """A frame whose texts no spreadsheet takes for a formula: what begins like one gets an apostrophe before it."""
+    texts = [name for name, column in frame.items() if pd.api.types.is_string_dtype(column) or column.dtype == object]
+    return frame.assign(**{str(name): frame[name].map(_as_text, na_action="ignore") for name in texts})
+
+
+def csv(frame: pd.DataFrame) -> bytes:
+    """A frame as CSV that a spreadsheet opens without running anything."""
+    # With these line ends (RFC 4180's) a carriage return within a text is quoted, and begins no line of its own.
+    return harmless(frame).to_csv(index=False, lineterminator="\r\n").encode()
+
+
+def _as_text(value: object) -> object:
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULAS) else value
 
 
 def _parquet(frame: pd.DataFrame) -> bytes:

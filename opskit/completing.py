@@ -20,6 +20,7 @@ import psycopg
 from psycopg import generators, sql
 from psycopg.pq import ConnStatus, ExecStatus, PipelineStatus, TransactionStatus
 
+from opskit.connection import OwnConnection
 from opskit.database import Connection, Database, translated
 from opskit.errors import ClaimLostError, CompletionError, DatabaseError, DatabaseUnavailableError
 from opskit.results import as_json
@@ -80,6 +81,7 @@ class Completing:
         self._transaction = ""
         self._cut_off = False
         self._process = os.getpid()
+        self._restored = False
         self._stack = contextlib.ExitStack()
         self._connection: Connection
 
@@ -147,6 +149,20 @@ class Completing:
         finally:
             self.is_open = False
             self._stack.close()
+            self._clean()
+
+    def _clean(self) -> None:
+        """Leave nothing of the processor's in the session: restored, or its connection is given up."""
+        connection = self._connection
+        if not isinstance(connection, OwnConnection) or not connection.restoring or connection.closed:
+            return
+        if not self._restored:
+            with contextlib.suppress(psycopg.Error), connection.used_by_us():
+                connection.pgconn.send_query(connection.restoring)
+                results = connection.wait(generators.execute(connection.pgconn))
+                self._restored = results[-1].status == ExecStatus.TUPLES_OK
+        if not self._restored or not connection.is_as_lent():
+            self._db.drop_connection()
 
     def abandon(self) -> None:
         """Roll back a block that its processor has left open."""
@@ -157,6 +173,8 @@ class Completing:
             self._db.give_up()
             self._stack.pop_all()
         self._stack.close()
+        if not self._cut_off:
+            self._clean()
 
     def _end(self) -> None:
         """Commit, and find out whether the completion is committed.
@@ -234,18 +252,23 @@ class Completing:
         """
         pgconn = self._connection.pgconn
         try:
-            pgconn.send_query(_COMMIT.format(self._transaction).encode())
+            # The session is restored in the same message, and costs no round trip of its own.
+            restoring: bytes = getattr(self._connection, "restoring", b"")
+            text = _COMMIT.format(self._transaction).encode()
+            pgconn.send_query(b"; ".join([text, restoring]) if restoring else text)
             results = self._connection.wait(generators.execute(pgconn))
         except psycopg.OperationalError as error:
             self._unanswered(error)
             return None
-        last = results[-1]
+        if len(results) > 2:
+            self._restored = results[-1].status == ExecStatus.TUPLES_OK
+        last = results[:2][-1]
         if last.status == ExecStatus.FATAL_ERROR:
             refusal = psycopg.errors.error_from_result(last)
             if pgconn.status != ConnStatus.OK:
                 self._unanswered(refusal)
                 return None
-            if len(results) == 1 and refusal.sqlstate == _DIVISION_BY_ZERO:
+            if last is results[0] and refusal.sqlstate == _DIVISION_BY_ZERO:
                 return "the processor ended the transaction of completing() and began another"
             raise refusal
         tag = (last.command_status or b"").decode()

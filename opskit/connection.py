@@ -30,11 +30,14 @@ class OwnConnection(psycopg.Connection[Row]):
     # A processor may keep the connection that completing() has lent it. A guarded one refuses it afterwards: what is
     # begun there would swallow the node's own claims and completions.
     guarded: bool = False
+    # What brings the session back to what it was when it was made; empty where nothing of a session is ours (a pooler).
+    restoring: bytes = b""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.last_error = ""
         self._columns: dict[bytes, list[str]] = {}
+        self._habits: tuple[object, ...] = ()
         self._user: int | None = None
         self._lent = False
 
@@ -50,11 +53,15 @@ class OwnConnection(psycopg.Connection[Row]):
     @contextlib.contextmanager
     def used_by_all(self) -> Iterator[None]:
         """It is lent to a processor, whose threads may use it."""
-        self._lent, self.last_error = True, ""
+        self._lent, self.last_error, self._habits = True, "", self.habits
         try:
             yield
         finally:
             self._lent = False
+
+    def is_as_lent(self) -> bool:
+        """Whether what the driver keeps is as it was when the connection was lent."""
+        return self.habits == self._habits
 
     @property
     def usable(self) -> bool:
@@ -63,6 +70,15 @@ class OwnConnection(psycopg.Connection[Row]):
             return False
         at_rest = self.pgconn.transaction_status == TransactionStatus.IDLE
         return at_rest or self._lent or self._user is not None or not self.guarded
+
+    @property
+    def habits(self) -> tuple[object, ...]:
+        """What the driver keeps for a connection and a processor may change."""
+        return (
+            self.autocommit, self.row_factory, self.cursor_factory, self.server_cursor_factory, self.prepare_threshold,
+            self.prepared_max, self.isolation_level, self.read_only, self.deferrable, self._num_transactions,
+            len(self._notify_handlers), len(self._notice_handlers),
+        )  # fmt: skip
 
     def commit(self) -> None:
         """As the driver does; a processor's transaction ends with its block."""
@@ -117,7 +133,12 @@ class OwnConnection(psycopg.Connection[Row]):
                 self._answer()
                 self._columns[name] = []
             self.pgconn.send_query_prepared(name, values, param_formats=binary)
-        answer = self._answer()
+        try:
+            answer = self._answer()
+        except psycopg.errors.InvalidSqlStatementName:
+            # A processor has deallocated it; what is not known was not executed.
+            del self._columns[name]
+            return self.ask(name, text, values, binary, prepare=prepare)
         if not answer.ntuples:
             return {}
         columns = self._columns.get(name)

@@ -61,6 +61,16 @@ _NODE_VIGILANCE = b"SET client_connection_check_interval = 1000"
 # The queue has one right plan: its index. These keep the planner to it whatever its statistics say
 # (never analyzed; analyzed empty, then a million rows).
 _NODE_PLANS = "SET enable_seqscan = off; SET enable_bitmapscan = off; SET plan_cache_mode = force_generic_plan"
+# What DISCARD ALL does, but for the statements that we have prepared and the channel that we listen to: a connection
+# with others' is given up.
+_RESTORING = (
+    b"CLOSE ALL; RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; SELECT pg_catalog.pg_advisory_unlock_all(); "
+    b"DISCARD TEMP; DISCARD SEQUENCES"
+)
+_FOREIGN = (
+    "SELECT 1 / ((SELECT count(*) FROM pg_catalog.pg_prepared_statements WHERE from_sql) = 0 "
+    "AND NOT EXISTS (SELECT FROM pg_catalog.pg_listening_channels() AS channel WHERE channel <> '{}'))::int"
+)
 _GONE = (pg.AdminShutdown, pg.CrashShutdown, pg.CannotConnectNow, pg.TooManyConnections, pg.DatabaseDropped)
 _WAIT_FOR_CONNECTION = 10.0
 _POOL_SIZE = 8
@@ -299,12 +309,19 @@ class Database:
         if self.pooler:
             connection.prepare_threshold = None
             return
+        kept: list[bytes] = []
         if row["isolation"] != "read committed":
-            connection.execute("SET default_transaction_isolation = 'read committed'")
+            kept.append(b"SET default_transaction_isolation = 'read committed'")
+            connection.execute(kept[-1])
         if self._node:
-            connection.execute(f"{_NODE_PLANS}; {_NODE_NETWORK}".encode())
+            kept.append(f"{_NODE_PLANS}; {_NODE_NETWORK}".encode())
+            connection.execute(kept[-1])
             with contextlib.suppress(psycopg.DatabaseError):
                 connection.execute(_NODE_VIGILANCE)
+                kept.append(_NODE_VIGILANCE)
+            if isinstance(connection, OwnConnection):
+                foreign = _FOREIGN.replace("{}", self.names["channel"].replace("'", "''"))
+                connection.restoring = b"; ".join([_RESTORING, *kept, foreign.encode()])
         if self._statement_seconds is not None:
             connection.execute(f"SET statement_timeout = {int(self._statement_seconds * 1000)}".encode())
 
@@ -529,6 +546,9 @@ def translated() -> Iterator[None]:
 def _translation(error: psycopg.Error) -> DatabaseError | DatabaseUnavailableError:
     said = masked(" ".join((error.diag.message_primary or str(error)).split()))
     state = error.sqlstate
+    if isinstance(error, pg.InvalidSqlStatementName):
+        # A processor has deallocated what the driver has prepared: a new connection will do.
+        return DatabaseUnavailableError(f"this connection is of no use any more: {said}")
     if isinstance(error, _GONE) or ((state or "08").startswith("08") and isinstance(error, psycopg.OperationalError)):
         return DatabaseUnavailableError(f"the database cannot be reached: {said}")
     translation: DatabaseError

@@ -46,10 +46,11 @@ def test_a_node_outlives_a_failing_connection_and_does_nothing_twice(
 
     assert violations(db) == []
     assert len(ask(db, "SELECT DISTINCT file_id FROM effects")) == (FILES if act == "effect" else 0)
-    # Only a COMMIT that never arrived costs work; a claim whose answer was lost is given back, or kept.
+    # Only a COMMIT that never arrived costs work, and is an interruption; a claim whose answer was lost is given back,
+    # or kept.
     lost_work = (path, when) == ("completing", "before")
     ends = [outcome for outcome, _ in reasons(db) if outcome != "released"]
-    assert ends == (["raised"] if lost_work else []), node.log
+    assert ends == (["interrupted"] if lost_work else []), node.log
 
 
 def test_the_true_reason_is_kept_although_the_connection_breaks_while_it_is_written_down(

@@ -18,7 +18,7 @@ from test_docs import blocks
 
 from opskit.database import Database
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 Start = Callable[..., Node]
 LATIN = b"name;sum\nM\xfcller;1\n"

@@ -347,6 +347,7 @@ class Child:
             server_id=self.node.server_id,
             token=answer.token,
             storage_root=self._storage_root,
+            storage_only=self.db.settings.storage_only,
             table_prefix=self.db.settings.prefix,
             desk=self._desk,
         )

@@ -241,7 +241,7 @@ def enqueue(given: argparse.Namespace) -> int:
             with show.progress(quiet=given.json) as bar:
                 count = intake.enqueue(
                     db, given.paths, columns=columns, skip_known=given.skip_known,
-                    say=lambda done: bar.at(None, f"{done:,} files queued"),
+                    say=lambda done: bar.at(None, f"{done:,} files queued"), tell=bar.line,
                 )  # fmt: skip
             what = "files queued"
     if given.json:

@@ -46,8 +46,8 @@ class SettingError(OpskitError):
 class MissingExtraError(OpskitError):
     """An optional package is not installed."""
 
-    def __init__(self, package: str, extra: str) -> None:
-        super().__init__(f"{package} is not installed; run: pip install 'opskit[{extra}]'")
+    def __init__(self, package: str, extra: str, *, of: str = "opskit") -> None:
+        super().__init__(f"{package} is not installed; run: pip install '{of}[{extra}]'")
         self.package, self.extra = package, extra
 
 

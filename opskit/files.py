@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from urllib.parse import unquote
 
 from opskit.errors import MissingExtraError, Reject
+from opskit.logs import masked
 
 if TYPE_CHECKING:
     import psycopg
+
+_EXTRAS = {"https": "http", "s3a": "s3", "gs": "gcs", "az": "abfs", "abfss": "abfs"}
+"""Of fsspec, where an extra is not called like its protocol."""
 
 Processor = Callable[["ClaimedFile"], Mapping[str, Any] | None]
 
@@ -51,6 +57,7 @@ class ClaimedFile:
     server_id: str
     token: str
     storage_root: str = ""
+    storage_only: bool = False
     table_prefix: str = ""
     desk: Desk = field(repr=False)
 
@@ -97,6 +104,10 @@ class ClaimedFile:
 
     def _open_path(self) -> BinaryIO:
         path = self.storage_path or ""
+        if self.storage_only:
+            path = _confined(path, self.storage_root)
+            if Path(path).is_absolute() and _is_folder(self.storage_root):
+                return open(path, "rb", buffering=0)
         if "://" not in path and "://" not in self.storage_root:
             return open(self._local(path), "rb", buffering=0)
         try:
@@ -105,7 +116,13 @@ class ClaimedFile:
             raise MissingExtraError("fsspec", "ui") from None
         if "://" not in path:
             path = f"{self.storage_root.rstrip('/')}/{_inside(path)}"
-        return fsspec.open(path, "rb").open()  # type: ignore[no-any-return]  # fsspec has no types
+        try:
+            return fsspec.open(path, "rb").open()  # type: ignore[no-any-return]  # fsspec has no types
+        except ImportError as error:
+            protocol = path.partition("://")[0].rpartition("::")[2]
+            raise MissingExtraError(
+                f"what reads {protocol}://", _EXTRAS.get(protocol, protocol), of="fsspec"
+            ) from error
 
     def _local(self, path: str) -> Path:
         """An absolute path as it is (the application wrote it); a relative one within the storage root."""
@@ -123,6 +140,35 @@ class ClaimedFile:
 def _inside(path: str) -> str:
     if ".." in Path(path).parts:
         raise Reject(f"storage_path {path!r} leads out of the storage root")
+    return path
+
+
+def _is_folder(root: str) -> bool:
+    """Whether the storage is a folder of this machine's."""
+    return "://" not in root or root.startswith(("file://", "local://"))
+
+
+def _confined(path: str, root: str) -> str:
+    """*path* if it lies within the storage, its links resolved.
+
+    Raises:
+        Reject: It does not, or goes by another protocol than the storage, or by several.
+    """
+    protocol = root.partition("://")[0] if "://" in root else ""
+    inside = "::" not in path
+    if _is_folder(root):
+        folder = Path(root.removeprefix(f"{protocol}://")).expanduser().resolve()
+        given = path.removeprefix(f"{protocol}://") if protocol else path
+        resolved = (folder / given).resolve()
+        inside = inside and "://" not in given and resolved.is_relative_to(folder)
+        path = str(resolved)
+    elif "://" in path:
+        below = path.removeprefix(f"{root.rstrip('/')}/")
+        inside = inside and below != path and ".." not in re.split(r"[/\\]", unquote(below))
+    if not inside:
+        raise Reject(
+            f"storage_path {masked(path)!r} is outside the storage, and OPSKIT_STORAGE_ONLY lets nothing else be read"
+        )
     return path
 
 

@@ -9,7 +9,6 @@ import os
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, BinaryIO
 
 from psycopg import errors as pg
@@ -18,6 +17,7 @@ from psycopg.rows import tuple_row
 
 from opskit.database import Connection, Database, Row, as_text, translated
 from opskit.errors import SettingError
+from opskit.listing import Entry, expand
 from opskit.notebook_bar import notebook_bar
 from opskit.standing import demand_standing
 from opskit.storage import Stored, arriving, keep
@@ -25,9 +25,6 @@ from opskit.storage import Stored, arriving, keep
 _BATCH = 5000
 _REQUEUED = 10_000
 _log = logging.getLogger(__name__)
-
-Entry = tuple[str, str, int | None]
-"""A file to be queued: storage path, name, size in bytes where it is known."""
 
 
 def enqueue(
@@ -37,23 +34,27 @@ def enqueue(
     columns: Mapping[str, str] | None = None,
     skip_known: bool = False,
     say: Callable[[int], None] | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> int:
     """Queue files: every file under the given folders, and the files and URLs given themselves.
 
     Args:
         db: An open database.
-        paths: Files, folders (with all that is in them, hidden files left out) and fsspec URLs.
+        paths: Files, folders (with all that is in them, hidden files and links that lead out of them left out) and
+            fsspec URLs.
         columns: Values for other columns of the application's table, such as {"file_type": "merchant"}.
         skip_known: Leave out what is in the table already, by storage_path.
         say: Called with the number of rows queued so far. Defaults to a bar in a notebook, elsewhere to nothing.
+        tell: Called with a sentence where links were left out. Defaults to the log.
 
     Returns:
         How many rows were inserted.
 
     Raises:
-        SettingError: A path does not exist; a column is missing or needs a value. Nothing was inserted.
+        SettingError: A path does not exist or cannot be read; a column is missing or needs a value.
+            Nothing was inserted.
     """
-    found = list(expand(paths))
+    found = list(expand(paths, tell=tell or _log.warning))
     if skip_known:
         known = _known(db, [path for path, _, _ in found])
         found = [entry for entry in found if entry[0] not in known]
@@ -156,38 +157,6 @@ def upload(
             # Last, so that nothing but the commit can fail after it, and while others who bring the same wait.
             keep({one.stored.path: one for one in needed}.values())
         return answers
-
-
-def expand(paths: Iterable[str | os.PathLike[str]]) -> Iterator[Entry]:
-    """Every file meant by *paths*, as (storage path, name, size in bytes).
-
-    Raises:
-        SettingError: There is nothing at a path.
-    """
-    for given in paths:
-        text = os.fspath(given)
-        if "://" in text:
-            yield text, text.rstrip("/").rsplit("/", 1)[-1], None
-            continue
-        path = Path(text).expanduser()
-        if path.is_dir():
-            for inner in sorted(path.rglob("*")):
-                if inner.is_file() and not any(part.startswith(".") for part in inner.relative_to(path).parts):
-                    yield _entry(inner)
-        elif path.is_file():
-            yield _entry(path)
-        else:
-            raise SettingError(f"there is no file or folder {text!r}")
-
-
-def _entry(path: Path) -> tuple[str, str, int]:
-    # Names that are not UTF-8 cannot be stored; better to say so than to lose the file.
-    absolute = str(path.absolute())
-    try:
-        absolute.encode()
-    except UnicodeEncodeError:
-        raise SettingError(f"the name of {absolute!r} is not UTF-8; rename the file") from None
-    return absolute, path.name, path.stat().st_size
 
 
 @contextlib.contextmanager

@@ -22,6 +22,12 @@ def set_up_logging(server_id: str, env: str, *, verbose: bool = False, stream: T
     own.setLevel(logging.DEBUG if verbose else logging.INFO)
 
 
+_SIGNATURES = (
+    "X-(?:Amz|Goog|Oss)-(?:Signature|Credential|Security-Token)|Signature|Sig|AWSAccessKeyId|Key-Pair-Id|Policy|"
+    "(?:access_|auth_|sas_)?token|api_?key|secret"
+)
+
+
 class _Careful(logging.Formatter):
     """What a processor's error says is not ours to vouch for, its traceback least of all."""
 
@@ -34,6 +40,8 @@ def masked(text: str) -> str:
     text = re.sub(r"(://[^\s/:@]{0,200}):[^\s@]{1,500}@", r"\1:…@", text)
     # In a URL's query an ampersand ends a value; in a conninfo string it is a letter like any other.
     text = re.sub(r"([?&][a-z]{0,20}password=)[^\s&]+", r"\1…", text, flags=re.IGNORECASE)
+    # What a presigned URL is good for as long as it lives.
+    text = re.sub(rf"([?&](?:{_SIGNATURES})=)[^\s&#'\"]+", r"\1…", text, flags=re.IGNORECASE)
     return re.sub(
         r"((?<![?&])\b[a-z]{0,20}password\s{0,5}=\s{0,5})('(?:[^'\\]|\\.){0,500}'|(?:[^\s\\]|\\.)+)",
         r"\1…",

@@ -34,6 +34,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from opskit import embedded, intake, schema
 from opskit.database import Connection, Database, Row
 from opskit.errors import EmbeddedServerError, MissingExtraError, OpskitError, SettingError
+from opskit.listing import expand
 from opskit.settings import Settings
 
 # Figures travel as data, which JupyterLab and VS Code draw; plotly's own choice would put 4 MB of script into
@@ -168,7 +169,7 @@ def url_in(variable: str) -> str | None:
 
 def samples() -> list[str]:
     """The sample files' paths."""
-    return [path for path, name, _ in intake.expand([SAMPLES]) if name != "README.md"]
+    return [path for path, name, _ in expand([SAMPLES]) if name != "README.md"]
 
 
 def work(db: Database, *names: str, max_files: int | None = None) -> list[dict[str, Any]]:

@@ -104,6 +104,11 @@ class Settings:
         "OPSKIT_STORAGE",
         "Folder or fsspec URL where uploads are kept and relative paths begin. Defaults to uploads in the home folder.",
     )
+    storage_only: bool = _setting(
+        False,
+        "OPSKIT_STORAGE_ONLY",
+        "Read no file outside the storage, whatever storage_path says: 1 or 0. Defaults to 0.",
+    )
     home: str = _setting(
         ".opskit", "OPSKIT_HOME", "Folder of the embedded server, its log and uploads. Defaults to .opskit."
     )

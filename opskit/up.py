@@ -23,6 +23,7 @@ from rich.text import Text
 from opskit import intake, private, schema
 from opskit.database import Database
 from opskit.errors import DatabaseError, DatabaseUnavailableError, NotMigratedError, OpskitError, SettingError
+from opskit.listing import expand
 from opskit.server_id import server_id
 from opskit.settings import Settings
 from opskit.show import err
@@ -146,7 +147,7 @@ class _Show:
 
     def run(self) -> dict[str, Any]:
         # Looked at before anything is started: a wrong path is the user's to mend.
-        files = list(intake.expand(self.paths))
+        files = list(expand(self.paths, tell=err.print))
         with self._obeying_signals():
             try:
                 for part in self._parts():
@@ -209,7 +210,7 @@ class _Show:
 
     def _enqueue(self, paths: list[str]) -> int:
         if not paths and not self.paths and self._table_is_empty() and SAMPLES.is_dir():
-            paths = [path for path, name, _ in intake.expand([SAMPLES]) if name != "README.md"]
+            paths = [path for path, name, _ in expand([SAMPLES]) if name != "README.md"]
         if not paths:
             return 0
         with err.status(f"enqueueing {len(paths)} files"):

@@ -15,7 +15,7 @@ FLOORS: dict[str, int] = {
     "hosts": 0, "proxies": 0, "error_identity": 0, "error_text": 0,
     "throttle": 0, "json_keys": 0,
     "settings": 1, "queries": 1, "server_id": 1, "connection": 1, "flags": 1, "access": 1,
-    "database": 2, "embedded": 2, "storage": 2,
+    "database": 2, "embedded": 2, "storage": 2, "listing": 2,
     "claims": 3, "nodes": 3, "reaper": 3, "intake": 3, "stats": 3, "figures": 3, "schema": 3, "doctor": 3, "history": 3,
     "interruptions": 3, "quarantine": 3, "wake": 3, "processors": 3, "formats": 3, "show": 3, "scratch": 3,
     "prove": 4, "bench": 4, "child": 4, "desk": 4, "worker": 4, "up": 4, "dashboard": 4, "notebooks": 4,

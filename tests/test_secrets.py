@@ -142,7 +142,7 @@ def test_settings_keep_their_secrets_for_who_uses_them() -> None:
 def test_a_secret_given_as_an_argument_is_warned_of_once(db: Database, program: str) -> None:
     url = db.settings.database_url or ""
     assert ":" in url.split("@")[0].removeprefix("postgresql://"), "the tests' own server has a password"
-    flags = ["--database-url", url, "--api-token", SECRET, "--host", "nowhere.invalid", "--port", "1"]
+    flags = ["--database-url", url, "--api-token", SECRET, "--env", "nowhere"]
 
     done = subprocess.run(
         [sys.executable, "-m", *program.split(), *flags], capture_output=True, text=True, check=False, timeout=60

@@ -7,6 +7,7 @@ from typing import Any
 import streamlit as st
 
 from opskit.dashboard import actions, shared, source
+from opskit.logs import masked
 from opskit.stats.lists import SEARCH_ROWS
 
 STATES = {
@@ -130,7 +131,8 @@ def story(file_id: str) -> None:
         st.caption(
             f"id `{file['id']}` · {shared.count(file['processing_attempt'] or 0, 'attempt')} · "
             f"{shared.escaped(file['processing_server_id'] or 'no server')} · "
-            f"{shared.escaped(file['storage_path'] or 'no path')}" + (" · **deleted**" if file["deleted"] else "")
+            f"{shared.escaped(masked(file['storage_path'] or 'no path'))}"
+            + (" · **deleted**" if file["deleted"] else "")
         )
         ended = state in ("failed", "completed") and not file["deleted"]
         if ended and actions.button("Requeue…", icon=":material/replay:", key="requeue_one"):

@@ -159,6 +159,8 @@ def _moment(db: Database, settings: Settings) -> Record:
         "allPaused": now["all_paused"],
         "countedAt": stats.iso(stats.counted_at(spread)),
     }
+    if now["breaker"]:
+        answer["breaker"] = now["breaker"]
     if oldest:
         answer["longestProcessingFile"] = _longest(oldest[0])
     return answer

@@ -36,7 +36,7 @@ Id = Annotated[
 
 Status = Literal["", "queued", "processing", "completed", "failed", "none"]
 """Which files are asked for; none: those without a status."""
-Kind = Literal["", "attempt", "requeue", "pause", "resume", "state", "boot", "stop", "adopt", "migrate"]
+Kind = Literal["", "attempt", "requeue", "pause", "resume", "state", "boot", "stop", "adopt", "migrate", "breaker"]
 """Which events are asked for."""
 
 # -- taken ---------------------------------------------------------------------------------------
@@ -118,6 +118,9 @@ class Concurrency(_Answer):
     all_paused: bool
     counted_at: datetime = Field(
         description="When what has ended was counted: at most a minute or two ago where that takes long, else now."
+    )
+    breaker: str | SkipJsonSchema[None] = Field(
+        default=None, description="The error of the world that keeps every node from claiming; absent when none does."
     )
     longest_processing_file: Longest | SkipJsonSchema[None] = Field(
         default=None, description="Absent when nothing is processing."

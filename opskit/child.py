@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, TextIO, TypeVar
 
-from opskit import claims, nodes, quarantine
+from opskit import breaker, claims, nodes, quarantine
 from opskit.claims import ALL_OF_THE_QUEUE, Answer
 from opskit.database import Database, Row
 from opskit.desk import NodeDesk
@@ -55,6 +55,7 @@ EXIT_DONE = 74
 EXIT_DEPOSED = 75
 EXIT_USELESS = 78
 EXIT_NOT_CLAIMABLE = 79
+EXIT_BROKEN = 80
 
 # A constant key in the index of one file per node decays under a pinned xmin: 1379 to 263 files/s after 10,000.
 # Each dead claim of the epoch costs a page then (82 to 480 within 500 claims); each new epoch costs two statements.
@@ -85,6 +86,7 @@ class Child:
         self._desk = NodeDesk(db, mailbox)
         self._wake = Wake(db)
         self._rest = quarantine.Rest(db, node, mailbox)
+        self._breaker = breaker.Breaker(db, node)
 
     # -- the loop ----------------------------------------------------------------------------
 
@@ -110,7 +112,10 @@ class Child:
                 return EXIT_DEPOSED
             if self.stopping or (drain and answer.outcome == "empty" and answer.next_seconds is None):
                 return 0
-            self._wake.wait(answer.next_seconds if answer.outcome == "empty" else None)
+            if drain and answer.broken and (why := self._patiently(lambda: breaker.in_vain(self.db))):
+                log.error("%s", why)
+                return EXIT_BROKEN
+            self._wake.wait(answer.next_seconds if answer.outcome == "empty" or answer.broken else None)
             if self.stopping:
                 return 0
             answer = self._claim()
@@ -144,6 +149,7 @@ class Child:
         return self._cursor
 
     def _took(self, answer: Answer) -> Answer:
+        self._breaker.heard(answer)
         if answer.outcome == "claimed":
             self._cursor = answer.cursor
             self._claimed += 1
@@ -273,7 +279,8 @@ class Child:
 
     def _identity(self, error: BaseException, file: ClaimedFile) -> Identity:
         known = (file.id, file.original_filename, file.storage_path)
-        return of_exception(error, home=self.db.settings.processor.partition(":")[0], known=known)
+        identity = of_exception(error, home=self.db.settings.processor.partition(":")[0], known=known)
+        return breaker.judged(identity, error)
 
     def _fail(self, file: ClaimedFile, outcome: str, error: str, identity: Identity) -> None:
         """End an attempt that went wrong, unless the file is completed, or its claim is lost."""
@@ -299,6 +306,8 @@ class Child:
         self.mailbox.end(failed=int(answer == "failed"), retried=int(answer == "queued"), bad=outcome == "raised")
         line = last_line(error) or outcome
         log.warning("file %s (%s) attempt %d: %s; now %s", file.id, file.name, file.attempt, line, answer)
+        if identity.kind == "world":
+            self._breaker.failed(breaker.Failure(file.id, file.attempt, identity))
 
     def _interrupted(self, file: ClaimedFile, error: BaseException) -> None:
         """The database went away while the processor wrote to it: the file is given back when it is there again."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from opskit import display
@@ -42,8 +42,11 @@ class Answer:
         outcome: claimed, empty, paused or deposed.
         token: The token under which it was asked.
         row: The claimed file's columns; None unless claimed.
-        next_seconds: When nothing is due: seconds until the next queued file is; None when there is none.
+        next_seconds: When nothing is due: seconds until the next queued file is; None when there is none. While the
+            breaker is open: seconds until its next probe is.
         probe: Whether it was claimed in quarantine, to see whether the node is well again.
+        broken: The error for which the breaker is open, also when the file was claimed as its probe; None when closed.
+        healed_seconds: How long the breaker was open that this claim has found healed, and closed [s]; else None.
     """
 
     outcome: str
@@ -51,6 +54,8 @@ class Answer:
     row: Row | None = None
     next_seconds: float | None = None
     probe: bool = False
+    broken: str | None = None
+    healed_seconds: float | None = None
 
     @property
     def cursor(self) -> str:
@@ -81,11 +86,27 @@ def claim(db: Database, node: Boot, *, after: str = ALL_OF_THE_QUEUE, token: str
         DatabaseUnavailableError: No answer; the claim may stand. Raise the epoch (`nodes.advance`) and look at what is
             `held` before anything else.
 
-    SQL: sql/claim.sql
+    SQL: sql/claim.sql, sql/breaker_close.sql, sql/breaker_probe.sql
     """
     token = token or new_token()
-    (row,) = db.run("claim", server_id=node.server_id, boot=node.boot, epoch=node.epoch, token=token, after=after)
-    return _answer(row, token)
+    who = {"server_id": node.server_id, "boot": node.boot, "epoch": node.epoch, "token": token}
+    (row,) = db.run("claim", after=after, **who)
+    broken, healed = row["broken"], None
+    if broken:
+        try:
+            healed = next(iter(db.run("breaker_close", server_id=node.server_id)), None)
+            if healed is not None:
+                (row,) = db.run("claim", after=after, **who)
+                broken = row["broken"]
+            elif row["next_seconds"] <= 0:
+                (row,) = db.run("breaker_probe", **who)
+        except DatabaseError as error:
+            # A role with the rights of an older version may neither close it nor take the probe: others do.
+            if error.sqlstate != "42501":
+                raise
+            row["next_seconds"] = None
+    healed_seconds = healed["open_seconds"] if healed else None
+    return replace(_answer(row, token), broken=broken, healed_seconds=healed_seconds)
 
 
 def claim_one(db: Database, node: Boot, id: str) -> Answer:

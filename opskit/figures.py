@@ -196,7 +196,7 @@ def timeline(frame: pd.DataFrame, *, begins: datetime | None = None, ends: datet
             if row["cleaned"]:
                 marks["cleanup"].append((row, row["ended_at"]))
         else:
-            marks[_MARK_OF.get(row["kind"], "other")].append((row, row["started_at"]))
+            marks[_mark_of(row)].append((row, row["started_at"]))
     traces: list[Any] = [_bars(kind, found, place) for kind, found in bars.items()]
     traces += [_marks(kind, found, place) for kind, found in marks.items() if found]
     hidden = len({_lane(row) for row in rows}) - len(lanes)
@@ -211,6 +211,12 @@ def timeline(frame: pd.DataFrame, *, begins: datetime | None = None, ends: datet
 
 
 _MARK_OF = {"boot": "started", "stop": "stopped", "pause": "paused", "resume": "resumed"}
+
+
+def _mark_of(row: Mapping[str, Any]) -> str:
+    if row["kind"] == "breaker":
+        return "paused" if row["outcome"] == "open" else "resumed"
+    return _MARK_OF.get(row["kind"], "other")
 
 
 def bar_kind(row: Mapping[str, Any]) -> str:

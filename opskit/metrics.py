@@ -148,6 +148,7 @@ def _gauges(now: Mapping[str, Any], nodes: Iterable[Mapping[str, Any]], environm
         ("stale_files", "Claims without progress for too long.", now["stale_files"]),
         ("waiting_files", "Rows without a status, not opskit's yet.", _counted(now["waiting_files"])),
         ("all_paused", "1 while claiming is paused for all nodes.", int(now["all_paused"])),
+        ("breaker_open", "1 while an error of the world keeps every node from claiming.", int(bool(now["breaker"]))),
     ):
         gauge = GaugeMetricFamily(f"opskit_{name}", help, labels=["environment"])
         gauge.add_metric([environment], value)

@@ -156,6 +156,7 @@ class Resumption:
         scope: A server ID, or "*" for all.
         unpaused: Whether a pause of that scope was ended.
         cured: The nodes that left quarantine.
+        closed: Whether the breaker was open, and is closed.
         held: What still pauses them: after "*" the nodes that are paused by name, after a name "*" if all are paused.
     """
 
@@ -163,11 +164,12 @@ class Resumption:
     unpaused: bool
     cured: tuple[str, ...]
     held: tuple[str, ...]
+    closed: bool = False
 
     @property
     def changed(self) -> bool:
         """Whether anything changed."""
-        return self.unpaused or bool(self.cured)
+        return self.unpaused or bool(self.cured) or self.closed
 
     @property
     def more(self) -> str:
@@ -176,6 +178,8 @@ class Resumption:
         if self.cured:
             left = f"{_listed(self.cured)} left quarantine"
             phrases.append(left if self.unpaused or self.scope != "*" else f"{left}; there was no pause of all")
+        if self.closed:
+            phrases.append("the breaker is closed")
         if self.held == ("*",):
             phrases.append("all nodes are paused still")
         elif self.held:
@@ -209,7 +213,9 @@ def resumption(db: Database, scope: str = "*", *, actor: str, reason: str = "") 
     """
     row = db.one("resume", scope=scope, actor=actor, reason=reason)
     _refuse(row)
-    return Resumption(scope=scope, unpaused=row["unpaused"], cured=tuple(row["cured"]), held=tuple(row["held"]))
+    return Resumption(
+        scope=scope, unpaused=row["unpaused"], cured=tuple(row["cured"]), held=tuple(row["held"]), closed=row["closed"]
+    )
 
 
 def _refuse(row: Row) -> None:

@@ -20,7 +20,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from opskit import intake, private, schema
+from opskit import breaker, intake, private, schema
 from opskit.database import Database
 from opskit.errors import DatabaseError, DatabaseUnavailableError, NotMigratedError, OpskitError, SettingError
 from opskit.listing import expand
@@ -232,6 +232,7 @@ class _Show:
         display = Live(progress, console=err, refresh_per_second=4) if err.is_terminal else contextlib.nullcontext()
         with display:
             while not self.stop.is_set():
+                hopeless = None
                 self._look_after_parts()
                 with contextlib.suppress(DatabaseUnavailableError, DatabaseError):
                     pending = self.db.one("pending")
@@ -246,6 +247,9 @@ class _Show:
                         self._show_nodes(progress, tasks, ended)
                     if self.until_done and left == 0:
                         return
+                    hopeless = breaker.in_vain(self.db) if self.until_done else None
+                if hopeless:
+                    raise OpskitError(hopeless)
                 self.stop.wait(_LOOK_SECONDS)
 
     def _show_nodes(self, progress: Progress, tasks: dict[str, Any], ended: dict[str, Any]) -> None:

@@ -24,7 +24,7 @@ from socket import gethostname
 from typing import Any
 
 from opskit import claims, nodes, quarantine, reaper
-from opskit.child import EXIT_DEPOSED, EXIT_DONE, EXIT_NOT_CLAIMABLE, EXIT_USELESS, EXIT_WORN
+from opskit.child import EXIT_BROKEN, EXIT_DEPOSED, EXIT_DONE, EXIT_NOT_CLAIMABLE, EXIT_USELESS, EXIT_WORN
 from opskit.database import Database
 from opskit.ending import Ending, cause_of_death, end_of
 from opskit.errors import DatabaseError, DatabaseUnavailableError, NotMigratedError, OpskitError
@@ -276,9 +276,9 @@ class Supervisor:
         if code == EXIT_WORN and self._ending is None and not self.mailbox.read().started:
             self._respawn_at = self._respawn_pause = 0.0
             return
-        if code in (EXIT_USELESS, EXIT_NOT_CLAIMABLE):
+        if code in (EXIT_USELESS, EXIT_NOT_CLAIMABLE, EXIT_BROKEN):
             self._exit_code = 1
-            self._stop_reason = "the child could not begin"
+            self._stop_reason = "the breaker is open" if code == EXIT_BROKEN else "the child could not begin"
             return
         if self._ending is None:
             self._ending = Ending("crashed", cause_of_death(code))

@@ -13,17 +13,23 @@
 --
 -- A node in quarantine may claim when its probe is due; `probe` is true then, and it says so by probe.sql.
 --
+-- While the breaker is open (an error of the world fails every file) the answer is paused, too, with broken as the reason
+-- and next_seconds until the next probe is due. breaker_close.sql closes it when a file has gone well meanwhile, whoever
+-- completed it; else, when it is due, breaker_probe.sql claims a probe.
+--
 -- One statement, one commit. The materialized CTE is what makes it one row: an IN (… LIMIT 1 FOR UPDATE)
 -- claimed five with stale planner statistics. FOR KEY SHARE on the node makes whoever raises its epoch
 -- wait for us, so that a late claim of an old boot cannot land beside a new one's.
 \ir _session.sql
 WITH gate AS MATERIALIZED (
     SELECT CASE WHEN n.lease_until < now() OR p.scope IS NOT NULL THEN 'paused'
-                WHEN n.state = 'active' OR n.state = 'quarantined' AND n.probe_at <= now() THEN 'open'
+                WHEN n.state = 'active' OR n.state = 'quarantined' AND n.probe_at <= now()
+                     THEN CASE WHEN b.scope IS NULL THEN 'open' ELSE 'broken' END
                 ELSE 'paused' END AS answer,
-           n.state = 'quarantined' AS probe
+           n.state = 'quarantined' AS probe, b.reason, b.next_probe_at
       FROM :"nodes" AS n
       LEFT JOIN LATERAL (SELECT scope FROM :"pauses" WHERE scope IN ('*', :'server_id') LIMIT 1) AS p ON true
+      LEFT JOIN :"pauses" AS b ON b.scope = ' breaker' AND b.closed_at IS NULL
      WHERE n.server_id = :'server_id' AND n.boot = :'boot'::uuid AND n.epoch = :'epoch'::bigint
        FOR KEY SHARE OF n
 ), pick AS MATERIALIZED (
@@ -45,10 +51,11 @@ WITH gate AS MATERIALIZED (
               coalesce(f.processing_failures, 0) AS failures, f.processing_queued_at::text AS queued_at
 )
 SELECT CASE WHEN claimed.id IS NOT NULL THEN 'claimed' WHEN gate.answer = 'open' THEN 'empty'
-            ELSE coalesce(gate.answer, 'deposed') END AS outcome,
-       claimed.*, coalesce(gate.probe, false) AS probe,
+            WHEN gate.answer = 'broken' THEN 'paused' ELSE coalesce(gate.answer, 'deposed') END AS outcome,
+       claimed.*, coalesce(gate.probe, false) AS probe, CASE gate.answer WHEN 'broken' THEN gate.reason END AS broken,
        -- When nothing is due: seconds until the next retry is, so that nobody has to poll for it.
-       CASE WHEN claimed.id IS NULL THEN
+       CASE WHEN gate.answer = 'broken' THEN extract(epoch FROM gate.next_probe_at - clock_timestamp())::float8
+            WHEN claimed.id IS NULL THEN
             (SELECT extract(epoch FROM processing_queued_at - clock_timestamp())::float8 FROM :"files"
               WHERE processing_status = 'queued' AND deleted IS NOT TRUE
               ORDER BY processing_queued_at, id LIMIT 1) END AS next_seconds

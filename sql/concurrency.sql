@@ -38,6 +38,7 @@ SELECT queued + processing + completed + failed AS total_files, counts.*,
          WHERE processing_status = 'queued' AND deleted IS NOT TRUE
          ORDER BY processing_queued_at, id LIMIT 1) AS oldest_queued_seconds,
        (SELECT count(*) > 0 FROM :"pauses" WHERE scope = '*') AS all_paused,
+       (SELECT reason FROM :"pauses" WHERE scope = ' breaker' AND closed_at IS NULL) AS breaker,
        clock_timestamp() AS as_of, now() AS counted_at
   FROM (SELECT (SELECT count(*) FROM :"files" WHERE processing_status = 'queued' AND deleted IS NOT TRUE) AS queued,
                (SELECT count(*) FROM claims WHERE deleted IS NOT TRUE) AS processing,

@@ -18,7 +18,8 @@ UPDATE :"nodes" AS n
        token = nullif(:'token', '')::uuid,
        progress_done = nullif(:'progress_done', '')::bigint, progress_total = nullif(:'progress_total', '')::bigint,
        progress_at = clock_timestamp() - nullif(:'progress_age_seconds', '')::float8 * interval '1 second',
-       paused = CASE WHEN EXISTS (SELECT FROM :"pauses" AS p WHERE p.scope IN ('*', n.server_id)) THEN true
+       paused = CASE WHEN EXISTS (SELECT FROM :"pauses" AS p
+                                   WHERE p.scope IN ('*', n.server_id) OR p.scope = ' breaker' AND p.closed_at IS NULL) THEN true
                      WHEN n.paused THEN NULL ELSE false END
  WHERE server_id = :'server_id' AND boot = :'boot'::uuid
 RETURNING state, epoch, paused IS TRUE AS paused,

@@ -19,7 +19,7 @@ WITH registered AS (
     SELECT :'server_id', :'boot'::uuid, :'host', :'pid'::int, :'version', clock_timestamp(), clock_timestamp(),
            clock_timestamp() + :'lease_seconds'::float8 * interval '1 second', :'lease_seconds'::float8,
            :'on_orphan', :'max_failures'::int, :'stale_after_seconds'::float8, first.epoch, first.epoch,
-           EXISTS (SELECT FROM :"pauses" WHERE scope IN ('*', :'server_id'))
+           EXISTS (SELECT FROM :"pauses" WHERE scope IN ('*', :'server_id') OR scope = ' breaker' AND closed_at IS NULL)
       FROM (SELECT coalesce(max(processing_epoch), 0) + 1 AS epoch FROM :"files"
              WHERE processing_status = 'processing' AND processing_server_id = :'server_id') AS first
     ON CONFLICT (server_id) DO UPDATE

@@ -2,10 +2,11 @@
 --
 -- psql "$DATABASE_URL" -v env=development -v scope='*' -v actor=me -v reason='disk grown' -f sql/resume.sql
 --
--- scope           a server ID, or * for the pause of all and every quarantine (a node paused by name stays paused)
+-- scope           a server ID, or * for the pause of all, every quarantine (a node paused by name stays paused) and the breaker
 -- actor, reason   who and why, for the history
 --
 -- unpaused   whether a pause of this scope was ended
+-- closed     whether the breaker was open, and is closed
 -- cured      the nodes that left quarantine; what they failed before is forgiven
 -- held       what still pauses them: after * the nodes that are paused by name, after a name * where all are paused
 -- refused    why nothing was done: there is no such node
@@ -19,8 +20,16 @@ WITH known AS MATERIALIZED (
     SELECT 1
      WHERE :'scope' = '*' OR EXISTS (SELECT FROM :"nodes" WHERE server_id = :'scope')
            OR EXISTS (SELECT FROM :"pauses" WHERE scope = :'scope')
+), gone AS (
+    DELETE FROM :"pauses" WHERE scope = :'scope' OR :'scope' = '*' AND scope = ' breaker'
+    RETURNING scope, kind, reason, closed_at
 ), resumed AS (
-    DELETE FROM :"pauses" WHERE scope = :'scope' RETURNING scope
+    SELECT scope FROM gone WHERE kind = 'pause'
+), closed AS (
+    INSERT INTO :"events" (kind, outcome, server_id, reason, actor)
+    SELECT 'breaker', 'closed', '*', concat_ws('; it was: ', nullif(:'reason', ''), reason), :'actor'
+      FROM gone WHERE kind = 'breaker' AND closed_at IS NULL
+    RETURNING id
 ), told AS (
     UPDATE :"nodes" AS n
        SET paused = CASE WHEN EXISTS (SELECT FROM :"pauses" AS p WHERE p.scope IN ('*', n.server_id) AND p.scope <> :'scope')
@@ -39,10 +48,12 @@ WITH known AS MATERIALIZED (
 ), noted AS (
     INSERT INTO :"events" (kind, server_id, reason, actor) SELECT 'resume', scope, :'reason', :'actor' FROM changed
 ), woken AS (
-    SELECT pg_notify(:'channel', '') WHERE EXISTS (SELECT FROM changed)
+    SELECT pg_notify(:'channel', '') WHERE EXISTS (SELECT FROM changed) OR EXISTS (SELECT FROM closed)
 )
-SELECT :'scope' AS scope, EXISTS (SELECT FROM changed) AS changed, EXISTS (SELECT FROM resumed) AS unpaused,
+SELECT :'scope' AS scope, EXISTS (SELECT FROM changed) OR EXISTS (SELECT FROM closed) AS changed,
+       EXISTS (SELECT FROM resumed) AS unpaused, EXISTS (SELECT FROM closed) AS closed,
        ARRAY(SELECT scope FROM told WHERE cured ORDER BY scope) AS cured,
-       ARRAY(SELECT scope FROM :"pauses" WHERE scope <> :'scope' AND '*' IN (scope, :'scope') ORDER BY scope) AS held,
+       ARRAY(SELECT scope FROM :"pauses" WHERE scope <> :'scope' AND '*' IN (scope, :'scope') AND kind = 'pause'
+              ORDER BY scope) AS held,
        CASE WHEN NOT EXISTS (SELECT FROM known) THEN 'there is no node ' || quote_literal(:'scope') END AS refused
   FROM (SELECT 1) AS one LEFT JOIN woken ON true;

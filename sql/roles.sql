@@ -33,9 +33,10 @@ SELECT format('GRANT UPDATE (%s) ON %s TO %I, %I', string_agg(quote_ident(attnam
 GRANT SELECT, INSERT, UPDATE ON :"nodes" TO :"node", :"operator";
 GRANT SELECT, INSERT ON :"events" TO :"node", :"operator";
 GRANT DELETE ON :"nodes", :"events" TO :"operator";
-GRANT SELECT ON :"pauses" TO :"node";
+-- A node opens and closes the breaker. It may not end a pause: a row of an operator's can only be deleted.
+GRANT SELECT, INSERT, UPDATE (at, actor, reason, details, next_probe_at, probe_seconds, closed_at) ON :"pauses" TO :"node";
 GRANT INSERT ON :"files" TO :"operator";
-GRANT SELECT, INSERT, DELETE ON :"pauses" TO :"operator";
+GRANT SELECT, INSERT, UPDATE, DELETE ON :"pauses" TO :"operator";
 GRANT SELECT ON :"files", :"nodes", :"events", :"pauses" TO :"viewer";
 -- Whoever inserts draws the id, where a sequence of the application's makes it.
 SELECT DISTINCT format('GRANT USAGE ON SEQUENCE %s TO %I', s.oid::regclass, :'operator')

@@ -6,7 +6,7 @@
 -- until_seconds   its end, so long ago (default 0: now)
 -- row_limit       most rows, the newest (default 2000)
 --
--- kind       attempt: a bar from started_at to ended_at · boot, stop, state, pause, resume, migrate: a mark at started_at
+-- kind       attempt: a bar from started_at to ended_at · boot, stop, state, pause, resume, breaker, migrate: a mark at started_at
 -- outcome    of an attempt: completed, failed, processing, or what went wrong (raised, crashed, timeout, orphaned, …)
 -- followed   the state that followed: queued when it was tried again
 -- cleaned    a cleanup ended it, an operator's or another node's: a mark at its end
@@ -55,7 +55,7 @@ WITH edges AS MATERIALIZED (
             -- What was requeued after it had completed: its bar is known from here alone.
             OR e.kind = 'requeue' AND e.outcome = 'completed' AND e.ended_at >= (SELECT begins FROM edges)
                AND e.started_at < (SELECT ends FROM edges)
-            OR e.kind IN ('boot', 'stop', 'state', 'pause', 'resume', 'migrate') AND e.at < (SELECT ends FROM edges))
+            OR e.kind IN ('boot', 'stop', 'state', 'pause', 'resume', 'breaker', 'migrate') AND e.at < (SELECT ends FROM edges))
      ORDER BY e.at DESC LIMIT :'row_limit'::int
 ), newest AS (
     SELECT * FROM held UNION ALL SELECT * FROM ended UNION ALL SELECT * FROM noted

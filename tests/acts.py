@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
+import importlib
 import os
 import signal
 import time
+from pathlib import Path
 from typing import Any
 
 import opskit
@@ -121,3 +124,30 @@ def _effect(file: opskit.ClaimedFile, seconds: float) -> None:
         )
         time.sleep(seconds)
         tx.execute("SELECT 1")
+
+
+def need_package(file: opskit.ClaimedFile) -> None:
+    """Need a package that may not be installed."""
+    importlib.import_module("nosuchpackage")
+    _effect(file, 0)
+
+
+def write_output(file: opskit.ClaimedFile) -> None:
+    """Write to ACT_OUTPUT, one file for all: a disk that is full says so."""
+    with open(os.environ["ACT_OUTPUT"], "a") as output:
+        output.write(file.id + "\n")
+    _effect(file, 0)
+
+
+def by_world(file: opskit.ClaimedFile) -> dict[str, str]:
+    """Fail as the file's name says; while the file ACT_BROKEN is there, as a share that we may not write to."""
+    act = (file.original_filename or "").split("-")[0]
+    if act == "value":
+        raise ValueError(f"line {file.id} is bad")
+    if act == "decode":
+        raise UnicodeDecodeError("utf-8", b"M\xfcller", 1, 2, "invalid start byte")
+    if act == "missing":
+        Path(f"/etc/no-such-file-{file.id}").read_bytes()
+    if os.path.exists(os.environ.get("ACT_BROKEN", "/nonexistent")):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), f"/mnt/share/{file.id}.out")
+    return {"act": act}

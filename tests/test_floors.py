@@ -17,7 +17,8 @@ FLOORS: dict[str, int] = {
     "settings": 1, "queries": 1, "server_id": 1, "connection": 1, "flags": 1, "access": 1,
     "database": 2, "embedded": 2, "storage": 2, "listing": 2,
     "claims": 3, "nodes": 3, "reaper": 3, "intake": 3, "stats": 3, "figures": 3, "schema": 3, "doctor": 3, "history": 3,
-    "interruptions": 3, "quarantine": 3, "wake": 3, "processors": 3, "formats": 3, "show": 3, "scratch": 3,
+    "interruptions": 3, "breaker": 3, "quarantine": 3, "wake": 3, "processors": 3, "formats": 3, "show": 3,
+    "scratch": 3,
     "prove": 4, "bench": 4, "child": 4, "desk": 4, "worker": 4, "up": 4, "dashboard": 4, "notebooks": 4,
     "api": 4, "acts": 4, "apidocs": 4, "bodies": 4, "calls": 4, "gate": 4, "metrics": 4,
     "stream": 4,
@@ -29,7 +30,7 @@ TOGETHER = {
     ("worker", "child"), ("child", "desk"), ("processors", "formats"), ("up", "show"), ("dashboard", "api"),
     ("api", "acts"), ("api", "apidocs"), ("api", "bodies"), ("api", "calls"), ("api", "gate"), ("api", "metrics"),
     ("api", "stream"), ("stream", "calls"), ("acts", "bodies"), ("acts", "calls"),
-    ("interruptions", "claims"), ("doctor", "schema"),
+    ("interruptions", "claims"), ("breaker", "claims"), ("doctor", "schema"),
 }  # fmt: skip
 
 # Third parties are rationed: a node must stay light, and each library has its one place.

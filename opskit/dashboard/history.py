@@ -18,6 +18,7 @@ KINDS = {
     "attempt": "Attempts",
     "boot": "Starts",
     "stop": "Stops",
+    "breaker": "Breaker",
 }
 OPERATORS = ("requeue", "pause", "resume", "state", "adopt", "migrate")
 

@@ -89,6 +89,14 @@ def _worries(now: Row, nodes: list[Row], pauses: list[Row]) -> tuple[list[str], 
         shown = ", ".join(map(shared.escaped, dead[:5])) + ("" if len(dead) <= 5 else " and others")
         worrying.append(f"**{shared.count(len(dead), 'node')}** dead without a good-bye: {shown}.")
     for pause in pauses:
+        if pause["kind"] == "breaker":
+            since, what = shared.moment(pause["at"]), shared.escaped(pause["reason"])
+            grave.append(
+                f"**The breaker is open** since {since}: {what}. Every file fails alike, and none loses a try: mend it "
+                "on every node. One file is tried at least every 30 s; the first that goes well lets all go on, and so "
+                "does **Resume all…**."
+            )
+            continue
         everyone = pause["scope"] == "*"
         who = "Claiming is paused on all nodes" if everyone else f"{shared.escaped(pause['scope'])} is paused"
         why = f": {shared.escaped(pause['reason'])}" if pause["reason"] else ""

@@ -361,6 +361,8 @@ def what_happened(event: Row) -> str:
         return f"set to {event['outcome']}"
     if event["kind"] in ("pause", "resume"):
         return f"{event['kind']}d" + (" all nodes" if event["server_id"] == "*" else "")
+    if event["kind"] == "breaker":
+        return "opened the breaker" if event["outcome"] == "open" else "closed the breaker"
     kind = str(event["kind"])
     return {"boot": "started", "stop": "stopped", "adopt": "adopted"}.get(kind, kind)
 

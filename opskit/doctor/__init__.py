@@ -19,7 +19,7 @@ __all__ = ["CHECKS", "Finding", "Findings", "examine"]
 
 CHECKS: tuple[Check, ...] = (
     table.privileges, server.durability, table.structure,
-    work.queue, work.claims, work.nodes, work.quarantines, work.pauses, work.pruning, work.durations,
+    work.queue, work.claims, work.nodes, work.quarantines, work.pauses, work.breaker, work.pruning, work.durations,
     table.environments, table.triggers, table.indexes,
     server.heartbeats, server.horizon, server.vacuum, server.connections, server.pooler, server.clock,
 )  # fmt: skip

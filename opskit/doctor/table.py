@@ -24,6 +24,13 @@ def privileges(db: Database) -> Iterator[Finding]:
             "a node of this role works, and does not prune: silent nodes and old events stay",
             opskit(db, "prune") + "  # once a day, under a role that may delete",
         )
+    for row in db.run("doctor/breaker_privileges", reading=db.settings.read_only):
+        yield Finding(
+            "error",
+            f"{role} may not write {row['name']}: a node of this role cannot open the breaker",
+            "an error of the world, such as a missing package, fails the whole queue",
+            row["mend"],
+        )
     for row in rows:
         if row["lacks"] == "DELETE":
             continue

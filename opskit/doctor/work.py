@@ -64,6 +64,8 @@ def queue(db: Database) -> Iterator[Finding]:
 def pauses(db: Database) -> Iterator[Finding]:
     """What is paused."""
     for pause in db.run("pauses"):
+        if pause["kind"] == "breaker":
+            continue
         who = "everything" if pause["scope"] == "*" else pause["scope"]
         yield Finding(
             "warning",
@@ -71,6 +73,20 @@ def pauses(db: Database) -> Iterator[Finding]:
             f"{pause['reason'] or 'no reason given'}",
             "no file is claimed there",
             opskit(db, "resume --all" if pause["scope"] == "*" else f"resume {shlex.quote(pause['scope'])}"),
+        )
+
+
+def breaker(db: Database) -> Iterator[Finding]:
+    """An error of the world that keeps every node from claiming."""
+    for row in db.run("breaker", row_limit=_COUNTED + 1):
+        count = row["waiting"] if row["waiting"] <= _COUNTED else f"more than {_COUNTED}"
+        where = f" in {row['place']}" if row["place"] else ""
+        yield Finding(
+            "error",
+            f"the breaker is open for {span(row['open_seconds'])}: {row['error']}{where}; {count} files wait",
+            "every file fails alike: mend what the error names on every node (install it, make room, grant the right, "
+            "reach the host); nodes try one file at least every 30 s and go on when one goes well",
+            opskit(db, "resume --all") + "  # once it is mended, to go on at once",
         )
 
 

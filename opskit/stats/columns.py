@@ -18,6 +18,7 @@ CONCURRENCY = {
     "quarantined_nodes": "Int64",
     "oldest_queued_seconds": "Float64",
     "all_paused": "boolean",
+    "breaker": "string",
     "as_of": TIME,
     "counted_at": TIME,
 }
@@ -127,4 +128,4 @@ EVIDENCE = {
     "suspected_at": TIME,
     "sessions": "Int64",
 }
-PAUSES = {"scope": "string", "at": TIME, "actor": "string", "reason": "string"}
+PAUSES = {"scope": "string", "at": TIME, "actor": "string", "reason": "string", "kind": "string"}

@@ -69,6 +69,8 @@ def concurrency(db: Database, *, patience_seconds: float | None = None) -> pd.Da
         | quarantined_nodes                     | Int64   | of them: in quarantine                      |
         | oldest_queued_seconds                 | Float64 | s; NA when nothing is queued                |
         | all_paused                            | boolean | whether claiming is paused for all          |
+        | breaker                               | string  | the error of the world that keeps nodes     |
+        |                                       |         | from claiming; NA: the breaker is closed    |
         | as_of                                 | time    | the database's clock, UTC                   |
         | counted_at                            | time    | when completed, failed and waiting_files    |
         |                                       |         | were counted; NA: not yet, and these are NA |

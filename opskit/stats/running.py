@@ -129,9 +129,12 @@ def pauses(db: Database) -> pd.DataFrame:
     Returns:
         | column        | dtype  | unit                       |
         |---------------|--------|----------------------------|
-        | scope         | string | server ID, or * for all    |
+        | scope         | string | server ID, * for all, or   |
+        |               |        | breaker                    |
         | at            | time   | since when, UTC            |
         | actor, reason | string | who and why                |
+        | kind          | string | pause, or breaker: nodes   |
+        |               |        | opened it for an error     |
 
         Empty: the same columns, no rows.
 

@@ -33,7 +33,9 @@ WITH needed (name, privilege, rank) AS (
      GROUP BY c.oid
 )
 SELECT oid::regclass::text AS name, privileges AS lacks, false AS hidden,
-       format('GRANT %s ON %s TO %I;', granted, oid::regclass, current_user) AS mend
+       format(CASE WHEN oid = to_regclass(quote_ident(:'pauses')) AND NOT :'reading'::boolean
+                       THEN 'GRANT %s, INSERT, UPDATE (at, actor, reason, details, next_probe_at, probe_seconds, closed_at) ON %s TO %I;'
+                       ELSE 'GRANT %s ON %s TO %I;' END, granted, oid::regclass, current_user) AS mend
   FROM lacking
 UNION ALL
 SELECT c.oid::regclass::text, NULL, true,

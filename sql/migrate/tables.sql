@@ -70,5 +70,11 @@ CREATE TABLE IF NOT EXISTS :"pauses" (
     scope text PRIMARY KEY,
     at timestamptz NOT NULL DEFAULT clock_timestamp(),
     actor text,
-    reason text
+    reason text,
+    -- Its kind is pause: an operator's; or breaker: opened by nodes, for the error in details, until closed_at.
+    closed_at timestamptz,
+    details jsonb,
+    kind text NOT NULL DEFAULT 'pause',
+    next_probe_at timestamptz,
+    probe_seconds double precision
 );

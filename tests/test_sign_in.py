@@ -129,9 +129,7 @@ def test_an_address_of_which_the_provider_says_nothing_is_outside_unless_a_setti
         write_secrets(tmp_path, known.url)
         for trust, says, inside in (
             ("0", {"email_verified": None}, False),
-            ("0", {"email_verified": None, "xms_edov": True}, True),
             ("1", {"email_verified": None}, True),
-            ("1", {"email_verified": False}, False),
         ):
             known.says = says
             with serving(settings, tmp_path, **ROLES, OPSKIT_TRUST_UNVERIFIED_EMAIL=trust) as address:

@@ -13,13 +13,14 @@ import os
 import socket
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, NoReturn
 
 from opskit import doctor, embedded, intake, nodes, queries, reaper, schema, show
 from opskit._version import __version__
 from opskit.database import Database
+from opskit.error_identity import last_line
 from opskit.errors import MissingExtraError, OpskitError, SettingError
 from opskit.flags import add_settings, settings_of
 from opskit.logs import masked
@@ -99,7 +100,9 @@ def process(given: argparse.Namespace) -> int:
         if row["processing_result"]:
             show.table([{"result": key, "value": value} for key, value in row["processing_result"].items()])
         if row["processing_errors"]:
-            show.out.print(row["processing_errors"])
+            show.out.print(last_line(row["processing_errors"]))
+            if given.verbose:
+                show.out.print(row["processing_errors"])
     return 0 if row["processing_status"] == "completed" else 1
 
 
@@ -296,14 +299,27 @@ def statistics(given: argparse.Namespace) -> int:
         show.as_json(rows if given.what == "all" else rows[given.what])
         return 0
     for name, found in rows.items():
-        if name == "concurrency" and found:
+        if name == "failures" and found:
+            # One line a group, in one piece: what --error takes is copied from it.
+            show.out.print("  files  last day  error")
+            for row in found:
+                line = f"{row['file_count']:>7,}  {row['last_day']:>8,}  {row['error']}"
+                show.out.print(line, soft_wrap=True)
+        elif name == "concurrency" and found:
             show.table(
                 [{"number": key, "value": value} for key, value in found[0].items()], title=f"{settings.env}: now"
             )
         else:
-            found = [{key: row[key] for key in _SHOWN.get(name, row)} for row in found]
+            found = [{key: _short(row, key) for key in _SHOWN.get(name, row)} for row in found]
             show.table(found, title=f"{settings.env}: {name}", empty=f"{settings.env}: {name}: nothing")
     return 0
+
+
+def _short(row: Mapping[str, Any], key: str) -> Any:
+    """A value for a table: of an error the line that tells it."""
+    value = row[key]
+    is_error = key == "processing_errors" or (key == "reason" and row.get("kind") == "attempt")
+    return last_line(value) if is_error and isinstance(value, str) else value
 
 
 # What fits a terminal; --json has every column.

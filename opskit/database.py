@@ -92,6 +92,7 @@ def names(settings: Settings) -> dict[str, str]:
         "held_index": "held",
         "ended_index": "ended",
         "failed_index": "fails",
+        "alike_index": "alike",
         "waiting_index": "waits",
         "state_check": "state",
         "fence_check": "fence",

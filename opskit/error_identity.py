@@ -173,7 +173,7 @@ def _cut(text: str, longest: int) -> str:
 # A name in quotes stays: it is what the error is about. A value in quotes goes: it is the file's.
 _NOUN = (
     "argument|attribute|class|codec|column|columns|constraint|encoding|extension|field|format|function|header|index|"
-    "key|keyword|method|module|name|named|object|option|package|parameter|property|relation|role|schema|sequence|"
+    "key|keyerror|keyword|method|module|name|named|object|option|package|parameter|property|relation|role|schema|sequence|"
     "setting|sheet|table|tag|type|variable|view"
 )
 _EXTENSION = (

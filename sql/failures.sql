@@ -1,26 +1,72 @@
--- What goes wrong: failed files grouped by their error, with numbers and ids taken out of the text.
+-- What goes wrong: failed files grouped by the identity of their error: exception, message and place.
 --
 -- psql "$DATABASE_URL" -v env=development -f sql/failures.sql
 --
 -- row_limit   most groups (default 100)
+--
+-- error     the group, as failed_files.sql and requeue.sql take it: message (place)
+-- message   exception and message, without what belongs to one file
+-- place     the innermost frame of the processor's own code, '' where it is not known
+-- example   name of the newest file, or of one of them
+--
+-- processing_failure holds for the attempt that it names. Where it names another, or there is none, an older node or the
+-- application has failed the file: then the last line of the text serves, with numbers and ids taken out.
 \ir _session.sql
 \if :{?row_limit} \else \set row_limit 100 \endif
 WITH alike AS MATERIALIZED (
+    -- From the index alone: the order of its columns is that of the groups.
+    SELECT processing_failure AS failure, processing_attempt AS attempt,
+           processing_failure ->> 'attempt' = processing_attempt::text AS holds, count(*) AS file_count,
+           count(*) FILTER (WHERE processing_completed_at >= clock_timestamp() - interval '1 hour') AS last_hour,
+           count(*) FILTER (WHERE processing_completed_at >= clock_timestamp() - interval '1 day') AS last_day,
+           count(*) FILTER (WHERE processing_completed_at >= clock_timestamp() - interval '7 days') AS last_week,
+           max(processing_completed_at) AS latest
+      FROM :"files" WHERE processing_status = 'failed' AND deleted IS NOT TRUE
+     GROUP BY processing_failure, processing_attempt
+), texts AS MATERIALIZED (
     -- Alike but for their digits first: the patterns, which cost most, then read each text once.
-    SELECT translate(left(coalesce(processing_errors, 'no reason recorded'), 500), '123456789', '000000000') AS text,
-           count(*) AS file_count,
+    SELECT translate(last.line, '123456789', '000000000') AS line, count(*) AS file_count,
            count(*) FILTER (WHERE processing_completed_at >= clock_timestamp() - interval '1 hour') AS last_hour,
            count(*) FILTER (WHERE processing_completed_at >= clock_timestamp() - interval '1 day') AS last_day,
            count(*) FILTER (WHERE processing_completed_at >= clock_timestamp() - interval '7 days') AS last_week,
            max(processing_completed_at) AS latest, min(original_filename) AS example
-      FROM :"files" WHERE processing_status = 'failed' AND deleted IS NOT TRUE
+      FROM (SELECT processing_errors, processing_completed_at, original_filename FROM :"files"
+             WHERE processing_status = 'failed' AND deleted IS NOT TRUE AND processing_failure IS NULL
+             UNION ALL
+            SELECT f.* FROM alike CROSS JOIN LATERAL (
+                   SELECT processing_errors, processing_completed_at, original_filename FROM :"files"
+                    WHERE processing_status = 'failed' AND deleted IS NOT TRUE
+                      AND processing_failure = alike.failure AND processing_attempt = alike.attempt OFFSET 0) AS f
+             WHERE alike.holds IS NOT TRUE) AS older
+     CROSS JOIN LATERAL (
+           SELECT left(substring(regexp_replace(right(coalesce(processing_errors, ''), 2000),
+               '(\n([ \t^~]*|[ \t]*(LINE [0-9]+|DETAIL|HINT|CONTEXT|QUERY):[^\n]*))+$', '') FROM '[^\n]*$'), 300) AS line) AS last
      GROUP BY 1
+), named AS (
+    SELECT failure ->> 'error' AS message, coalesce(failure ->> 'place', '') AS place, file_count, last_hour, last_day, last_week,
+           latest, NULL AS example, failure, attempt
+      FROM alike WHERE holds
+     UNION ALL
+    SELECT coalesce(nullif(regexp_replace(regexp_replace(regexp_replace(regexp_replace(btrim(line),
+               '[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F-]{22}', '…', 'g'), '''[^'']*/[^'']*''', '''…''', 'g'),
+               '\m0x[0-9a-f]+', '#', 'g'), '[0-9]+', '#', 'g'), ''), 'no reason recorded'), '', file_count, last_hour, last_day,
+           last_week, latest, example, NULL, NULL
+      FROM texts
+), grouped AS (
+    SELECT message || CASE place WHEN '' THEN '' ELSE format(' (%s)', place) END AS error, message, place,
+           sum(file_count)::bigint AS file_count, sum(last_hour)::bigint AS last_hour, sum(last_day)::bigint AS last_day,
+           sum(last_week)::bigint AS last_week, max(latest) AS latest, min(example) AS example,
+           (array_agg(failure ORDER BY latest DESC NULLS LAST))[1] AS failure,
+           (array_agg(attempt ORDER BY latest DESC NULLS LAST))[1] AS attempt
+      FROM named
+     GROUP BY message, place
+     ORDER BY file_count DESC, error
+     LIMIT :'row_limit'::int
 )
-SELECT regexp_replace(regexp_replace(text,
-           '[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F-]{22}', '…', 'g'), '[0-9]+', '#', 'g') AS error,
-       sum(file_count)::bigint AS file_count, sum(last_hour)::bigint AS last_hour, sum(last_day)::bigint AS last_day,
-       sum(last_week)::bigint AS last_week, max(latest) AS latest, min(example) AS example
-  FROM alike
- GROUP BY error
- ORDER BY file_count DESC, error
- LIMIT :'row_limit'::int;
+SELECT error, message, place, file_count, last_hour, last_day, last_week, latest,
+       coalesce(example, (SELECT f.original_filename FROM :"files" AS f
+                           WHERE f.processing_status = 'failed' AND f.deleted IS NOT TRUE
+                             AND f.processing_failure = g.failure AND f.processing_attempt = g.attempt
+                           ORDER BY f.processing_completed_at DESC LIMIT 1)) AS example
+  FROM grouped AS g
+ ORDER BY file_count DESC, error;

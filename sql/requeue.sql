@@ -4,7 +4,7 @@
 --
 -- which       ids: the files named, failed or completed; failed: every failed file that error and server_id let through
 -- ids         the files, as an array literal (default '{}')
--- error       only failed files whose grouped error (failures.sql) is this; '' means any
+-- error       only failed files of this group, as failures.sql names it; '' means any
 -- server_id   only failed files of this server; '' means any
 -- row_limit   most rows in one call (default 10000)
 -- before      only files that failed before this time; '' means any: for whoever calls until nothing is left
@@ -17,24 +17,82 @@
 \if :{?before} \else \set before '' \endif
 \if :{?actor} \else \set actor psql \endif
 \if :{?reason} \else \set reason '' \endif
-WITH before AS MATERIALIZED (
+WITH RECURSIVE kinds AS MATERIALIZED (
+    -- Each kind once, by a leap to the next in its index; a million failures of one kind cost no more than one.
+    (SELECT processing_failure AS failure, processing_attempt AS attempt FROM :"files"
+      WHERE :'error' <> '' AND processing_status = 'failed' AND deleted IS NOT TRUE AND processing_failure IS NOT NULL
+      ORDER BY processing_failure, processing_attempt LIMIT 1)
+     UNION ALL
+    SELECT next.failure, next.attempt
+      FROM kinds CROSS JOIN LATERAL (
+           SELECT processing_failure AS failure, processing_attempt AS attempt FROM :"files"
+            WHERE processing_status = 'failed' AND deleted IS NOT TRUE
+              AND (processing_failure, processing_attempt) > (kinds.failure, kinds.attempt)
+            ORDER BY processing_failure, processing_attempt LIMIT 1) AS next
+), named AS MATERIALIZED (
     SELECT id, original_filename, processing_status, processing_server_id, processing_started_at, processing_completed_at,
            processing_attempt, processing_failures, processing_errors, processing_failure, processing_done_token,
            processing_result
-      FROM :"files"
-     WHERE deleted IS NOT TRUE
+      FROM :"files" AS f
+     WHERE deleted IS NOT TRUE AND :'error' = ''
        AND (:'which' = 'ids' AND processing_status IN ('failed', 'completed') AND id = ANY (:'ids')
             OR :'which' = 'failed' AND processing_status = 'failed'
-                     AND (:'before' = '' OR coalesce(processing_completed_at < nullif(:'before', '')::timestamptz, true))
-                     AND (:'server_id' = '' OR processing_server_id = :'server_id')
-                     AND (:'error' = ''
-                          -- What every text of the group begins with first: the patterns, which cost most, read little else.
-                          OR starts_with(coalesce(processing_errors, 'no reason recorded'), substring(:'error'::text FROM '^[^#…]*'))
-                         AND regexp_replace(regexp_replace(left(coalesce(processing_errors, 'no reason recorded'), 500),
-                             '[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F-]{22}', '…', 'g'), '[0-9]+', '#', 'g') = :'error'))
+                     AND (:'before' = '' OR coalesce(f.processing_completed_at < nullif(:'before', '')::timestamptz, true))
+                     AND (:'server_id' = '' OR f.processing_server_id = :'server_id'))
      ORDER BY processing_completed_at, id
      LIMIT :'row_limit'::int
        FOR NO KEY UPDATE SKIP LOCKED
+), known AS MATERIALIZED (
+    SELECT of_kind.*
+      FROM (SELECT *, (failure ->> 'attempt' = attempt::text) IS TRUE AS holds FROM kinds) AS kind
+     CROSS JOIN LATERAL (
+           SELECT id, original_filename, processing_status, processing_server_id, processing_started_at, processing_completed_at,
+                  processing_attempt, processing_failures, processing_errors, processing_failure, processing_done_token,
+                  processing_result
+             FROM :"files" AS f
+            WHERE f.processing_status = 'failed' AND f.deleted IS NOT TRUE
+              AND f.processing_failure = kind.failure AND f.processing_attempt = kind.attempt
+              AND (:'before' = '' OR coalesce(f.processing_completed_at < nullif(:'before', '')::timestamptz, true))
+              AND (:'server_id' = '' OR f.processing_server_id = :'server_id')
+              -- The identity of an earlier attempt: an older node has failed the file since.
+              AND (kind.holds OR coalesce(nullif(regexp_replace(regexp_replace(regexp_replace(regexp_replace(translate(btrim(left(substring(
+                              regexp_replace(right(coalesce(f.processing_errors, ''), 2000),
+                              '(\n([ \t^~]*|[ \t]*(LINE [0-9]+|DETAIL|HINT|CONTEXT|QUERY):[^\n]*))+$', '') FROM '[^\n]*$'), 300)),
+                              '123456789', '000000000'), '[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F-]{22}', '…', 'g'),
+                              '''[^'']*/[^'']*''', '''…''', 'g'), '\m0x[0-9a-f]+', '#', 'g'), '[0-9]+', '#', 'g'), ''),
+                              'no reason recorded') = :'error')
+            ORDER BY f.processing_completed_at
+            LIMIT :'row_limit'::int
+              FOR NO KEY UPDATE SKIP LOCKED) AS of_kind
+     WHERE :'which' = 'failed'
+       AND (NOT holds OR failure ->> 'error'
+           || CASE coalesce(failure ->> 'place', '') WHEN '' THEN '' ELSE format(' (%s)', failure ->> 'place') END = :'error')
+     LIMIT :'row_limit'::int
+), told AS MATERIALIZED (
+    -- Failed by an older node, or by the application: the last line of the text, as failures.sql reads it.
+    SELECT id, original_filename, processing_status, processing_server_id, processing_started_at, processing_completed_at,
+           processing_attempt, processing_failures, processing_errors, processing_failure, processing_done_token,
+           processing_result
+      FROM :"files" AS f
+     WHERE :'which' = 'failed' AND :'error' <> '' AND f.processing_status = 'failed' AND f.deleted IS NOT TRUE
+       AND f.processing_failure IS NULL
+       AND (:'before' = '' OR coalesce(f.processing_completed_at < nullif(:'before', '')::timestamptz, true))
+       AND (:'server_id' = '' OR f.processing_server_id = :'server_id')
+       AND coalesce(nullif(regexp_replace(regexp_replace(regexp_replace(regexp_replace(translate(btrim(left(substring(
+                   regexp_replace(right(coalesce(f.processing_errors, ''), 2000),
+                   '(\n([ \t^~]*|[ \t]*(LINE [0-9]+|DETAIL|HINT|CONTEXT|QUERY):[^\n]*))+$', '') FROM '[^\n]*$'), 300)),
+                   '123456789', '000000000'), '[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F-]{22}', '…', 'g'),
+                   '''[^'']*/[^'']*''', '''…''', 'g'), '\m0x[0-9a-f]+', '#', 'g'), '[0-9]+', '#', 'g'), ''),
+                   'no reason recorded') = :'error'
+     ORDER BY processing_completed_at, id
+     LIMIT :'row_limit'::int
+       FOR NO KEY UPDATE SKIP LOCKED
+), before AS MATERIALIZED (
+    SELECT id, original_filename, processing_status, processing_server_id, processing_started_at, processing_completed_at,
+           processing_attempt, processing_failures, processing_errors, processing_failure, processing_done_token,
+           processing_result
+      FROM (SELECT * FROM named UNION ALL SELECT * FROM known UNION ALL SELECT * FROM told) AS locked
+     LIMIT :'row_limit'::int
 ), requeued AS (
     UPDATE :"files" AS f
        SET processing_status = 'queued', processing_queued_at = clock_timestamp(), processing_failures = 0,

@@ -34,7 +34,7 @@ WITH edges AS MATERIALIZED (
     -- The completion stands in the row alone; a failure has its event, unless an older processor wrote it.
     SELECT 'attempt', f.processing_server_id, f.id::text, f.original_filename, f.processing_attempt,
            f.processing_started_at::timestamptz, f.processing_completed_at::timestamptz, f.processing_status,
-           NULL, false, CASE f.processing_status WHEN 'failed' THEN left(f.processing_errors, 500) END, NULL
+           NULL, false, CASE f.processing_status WHEN 'failed' THEN substring(right(f.processing_errors, 500) FROM '[^\n]*$') END, NULL
       FROM :"files" AS f
      WHERE f.processing_status IN ('completed', 'failed') AND f.deleted IS NOT TRUE
        AND f.processing_completed_at >= (SELECT begins FROM edges) AND f.processing_completed_at <= (SELECT horizon FROM edges)
@@ -48,7 +48,7 @@ WITH edges AS MATERIALIZED (
            CASE WHEN e.kind IN ('attempt', 'requeue') THEN e.started_at ELSE e.at END,
            CASE e.kind WHEN 'attempt' THEN e.at WHEN 'requeue' THEN e.ended_at END,
            e.outcome, CASE e.kind WHEN 'attempt' THEN e.next_status END, coalesce(e.details @> '{"cleanup": true}', false),
-           left(e.reason, 500), e.actor
+           CASE WHEN e.kind = 'attempt' THEN substring(right(e.reason, 500) FROM '[^\n]*$') ELSE left(e.reason, 500) END, e.actor
       FROM :"events" AS e
      WHERE e.at >= (SELECT begins FROM edges) AND e.at <= (SELECT horizon FROM edges)
        AND (e.kind = 'attempt' AND e.started_at < (SELECT ends FROM edges)

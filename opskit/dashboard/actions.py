@@ -6,6 +6,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import streamlit as st
@@ -389,7 +390,8 @@ def requeue_group(error: str, file_count: int) -> None:
         return f"Requeue {shared.count(file_count, 'file')}"
 
     def act(db: Database, actor: str, reason: str) -> Result:
-        return _requeued(len(intake.requeue(db, failed=True, error=error, actor=actor, reason=reason)))
+        done = intake.requeue(db, failed=True, error=error, actor=actor, reason=reason)
+        return _requeued(len(done)) if done else Result(f"0 files requeued: {_who_was_first(db)}.", fine=False)
 
     ask(f"Requeue {shared.count(file_count, 'file')}?", show, act)
 
@@ -414,6 +416,17 @@ def upload() -> None:
         return Result(f"{shared.count(queued, 'file')} queued{known}.")
 
     ask("Upload files", show, act, recorded=False)
+
+
+def _who_was_first(db: Database) -> str:
+    last = db.run("events", file_id="", kind="requeue", row_limit=1)
+    if not last:
+        return "no file has failed with this error any more"
+    return f"no file has failed with this error any more; {last[0]['actor']} requeued last, at {_clock(last[0]['at'])}"
+
+
+def _clock(moment: datetime) -> str:
+    return f"{shared.local(moment):%H:%M:%S} {shared.zone()}"
 
 
 def _requeued(done: int, skipped: int = 0) -> Result:

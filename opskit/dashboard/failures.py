@@ -6,6 +6,7 @@ import streamlit as st
 
 from opskit.dashboard import actions, shared, source
 from opskit.database import Row
+from opskit.error_identity import last_line
 
 WITHIN = {"": "all", "3600": "1 h", "86400": "24 h", "604800": "7 d"}
 MOST_FILES = 200
@@ -27,7 +28,7 @@ def groups() -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(
             f"{shared.count(total, 'failed file')} in {shared.count(len(rows), 'group')}; "
-            f"numbers and ids are taken out.{as_of}",
+            f"numbers, ids, paths and quoted values are taken out.{as_of}",
             width="content",
         )
         source.menu(failures)
@@ -35,7 +36,9 @@ def groups() -> None:
     if group is None:
         st.caption("Tick a group to read it in full, to see its files and to queue them again.")
         return
-    st.code(group["error"], language=None, wrap_lines=True)
+    st.code(group["message"], language=None, wrap_lines=True)
+    if group["place"]:
+        st.caption(f"Raised at {shared.escaped(group['place'])}.")
     with st.container(horizontal=True, vertical_alignment="center"):
         label = f"Requeue {shared.count(group['file_count'], 'file')}…"
         if actions.button(label, icon=":material/replay:", key="requeue_group", primary=True):
@@ -55,7 +58,8 @@ def choose(rows: list[Row]) -> Row | None:
     ticked = st.dataframe(
         [
             {
-                "Error": row["error"],
+                "Error": shared.shown(row["message"]),
+                "Place": shared.shown(row["place"]),
                 "1 h": row["last_hour"],
                 "24 h": row["last_day"],
                 "7 d": row["last_week"],
@@ -92,6 +96,9 @@ def members(group: Row) -> None:
     if not shared.healthy([found]):
         return
     rows = found.rows()
+    if rows:
+        name = rows[0]["original_filename"] or rows[0]["id"]
+        shared.in_full(rows[0]["processing_errors"], f"The traceback of {name}")
     with st.container(horizontal=True, vertical_alignment="center"):
         newest = f"The newest {MOST_FILES:,} of them." if len(rows) == MOST_FILES else ""
         st.caption(f"{newest} Tick files to read their story or to queue just these again.".strip(), width="content")
@@ -103,7 +110,7 @@ def members(group: Row) -> None:
                 "Failed": row["processing_completed_at"],
                 "Server": row["processing_server_id"] or "",
                 "Attempts": row["processing_attempt"],
-                "Error": (row["processing_errors"] or "")[:300],
+                "Error": shared.shown(last_line(row["processing_errors"])),
                 "Id": row["id"],
             }
             for row in rows

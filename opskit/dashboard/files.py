@@ -7,6 +7,7 @@ from typing import Any
 import streamlit as st
 
 from opskit.dashboard import actions, shared, source
+from opskit.error_identity import last_line
 from opskit.logs import masked
 from opskit.stats.lists import SEARCH_ROWS
 
@@ -85,7 +86,7 @@ def table(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 "Last event": row["last_at"],
                 "Size": row["file_size"],
                 "Attempts": row["processing_attempt"],
-                "Error": (row["processing_errors"] or "")[:300],
+                "Error": shared.shown(last_line(row["processing_errors"])),
                 "Id": row["id"],
             }
             for row in rows
@@ -138,7 +139,8 @@ def story(file_id: str) -> None:
         if ended and actions.button("Requeue…", icon=":material/replay:", key="requeue_one"):
             actions.requeue([file["id"]], [file["original_filename"] or file["id"]])
     if file["processing_errors"]:
-        st.code(file["processing_errors"], language=None, wrap_lines=True)
+        st.code(last_line(file["processing_errors"]), language=None, wrap_lines=True)
+        shared.in_full(file["processing_errors"], "The error in full, with its traceback")
     if file["processing_result"] is not None:
         st.json(file["processing_result"], expanded=1)
     st.dataframe(
@@ -156,7 +158,7 @@ def timeline(file: dict[str, Any], events: list[dict[str, Any]]) -> list[dict[st
             "Attempt": event["attempt"],
             "Server": event["server_id"] or "",
             "Ran for": _between(event["started_at"], event["at"]) if event["kind"] == "attempt" else "",
-            "Why": event["reason"] or "",
+            "Why": shared.why(event),
             "By": event["actor"] or "",
         }
         for event in reversed(events)

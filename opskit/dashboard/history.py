@@ -57,7 +57,7 @@ def table() -> None:
                 "Server": (row["server_id"] or "").replace("*", "all"),
                 "File": row["file_id"] or "",
                 "Attempt": row["attempt"],
-                "Why": row["reason"] or "",
+                "Why": shared.why(row),
             }
             for row in rows
         ],

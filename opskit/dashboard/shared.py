@@ -17,6 +17,7 @@ import streamlit as st
 from opskit import doctor, reaper, stats
 from opskit.dashboard import signin
 from opskit.database import Database, Row
+from opskit.error_identity import last_line
 from opskit.errors import DatabaseError, DatabaseUnavailableError, NotMigratedError, OpskitError
 from opskit.settings import Settings
 from opskit.visible import directions_shown
@@ -380,6 +381,19 @@ def _capital(text: str) -> str:
 def shown(name: object) -> str | None:
     """A file's name for a table: a mark that turns the reading direction is written out."""
     return None if name is None else directions_shown(str(name))
+
+
+def why(event: Mapping[str, Any]) -> str:
+    """The reason of an event: of an attempt the line that tells its error, of others what was said."""
+    reason = event["reason"] or ""
+    return directions_shown(last_line(reason) if event["kind"] == "attempt" else reason)
+
+
+def in_full(error: str | None, label: str) -> None:
+    """An error with its traceback, to be opened by whoever asks; nothing where its last line is all of it."""
+    if error and error.strip() != last_line(error):
+        with st.expander(escaped(label)):
+            st.code(error, language=None, wrap_lines=True)
 
 
 # Markdown makes links of bare addresses after it has undone the escapes: a character of no width keeps them apart.

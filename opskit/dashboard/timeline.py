@@ -110,7 +110,7 @@ def line(row: dict[str, object]) -> dict[str, object]:
         "File": shared.shown(row["original_filename"] or row["file_id"] or ""),
         "Attempt": row["attempt"],
         "Ended": row["outcome"] or "",
-        "Why": row["reason"] or "",
+        "Why": shared.why(row),
         "By": row["actor"] or "",
     }
 

@@ -71,8 +71,8 @@ PARTS: dict[str, Part] = {
 }
 TRIGGERS = ("guard", "guard_new", "wake")
 INDEXES = (
-    "queue_index", "held_index", "ended_index", "failed_index", "waiting_index", "events_by_file", "events_by_time",
-    "events_by_kind", "events_by_node",
+    "queue_index", "held_index", "ended_index", "failed_index", "alike_index", "waiting_index", "events_by_file",
+    "events_by_time", "events_by_kind", "events_by_node",
 )  # fmt: skip
 FORMER_CHECKS = ("state_check", "fence_check")
 

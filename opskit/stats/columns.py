@@ -64,6 +64,8 @@ THROUGHPUT = {
 }
 FAILURES = {
     "error": "string",
+    "message": "string",
+    "place": "string",
     "file_count": "Int64",
     "last_hour": "Int64",
     "last_day": "Int64",

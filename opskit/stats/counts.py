@@ -118,7 +118,7 @@ def server_counts(db: Database, server_id: str, *, patience_seconds: float | Non
 
 
 def failures(db: Database, *, limit: int = 100, patience_seconds: float | None = None) -> pd.DataFrame:
-    """What goes wrong: failed files grouped by their error, with numbers and ids taken out of the text.
+    """What goes wrong: failed files grouped by the identity of their error: exception, message and place.
 
     Args:
         db: An open database.
@@ -130,10 +130,13 @@ def failures(db: Database, *, limit: int = 100, patience_seconds: float | None =
         | column                         | dtype  | unit                                          |
         |--------------------------------|--------|-----------------------------------------------|
         | error                          | string | the group, as `requeue(error=…)` takes it     |
+        | message                        | string | exception and message, without numbers, ids,  |
+        |                                |        | paths and quoted values                       |
+        | place                          | string | the processor's own innermost frame, or ""    |
         | file_count                     | Int64  | files                                         |
         | last_hour, last_day, last_week | Int64  | files that failed within that time            |
         | latest                         | time   | the newest of them, UTC                       |
-        | example                        | string | name of one of them                           |
+        | example                        | string | name of the newest, or of one of them         |
 
         Largest group first. Empty: the same columns, no rows.
 

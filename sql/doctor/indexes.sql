@@ -10,5 +10,5 @@ SELECT i.indexrelid::regclass::text AS name, s.idx_scan AS scans, pg_relation_si
   FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
   JOIN pg_stat_user_indexes AS s ON s.indexrelid = i.indexrelid
  WHERE i.indrelid = to_regclass(quote_ident(:'files')) AND i.indpred IS NULL AND NOT i.indisprimary
-   AND c.relname NOT IN (:'queue_index', :'held_index', :'ended_index', :'failed_index', :'waiting_index')
+   AND c.relname NOT IN (:'queue_index', :'held_index', :'ended_index', :'failed_index', :'alike_index', :'waiting_index')
  ORDER BY s.idx_scan, pg_relation_size(i.indexrelid) DESC, 1;

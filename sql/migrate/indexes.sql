@@ -20,6 +20,12 @@ CREATE INDEX CONCURRENTLY IF NOT EXISTS :"ended_index"
 CREATE INDEX CONCURRENTLY IF NOT EXISTS :"failed_index" ON :"files" (processing_completed_at DESC NULLS LAST, processing_server_id)
     WHERE processing_status = 'failed' AND deleted IS NOT TRUE;
 
+-- What has failed, by what it is grouped by: a million failures are grouped from it alone, and a group's files found.
+-- Plain columns, because PostgreSQL reads an expression from the index alone only where its columns are there as well.
+CREATE INDEX CONCURRENTLY IF NOT EXISTS :"alike_index"
+    ON :"files" (processing_failure, processing_attempt, processing_completed_at)
+    WHERE processing_status = 'failed' AND deleted IS NOT TRUE;
+
 -- What waits without a status, by age: counted and shown without a look at the whole table. Empty after the cut-over.
 CREATE INDEX CONCURRENTLY IF NOT EXISTS :"waiting_index" ON :"files" (uploaded_at DESC NULLS LAST)
     WHERE processing_status IS NULL AND deleted IS NOT TRUE;

@@ -20,6 +20,7 @@ SELECT '-- ' || p.name || ' has another definition' AS about,
   FROM pairs AS p
   JOIN (VALUES (:'queue_index', :'old_queue_index'), (:'held_index', :'old_held_index'), (:'ended_index', :'old_ended_index'),
                (:'failed_index', :'old_failed_index'), (:'waiting_index', :'old_waiting_index'),
+               (:'alike_index', :'old_alike_index'),
                (:'events_by_file', :'old_events_by_file'), (:'events_by_time', :'old_events_by_time'),
                (:'events_by_kind', :'old_events_by_kind'), (:'events_by_node', :'old_events_by_node')) AS o (name, old) USING (name)
   JOIN pg_index AS l ON l.indexrelid = p.live

@@ -7,6 +7,8 @@ DROP INDEX CONCURRENTLY IF EXISTS :"old_ended_index";
 
 DROP INDEX CONCURRENTLY IF EXISTS :"old_failed_index";
 
+DROP INDEX CONCURRENTLY IF EXISTS :"old_alike_index";
+
 DROP INDEX CONCURRENTLY IF EXISTS :"old_waiting_index";
 
 DROP INDEX CONCURRENTLY IF EXISTS :"old_events_by_file";

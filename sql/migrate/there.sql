@@ -4,9 +4,10 @@ SELECT c.relname::text AS name, CASE WHEN i.indisvalid THEN NULL WHEN NOT i.indi
   FROM pg_class AS c LEFT JOIN pg_index AS i ON i.indexrelid = c.oid
  WHERE c.relnamespace = quote_ident(current_schema())::regnamespace
    AND c.relname IN (:'files', :'nodes', :'events', :'pauses',
-                     :'queue_index', :'held_index', :'ended_index', :'failed_index', :'waiting_index',
+                     :'queue_index', :'held_index', :'ended_index', :'failed_index', :'alike_index', :'waiting_index',
                      :'events_by_file', :'events_by_time', :'events_by_kind', :'events_by_node',
-                     :'old_queue_index', :'old_held_index', :'old_ended_index', :'old_failed_index', :'old_waiting_index',
+                     :'old_queue_index', :'old_held_index', :'old_ended_index', :'old_failed_index', :'old_alike_index',
+                     :'old_waiting_index',
                      :'old_events_by_file', :'old_events_by_time', :'old_events_by_kind', :'old_events_by_node')
 UNION ALL
 SELECT conname, NULL FROM pg_constraint

@@ -348,7 +348,8 @@ class Child:
         row = answer.row or {}
         return ClaimedFile(
             id=row["id"],
-            original_filename=row["original_filename"],
+            # A name that is no UTF-8 (SQL_ASCII knows no encoding) is for people; the path has to lead to the file.
+            original_filename=_shown(row["original_filename"]),
             storage_path=row["storage_path"],
             file_size=row["file_size"],
             attempt=row["attempt"],
@@ -475,6 +476,12 @@ def _own_stderr() -> TextIO:
 
 def _nothing(*_: object) -> None:
     """A signal that is somebody else's business."""
+
+
+def _shown(name: str | None) -> str | None:
+    if name is None or name.isascii():
+        return name
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _locked(error: DatabaseError | DatabaseUnavailableError) -> bool:

@@ -18,11 +18,11 @@ from psycopg.abc import RV, PQGen
 from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGresult
 
-Row = dict[str, Any]
-Connection = psycopg.Connection[Row]
+from opskit.session import Connection as Connection
+from opskit.session import SessionConnection
 
 
-class OwnConnection(psycopg.Connection[Row]):
+class OwnConnection(SessionConnection):
     """One connection for one process. When the server is silent, it asks whether it is still at work."""
 
     silence_seconds: float = float("inf")
@@ -147,7 +147,10 @@ class OwnConnection(psycopg.Connection[Row]):
             if prepare:
                 self._columns[name] = columns
         row = [answer.get_value(0, n) for n in range(len(columns))]
-        return {column: None if value is None else value.decode() for column, value in zip(columns, row, strict=True)}
+        return {
+            column: None if value is None else value.decode("utf-8", "surrogateescape")
+            for column, value in zip(columns, row, strict=True)
+        }
 
     def _answer(self) -> PGresult:
         """The result of what was sent."""

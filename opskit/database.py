@@ -11,35 +11,33 @@ startup parameter (PGTZ), which PgBouncer tracks.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
-import logging
 import os
 import threading
+import weakref
 from collections.abc import Iterator, Mapping
-from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import psycopg
-from psycopg import errors as pg
-from psycopg.conninfo import conninfo_to_dict
-from psycopg.rows import dict_row, tuple_row
+from psycopg.rows import dict_row
 
-from opskit import display, queries
-from opskit.connection import Connection as Connection
+from opskit import display, parameters, queries
 from opskit.connection import OwnConnection
-from opskit.connection import Row as Row
-from opskit.errors import DatabaseError, DatabaseUnavailableError, MissingExtraError, NotMigratedError, SettingError
+from opskit.errors import ConnectionClosedError, ForbiddenError, NotMigratedError
 from opskit.kept import Kept
 from opskit.logs import masked
+from opskit.pool import Pool
+from opskit.session import Connection as Connection
+from opskit.session import Row as Row
+from opskit.session import SessionConnection, fitting, settle
 from opskit.settings import Settings
+from opskit.translation import READ_ONLY, server_answers, translation
+from opskit.translation import translated as translated
 
 if TYPE_CHECKING:
     import sqlalchemy
-    from psycopg_pool import ConnectionPool
-
-# What the pool logs is said by our own errors; without a handler it would be printed beside them.
-logging.getLogger("psycopg.pool").addHandler(logging.NullHandler())
 
 # A black hole (a cut cable, a vanished host) must not hold a process for the kernel's two hours.
 _NETWORK: dict[str, Any] = {
@@ -49,18 +47,7 @@ _NETWORK: dict[str, Any] = {
     "keepalives_count": "3",
     "tcp_user_timeout": "10000",
 }
-# The same from the server's side: a row that a vanished host has locked is free after 11 s, not two hours.
-_NODE_NETWORK = (
-    "SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3; "
-    "SET tcp_user_timeout = 10000"
-)
 _SHOWN_SECONDS = 2.0  # how long a notebook waits for the numbers of an open database
-# A backend at work on a statement learns within a second that its client has died, and gives its locks back. Not every
-# server's system can tell.
-_NODE_VIGILANCE = b"SET client_connection_check_interval = 1000"
-# The queue has one right plan: its index. These keep the planner to it whatever its statistics say
-# (never analyzed; analyzed empty, then a million rows).
-_NODE_PLANS = "SET enable_seqscan = off; SET enable_bitmapscan = off; SET plan_cache_mode = force_generic_plan"
 # What DISCARD ALL does, but for the statements that we have prepared and the channel that we listen to: a connection
 # with others' is given up.
 _RESTORING = (
@@ -71,13 +58,10 @@ _FOREIGN = (
     "SELECT 1 / ((SELECT count(*) FROM pg_catalog.pg_prepared_statements WHERE from_sql) = 0 "
     "AND NOT EXISTS (SELECT FROM pg_catalog.pg_listening_channels() AS channel WHERE channel <> '{}'))::int"
 )
-_GONE = (pg.AdminShutdown, pg.CrashShutdown, pg.CannotConnectNow, pg.TooManyConnections, pg.DatabaseDropped)
 _WAIT_FOR_CONNECTION = 10.0
-_POOL_SIZE = 8
-_BUSY_SECONDS = 0.5
-_PROBE_SECONDS = 3
+# Where the server tells nobody's state (track_activities = off), what it waits for still says whether it is at work.
 _AT_WORK = """
-    SELECT CASE WHEN state = 'active' AND wait_event_type IS DISTINCT FROM 'Client' THEN true
+    SELECT CASE WHEN state IN ('active', 'disabled') AND wait_event_type IS DISTINCT FROM 'Client' THEN true
                 ELSE pg_terminate_backend(pid) IS NULL END AS at_work
       FROM pg_stat_activity WHERE pid = %s AND backend_start = %s::timestamptz
 """
@@ -141,12 +125,15 @@ class Database:
         if settings.database_url is None:
             from opskit import embedded
 
-            settings = _with_url(settings, embedded.start(settings))
-        assert settings.database_url is not None
-        self.settings = settings
+            url = embedded.start(settings)
+        else:
+            url = parameters.understood(settings.database_url)
+        self.settings = settings = dataclasses.replace(settings, database_url=url)
         self.names = names(settings)
         self.pooler = False
         self.kept = Kept()
+        self.encoding: str | None = None  # the database's; known once there is a connection
+        self._given = {"pooled": pooled, "statement_seconds": statement_seconds, "node": node, "name": name}
         self._pooled = pooled
         self._node = node
         self._statement_seconds = statement_seconds
@@ -154,11 +141,16 @@ class Database:
         self._asked: dict[str, tuple[queries.Statement, bytes, dict[str, bool]]] = {}
         self._own: OwnConnection | None = None
         self._foreign: OwnConnection | None = None
+        self._closed = False
         self._lock = threading.RLock()
         self._silence_seconds = max(1.0, min(5.0, settings.lease_seconds / 6))
         network = _NETWORK if pooled else _NETWORK | {"connect_timeout": str(max(2, round(self._silence_seconds)))}
-        self._parameters = network | _parsed(settings.database_url)
+        # The encoding is ours whatever the URL says: the texts that we send and read are UTF-8.
+        self._parameters = network | parameters.parsed(url) | {"client_encoding": "UTF8"}
         self._parameters.setdefault("application_name", f"opskit {settings.env} {name}".strip()[:63])
+        wait_seconds = _WAIT_FOR_CONNECTION if statement_seconds is None else min(3.0, statement_seconds)
+        self._pool = Pool(self._parameters, self._configure, wait_seconds=wait_seconds)
+        _opened.add(self)
 
     # -- connections -------------------------------------------------------------------------
 
@@ -173,9 +165,10 @@ class Database:
             DatabaseUnavailableError: None could be had in time, or it broke.
         """
         with translated() if translate else contextlib.nullcontext():
+            self._check_open()
             if self._pooled:
                 with contextlib.ExitStack() as stack:
-                    yield self._lent(stack)
+                    yield self._pool.lent(stack)
             else:
                 with self._lock:
                     own = self._mine()
@@ -192,36 +185,15 @@ class Database:
             with self.connection(translate=False) as connection:
                 yield connection
         else:
+            self._check_open()
             with self._lock:
                 own = self._mine()
             with own.used_by_all():
                 yield own
 
-    def _lent(self, stack: contextlib.ExitStack) -> Connection:
-        """A connection of the pool. One that is not to be had at once: the pool is busy, or the database is away.
-
-        A pool does not say which, and tries again ever more rarely; asked directly, a database that is away refuses
-        in milliseconds, and the next use begins with a new pool.
-        """
-        from psycopg_pool import PoolTimeout
-
-        try:
-            return stack.enter_context(self.pool.connection(timeout=_BUSY_SECONDS))
-        except PoolTimeout:
-            pool = self.pool
-            try:
-                self._ask_directly()
-            except psycopg.Error as error:
-                # A server that answers with a refusal (too many connections, say) lives: what we have comes back.
-                if "FATAL" not in str(error):
-                    if self.__dict__.get("pool") is pool:
-                        del self.pool
-                        pool.close(timeout=0.1)
-                    raise
-        return stack.enter_context(self.pool.connection())
-
-    def _ask_directly(self) -> None:
-        psycopg.connect(**{**self._parameters, "connect_timeout": _PROBE_SECONDS}, autocommit=True).close()
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ConnectionClosedError
 
     def _mine(self) -> OwnConnection:
         if self._own is None or not self._own.usable:
@@ -296,85 +268,60 @@ class Database:
                 row = other.execute(_AT_WORK, (pid, began)).fetchone()
         except psycopg.Error as error:
             # A server that answers with a refusal (too many connections, say) lives: no reason to give up.
-            return "FATAL" in str(error)
+            return server_answers(self._parameters, error)
         return bool(row and row["at_work"])
 
-    def _configure(self, connection: Connection) -> None:
-        """Learn what stands between us and the database, and settle what a session may keep."""
-        row = connection.execute(
-            "SELECT pg_backend_pid() AS pid, current_setting('default_transaction_isolation') AS isolation"
-        ).fetchone()
-        assert row is not None
-        # A pooler hands out process numbers of its own making: nothing may live in a session then.
-        self.pooler = row["pid"] != connection.info.backend_pid
-        if self.pooler:
-            connection.prepare_threshold = None
-            return
-        kept: list[bytes] = []
-        if row["isolation"] != "read committed":
-            kept.append(b"SET default_transaction_isolation = 'read committed'")
-            connection.execute(kept[-1])
-        if self._node:
-            kept.append(f"{_NODE_PLANS}; {_NODE_NETWORK}".encode())
-            connection.execute(kept[-1])
-            with contextlib.suppress(psycopg.DatabaseError):
-                connection.execute(_NODE_VIGILANCE)
-                kept.append(_NODE_VIGILANCE)
-            if isinstance(connection, OwnConnection):
-                foreign = _FOREIGN.replace("{}", self.names["channel"].replace("'", "''"))
-                connection.restoring = b"; ".join([_RESTORING, *kept, foreign.encode()])
-        if self._statement_seconds is not None:
-            connection.execute(f"SET statement_timeout = {int(self._statement_seconds * 1000)}".encode())
-
-    @cached_property
-    def pool(self) -> ConnectionPool[Connection]:
-        """The pool; opened when first needed."""
-        from psycopg_pool import ConnectionPool
-
-        os.environ["PGTZ"] = "UTC"
-        how: dict[str, Any] = {"autocommit": True, "row_factory": dict_row, **self._parameters}
-        # A database that refuses us is told at once: the pool would try again and again for as long as it waits.
-        self._ask_directly()
-        return ConnectionPool(
-            kwargs=how,
-            configure=self._configure,
-            reset=_as_ours,
-            check=ConnectionPool.check_connection,
-            min_size=0,
-            max_size=_POOL_SIZE,
-            timeout=_WAIT_FOR_CONNECTION if self._statement_seconds is None else min(3.0, self._statement_seconds),
-            max_idle=60,
-            reconnect_timeout=5,
-            close_returns=True,
-            open=True,
-            name="opskit",
+    def _configure(self, connection: SessionConnection) -> None:
+        """Settle what a new session is set to, and learn what stands between us and the database."""
+        self.encoding = connection.info.parameter_status("server_encoding")
+        self.pooler = settle(
+            connection,
+            node=self._node,
+            read_only=self.settings.read_only,
+            statement_seconds=self._statement_seconds,
         )
+        if self._node and not self.pooler and isinstance(connection, OwnConnection):
+            foreign = _FOREIGN.replace("{}", self.names["channel"].replace("'", "''"))
+            connection.restoring = b"; ".join([_RESTORING, *connection.kept, foreign.encode()])
 
-    @cached_property
+    @property
     def engine(self) -> sqlalchemy.Engine:
-        """An SQLAlchemy engine over the same pool, for `pandas.read_sql` and the like.
+        """An SQLAlchemy engine over the pool, for `pandas.read_sql` and the like; its errors are opskit's.
 
         Raises:
             MissingExtraError: SQLAlchemy is not installed.
         """
-        try:
-            from sqlalchemy import NullPool, create_engine
-        except ImportError:
-            raise MissingExtraError("SQLAlchemy", "ui") from None
+        self._check_open()
+        return self._pool.engine()
 
-        def lent() -> Connection:
-            connection = self.pool.getconn()
-            connection.row_factory = tuple_row  # type: ignore[assignment]  # what SQLAlchemy reads; `_as_ours` takes it back
-            return connection
+    def writing(self) -> None:
+        """Return when this connection may change something: the first line of whatever does.
 
-        return create_engine("postgresql+psycopg://", creator=lent, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+        Raises:
+            ForbiddenError: It is read-only (`read_only=True`, OPSKIT_READ_ONLY=1).
+        """
+        if self.settings.read_only:
+            raise ForbiddenError(READ_ONLY)
+
+    def fitting(self, text: str) -> str:
+        """*text* as the database's encoding can hold it: "→" becomes "<U+2192>" in LATIN1."""
+        return fitting(text, self.encoding)
 
     def close(self) -> None:
-        """Close every connection."""
+        """Close every connection, for good."""
         with self._lock:
+            self._closed = True
             self.drop_connection()
-        if "pool" in self.__dict__:
-            self.pool.close()
+        self._pool.close()
+
+    def _forget(self) -> None:
+        """Begin again in a process that was forked: the connections are its parent's, and are left alone."""
+        self.disarm()
+        self._pool.forget()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process opens the same database anew."""
+        return _again, (self.settings, self._given)
 
     def __enter__(self) -> Self:
         return self
@@ -412,9 +359,13 @@ class Database:
             values.setdefault(known, self.names[known])
         statement.check(values)
         # Without values no placeholder is looked for, and a literal % stays one.
-        bound = {key: as_text(value) for key, value in values.items()} if statement.values else None
+        bound = {key: self._bound(value) for key, value in values.items()} if statement.values else None
         cursor = connection.execute(text, bound)
         return cursor.fetchall() if cursor.description else []
+
+    def _bound(self, value: object) -> str | None:
+        text = as_text(value)
+        return text if text is None or self.encoding in _HOLD_ANYTHING else fitting(text, self.encoding)
 
     def run_long(self, name: str, /, *, seconds: float, **values: object) -> list[Row]:
         """Run a statement that may take *seconds*, whatever this database otherwise allows."""
@@ -446,20 +397,33 @@ class Database:
         statement.check(values)
         # A uuid travels as its 16 bytes: PostgreSQL reads them for a twentieth of what its 36 letters cost.
         given = [
-            bytes.fromhex(values[key].replace("-", "")) if is_uuid else values[key].encode()
+            bytes.fromhex(values[key].replace("-", "")) if is_uuid else self._sent(values[key])
             for key, is_uuid in order.items()
         ]
+        self._check_open()
         try:
             with self._lock:
-                return self._mine().ask(name.encode(), text, given, [*order.values()], prepare=not self.pooler)
+                own = self._mine()
+                asked = (name.encode(), text, given, [*order.values()])
+                if not own.sets_locally:
+                    return own.ask(*asked, prepare=not self.pooler)
+                with own.used_by_us(), own.with_local_settings():
+                    return own.ask(*asked, prepare=False)
         except psycopg.Error as error:
-            raise _translation(error) from error
+            raise translation(error) from error
+
+    def _sent(self, text: str) -> bytes:
+        held = text if self.encoding in _HOLD_ANYTHING else fitting(text, self.encoding)
+        return held.encode("utf-8", "surrogateescape")
 
     def _text(self, name: str) -> tuple[queries.Statement, bytes]:
         found = self._texts.get(name)
         if found is None:
             statement = queries.statement(name)
-            found = self._texts[name] = (statement, statement.compose(self.names).as_bytes())
+            found = self._texts[name] = (
+                statement,
+                fitting(statement.compose(self.names).as_string(), self.encoding).encode(),
+            )
         return found
 
     @contextlib.contextmanager
@@ -503,19 +467,6 @@ class Database:
         return display.database(env=self.settings.env, table=self.settings.files, url=url, state=state, numbers=numbers)
 
 
-def _parsed(url: str) -> dict[str, Any]:
-    try:
-        return {key: value for key, value in conninfo_to_dict(url).items() if value is not None}
-    except psycopg.ProgrammingError as error:
-        raise SettingError(f"DATABASE_URL cannot be used: {masked(str(error).strip())}") from None
-
-
-def _with_url(settings: Settings, url: str) -> Settings:
-    import dataclasses
-
-    return dataclasses.replace(settings, database_url=url)
-
-
 def as_text(value: object) -> str | None:
     """A value as psql would send it."""
     if value is None or type(value) is str:
@@ -523,39 +474,24 @@ def as_text(value: object) -> str | None:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, Mapping):
-        return json.dumps(value)
+        return json.dumps(value, ensure_ascii=False)
     if isinstance(value, (list, tuple, set, frozenset)):
         quoted = (str(item).replace("\\", "\\\\").replace('"', '\\"') for item in value)
         return "{" + ",".join(f'"{item}"' for item in quoted) + "}"
     return str(value)
 
 
-def _as_ours(connection: Connection) -> None:
-    """A connection that comes back to the pool gives rows as we read them."""
-    connection.row_factory = dict_row
+_HOLD_ANYTHING = (None, "UTF8", "SQL_ASCII")
+_opened: weakref.WeakSet[Database] = weakref.WeakSet()
 
 
-@contextlib.contextmanager
-def translated() -> Iterator[None]:
-    """Turn the driver's errors into opskit's, each one sentence; the driver's stays as `__cause__`."""
-    try:
-        yield
-    except psycopg.Error as error:
-        raise _translation(error) from error
+def _again(settings: Settings, given: dict[str, Any]) -> Database:
+    return Database(settings, **given)
 
 
-def _translation(error: psycopg.Error) -> DatabaseError | DatabaseUnavailableError:
-    said = masked(" ".join((error.diag.message_primary or str(error)).split()))
-    state = error.sqlstate
-    if isinstance(error, pg.InvalidSqlStatementName):
-        # A processor has deallocated what the driver has prepared: a new connection will do.
-        return DatabaseUnavailableError(f"this connection is of no use any more: {said}")
-    if isinstance(error, _GONE) or ((state or "08").startswith("08") and isinstance(error, psycopg.OperationalError)):
-        return DatabaseUnavailableError(f"the database cannot be reached: {said}")
-    translation: DatabaseError
-    if isinstance(error, (pg.UndefinedTable, pg.UndefinedColumn, pg.UndefinedFunction)):
-        translation = NotMigratedError(f"{said}; the tables are not migrated, run: opskit migrate")
-    else:
-        translation = DatabaseError(f"PostgreSQL says: {said}")
-    translation.sqlstate = state
-    return translation
+def _after_fork() -> None:
+    for database in list(_opened):
+        database._forget()
+
+
+os.register_at_fork(after_in_child=_after_fork)

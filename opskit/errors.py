@@ -5,6 +5,7 @@ OpskitError
 ├── MissingExtraError            an optional package is not installed
 ├── QueryError                   an SQL file and its caller disagree
 ├── DatabaseUnavailableError     no answer from PostgreSQL in time
+├── ConnectionClosedError        this Database was closed by its own program
 ├── DatabaseError                PostgreSQL answered with an error
 │   └── NotMigratedError         the schema lacks what this version needs
 ├── StillCountingError           what has ended is still being counted
@@ -57,6 +58,10 @@ class QueryError(OpskitError):
 
 class DatabaseUnavailableError(OpskitError):
     """The database cannot be reached."""
+
+
+class ConnectionClosedError(OpskitError):
+    """This connection was closed; call opskit.connect()"""
 
 
 class DatabaseError(OpskitError):

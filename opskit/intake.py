@@ -55,6 +55,12 @@ def enqueue(
             Nothing was inserted.
     """
     found = list(expand(paths, tell=tell or _log.warning))
+    if found:
+        with db.connection():  # what the database can hold is known once there is a connection
+            pass
+    for path, name, _ in found:
+        _check_held(db, path)
+        _check_held(db, name)
     if skip_known:
         known = _known(db, [path for path, _, _ in found])
         found = [entry for entry in found if entry[0] not in known]
@@ -85,6 +91,8 @@ def insert(
     After: PostgreSQL's own COPY, "Populating a Database"
     """
     form = _form(db, columns or {})
+    for value in (columns or {}).values():
+        _check_held(db, value)
     command = sql.SQL("COPY {} ({}) FROM STDIN").format(sql.Identifier(db.settings.files), form.names)
     count = 0
     with (
@@ -94,6 +102,8 @@ def insert(
         connection.cursor().copy(command) as target,
     ):
         for count, row in enumerate(rows, 1):
+            _check_held(db, row[0])
+            _check_held(db, row[1])
             target.write_row(form.filled(row))
             if count % _BATCH == 0:
                 told(count)
@@ -144,11 +154,12 @@ def upload(
             answers, needed = [], []
             for one in arrived:
                 file = one.stored
+                _check_held(db, file.path)
                 answer = {"original_filename": file.name, "file_size": file.size, "sha256": file.sha256}
                 first = known.get(file.sha256)
                 id = None
                 if first is None or again:
-                    id = _insert_one(connection, db.settings.files, form, (file.path, file.name, file.size))
+                    id = _insert_one(connection, db.settings.files, form, (file.path, db.fitting(file.name), file.size))
                     known.setdefault(file.sha256, {"id": id, "storage_path": file.path})
                 if id is not None or (first and first["storage_path"] == file.path):
                     # Once more for a row that has it already: somebody may have tidied its bytes away.
@@ -157,6 +168,12 @@ def upload(
             # Last, so that nothing but the commit can fail after it, and while others who bring the same wait.
             keep({one.stored.path: one for one in needed}.values())
         return answers
+
+
+def _check_held(db: Database, text: str) -> None:
+    """See that the database's encoding can hold a text that has to come back as it is: a path must lead to its file."""
+    if db.fitting(text) != text:
+        raise SettingError(f"{text!r} cannot be stored: the database's encoding is {db.encoding}; use another name")
 
 
 @contextlib.contextmanager

@@ -24,7 +24,10 @@ def as_json(result: Mapping[str, Any] | None) -> str:
         raise OpskitError(f"the processor returned {type(result).__name__}; it must return a mapping or None")
     clean = result if _finite(result) else _finite_copy(result)
     # jsonb knows no NUL. An escaped backslash before "u0000" is no escape of a NUL.
-    return _NUL.sub(r"\1\\ufffd", json.dumps(clean, default=str))
+    text = _NUL.sub("\\1\ufffd", json.dumps(clean, default=str, ensure_ascii=False))
+    # Letters themselves, not \u escapes: where the database's encoding lacks one, `Database` can see it. What is no
+    # letter (half of a surrogate pair) is none to jsonb either.
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _finite(value: Any) -> bool:

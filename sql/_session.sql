@@ -1,11 +1,11 @@
--- What every file opens with when psql runs it: the zone, the environment, the tables' names.
+-- What every file opens with when psql runs it: the session's settings, the environment, the tables' names.
 --
 -- Ages must be judged in UTC: an operator in another zone read a ten-minute claim in a plain
--- timestamp column as 70 minutes old. The environment is -v env=production or env=development,
+-- timestamp column as 70 minutes old. So must everything else that _settings.sql names. The environment is -v env=production or env=development,
 -- else OPSKIT_ENV, else development, as everywhere.
 \set ON_ERROR_STOP on
 \set QUIET on
-SET TIME ZONE 'UTC';
+\ir _settings.sql
 \if :{?env} \else \getenv env OPSKIT_ENV \endif
 \if :{?env} \else \set env development \endif
 \if :{?table} \else \getenv table OPSKIT_TABLE \endif

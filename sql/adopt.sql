@@ -1,6 +1,6 @@
 -- Adopt rows from before: queue those without a status. One batch; run it again until it answers 0.
 --
--- psql: `opskit enqueue --existing --where …` is the door that takes a condition; this file adopts given ids.
+-- psql: `opskit enqueue --existing --where ...` is the door that takes a condition; this file adopts given ids.
 -- psql "$DATABASE_URL" -v env=development -v ids='{17,18}' -v actor=me -f sql/adopt.sql
 --
 -- ids     the files; those that have a status already, or are deleted, are left alone

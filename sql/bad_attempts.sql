@@ -6,7 +6,7 @@
 -- row_limit    how many of its newest bad attempts (default 100); of its newest 200 events, no more are read
 --
 -- ids     the files that it failed, each once, as an array
--- since   when the first of these attempts began · again: when the last one did
+-- since   when the first of these attempts began ; again: when the last one did
 --
 -- Only attempts that raised or crashed, of the last hour, and begun after the node was last cleared. A rejected file is
 -- the file's fault, a timeout may be; an orphan or an interrupted attempt says nothing of the node's health.

@@ -1,6 +1,6 @@
 -- Claim the next file for a node. Always answers one row: claimed, empty, paused or deposed.
 --
--- psql "$DATABASE_URL" -v env=development -v server_id=by-hand -v boot=… -v epoch=… \
+-- psql "$DATABASE_URL" -v env=development -v server_id=by-hand -v boot=... -v epoch=... \
 --      -v token=$(uuidgen) -v after=-infinity -f sql/claim.sql
 --
 -- server_id, boot, epoch   the node as it stands in the nodes table (register.sql); anything else is deposed
@@ -17,7 +17,7 @@
 -- and next_seconds until the next probe is due. breaker_close.sql closes it when a file has gone well meanwhile, whoever
 -- completed it; else, when it is due, breaker_probe.sql claims a probe.
 --
--- One statement, one commit. The materialized CTE is what makes it one row: an IN (… LIMIT 1 FOR UPDATE)
+-- One statement, one commit. The materialized CTE is what makes it one row: an IN (... LIMIT 1 FOR UPDATE)
 -- claimed five with stale planner statistics. FOR KEY SHARE on the node makes whoever raises its epoch
 -- wait for us, so that a late claim of an old boot cannot land beside a new one's.
 \ir _session.sql

@@ -1,6 +1,6 @@
 -- Claim one given file by hand: the claim of claim.sql, restricted to an id. Safe beside the scheduled nodes.
 --
--- psql "$DATABASE_URL" -v env=development -v server_id=by-hand -v boot=… -v epoch=… \
+-- psql "$DATABASE_URL" -v env=development -v server_id=by-hand -v boot=... -v epoch=... \
 --      -v token=$(uuidgen) -v id=42 -f sql/claim_one.sql
 --
 -- id       the file; a file whose retry is not due yet, and one that is paused for the rest, may be claimed

@@ -1,6 +1,6 @@
 -- Complete a file that is held under a token. Answers done, already, again or lost.
 --
--- psql "$DATABASE_URL" -v env=development -v id=42 -v token=… -v result='{"rows": 10}' -f sql/complete.sql
+-- psql "$DATABASE_URL" -v env=development -v id=42 -v token=... -v result='{"rows": 10}' -f sql/complete.sql
 --
 -- id, token   the file and the token under which it was claimed: the fence
 -- result      JSON stored with the row; 'null' for none

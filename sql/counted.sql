@@ -8,11 +8,11 @@
 --
 -- settled   everything that ended before it is visible: the next call may begin there and add to what is `final` here
 -- held      files in processing now
--- measure   run: one for each attempt, from claim to end · wait: one for each file that ended, from the queue to its claim
+-- measure   run: one for each attempt, from claim to end ; wait: one for each file that ended, from the queue to its claim
 -- outcome   completed, or what went wrong; failed: an older processor's, which told nobody more
 -- next      the state that followed
 -- cleaned   a cleanup ended it
--- bucket    0: at most the first bound … the number of bounds: more than the last one · -1: it is not known
+-- bucket    0: at most the first bound ... the number of bounds: more than the last one ; -1: it is not known
 --
 -- Prometheus wants counters that never fall, and a count of rows by time does fall: files are requeued, deleted, pruned.
 -- So nobody counts the table. Whoever is scraped keeps the sums and adds what has ended since; a restart begins at zero,

@@ -1,12 +1,12 @@
 -- End an attempt that went wrong: back to the queue after a back-off while the budget lasts, else failed.
 --
--- psql "$DATABASE_URL" -v env=development -v id=42 -v token=… -v outcome=rejected -v error='unreadable' \
+-- psql "$DATABASE_URL" -v env=development -v id=42 -v token=... -v outcome=rejected -v error='unreadable' \
 --      -v max_failures=3 -v retry_seconds=10 -v actor=by-hand -f sql/fail.sql
 --
 -- id, token       the file and the token under which it was claimed: the fence
 -- outcome         crashed or raised (retried while failures < max_failures); rejected or timeout (failed at once)
 -- error           why, kept in processing_errors and in the attempt's event
--- identity        what it is grouped by: {"error": …, "place": …} (default '': the last line of the error serves)
+-- identity        what it is grouped by: {"error": ..., "place": ...} (default '': the last line of the error serves)
 -- max_failures    bad attempts after which the file is failed
 -- retry_seconds   wait before the first retry, doubled for each further one, at most an hour
 -- actor           who says so: the node

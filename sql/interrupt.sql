@@ -1,6 +1,6 @@
 -- End an attempt that the world has interrupted: back to the queue at the file's old place, nothing counted.
 --
--- psql "$DATABASE_URL" -v env=development -v id=42 -v token=… -v reason='the database was away' -v most=20 \
+-- psql "$DATABASE_URL" -v env=development -v id=42 -v token=... -v reason='the database was away' -v most=20 \
 --      -v on_orphan=requeue -v max_failures=3 -v retry_seconds=10 -v actor=by-hand -f sql/interrupt.sql
 --
 -- id, token       the file and the token under which it was claimed: the fence

@@ -2,7 +2,7 @@
 --
 -- psql "$DATABASE_URL" -v env=development -f sql/nodes.sql
 --
--- state: live, paused, draining, quarantined · silent (a heartbeat is overdue) · dead (its lease has run out) · stopped
+-- state: live, paused, draining, quarantined ; silent (a heartbeat is overdue) ; dead (its lease has run out) ; stopped
 \ir _session.sql
 SELECT n.server_id,
        CASE WHEN n.stopped_at IS NOT NULL THEN 'stopped'

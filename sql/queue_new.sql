@@ -3,7 +3,7 @@
 -- psql "$DATABASE_URL" -v env=development -f sql/queue_new.sql
 --
 -- Rows that are there already stay as they are; `opskit enqueue --existing` adopts them.
--- Revert with: ALTER TABLE … ALTER COLUMN processing_status DROP DEFAULT (`opskit migrate --no-queue-new`).
+-- Revert with: ALTER TABLE ... ALTER COLUMN processing_status DROP DEFAULT (`opskit migrate --no-queue-new`).
 \ir _session.sql
 \ir _standing.sql
 \ir _locks.sql

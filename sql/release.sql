@@ -1,6 +1,6 @@
 -- Give a file back unharmed: queued again at its old place, failures unchanged. A deploy is not the file's fault.
 --
--- psql "$DATABASE_URL" -v env=development -v id=42 -v token=… -v reason='drained' -v actor=by-hand -f sql/release.sql
+-- psql "$DATABASE_URL" -v env=development -v id=42 -v token=... -v reason='drained' -v actor=by-hand -f sql/release.sql
 --
 -- id, token   the file and the token under which it was claimed: the fence
 -- reason      why, kept in the attempt's event

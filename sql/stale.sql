@@ -6,7 +6,7 @@
 -- look_seconds          as in cleanup.sql (default 2)
 -- every                 true: the claims that are well, too (default false)
 --
--- verdict: stale, hung, dead, rebooted (cleanup ends it) · silent, stuck (a second look decides) · alive, unproven
+-- verdict: stale, hung, dead, rebooted (cleanup ends it) ; silent, stuck (a second look decides) ; alive, unproven
 \ir _session.sql
 \if :{?stale_after_seconds} \else \set stale_after_seconds 3600 \endif
 \if :{?look_seconds} \else \set look_seconds 2 \endif

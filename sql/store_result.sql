@@ -1,6 +1,6 @@
 -- Store the result of a file that its processor completed within its own transaction (completing()).
 --
--- psql "$DATABASE_URL" -v env=development -v id=42 -v token=… -v result='{"rows": 10}' -f sql/store_result.sql
+-- psql "$DATABASE_URL" -v env=development -v id=42 -v token=... -v result='{"rows": 10}' -f sql/store_result.sql
 --
 -- id, token   the file and the token that completed it; a row that has moved on is left alone
 -- result      JSON

@@ -6,8 +6,8 @@
 -- until_seconds   its end, so long ago (default 0: now)
 -- row_limit       most rows, the newest (default 2000)
 --
--- kind       attempt: a bar from started_at to ended_at · boot, stop, state, pause, resume, breaker, migrate: a mark at started_at
--- outcome    of an attempt: completed, failed, processing, or what went wrong (raised, crashed, timeout, orphaned, …)
+-- kind       attempt: a bar from started_at to ended_at ; boot, stop, state, pause, resume, breaker, migrate: a mark at started_at
+-- outcome    of an attempt: completed, failed, processing, or what went wrong (raised, crashed, timeout, orphaned, ...)
 -- followed   the state that followed: queued when it was tried again
 -- cleaned    a cleanup ended it, an operator's or another node's: a mark at its end
 -- overlaps   another attempt at the same file was under way at the same time: what must never be

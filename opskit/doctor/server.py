@@ -115,7 +115,7 @@ def durability(db: Database) -> Iterator[Finding]:
             "nothing can be written here: no node can claim",
             f'export DATABASE_URL="$DATABASE_URL{"&" if "?" in url else "?"}target_session_attrs=read-write"',
         )
-    elif now["is_read_only"]:
+    elif now["read_only_at_first" if db.settings.read_only else "is_read_only"]:
         yield Finding(
             "error",
             "sessions are read-only by default (default_transaction_read_only)",

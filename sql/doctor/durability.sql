@@ -5,6 +5,8 @@
 -- wanted, there: standbys that must confirm a commit, and those connected that can; there is NULL when this role may not see.
 \ir ../_session.sql
 SELECT pg_is_in_recovery() AS is_standby, current_setting('default_transaction_read_only') = 'on' AS is_read_only,
+       -- What a connection that is read-only of its own will would be without it.
+       (SELECT s.reset_val = 'on' FROM pg_settings AS s WHERE s.name = 'default_transaction_read_only') AS read_only_at_first,
        current_setting('synchronous_commit') AS synchronous_commit,
        -- Where it was set: for the role or the database, or for all.
        (SELECT s.source FROM pg_settings AS s WHERE s.name = 'synchronous_commit') AS set_by,

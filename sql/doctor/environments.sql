@@ -34,7 +34,7 @@ WITH tables AS MATERIALIZED (
       FROM tables AS t JOIN pg_trigger AS g ON g.tgrelid = t.oid AND NOT g.tgisinternal
      WHERE starts_with(g.tgname, t.name || '_processing_')
 )
-SELECT kind, CASE kind WHEN 'column' THEN name ELSE '…' || name END AS name, p.shape AS in_production, d.shape AS in_development,
+SELECT kind, CASE kind WHEN 'column' THEN name ELSE '...' || name END AS name, p.shape AS in_production, d.shape AS in_development,
        CASE WHEN ours AND (p.shape IS NULL OR p.shape LIKE '%NOT VALID') THEN 'production'
             WHEN ours AND (d.shape IS NULL OR d.shape LIKE '%NOT VALID') THEN 'development' END AS wanting,
        CASE WHEN kind = 'column' AND d.shape IS NULL THEN format('ALTER TABLE %I ADD COLUMN %I %s;', :'development_files'::text, name, p.shape)

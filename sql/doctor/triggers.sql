@@ -2,7 +2,7 @@
 --
 -- psql "$DATABASE_URL" -v env=development -f sql/doctor/triggers.sql
 --
--- One that names its columns (UPDATE OF …) has been thought about, and is left out. The statement names all columns
+-- One that names its columns (UPDATE OF ...) has been thought about, and is left out. The statement names all columns
 -- that are not ours: the trigger still fires at every update of the application's own.
 \ir ../_session.sql
 SELECT t.tgname::text AS name, t.tgfoid::regproc::text AS function, (t.tgtype & 1) = 1 AS is_row, (t.tgtype & 2) = 2 AS is_before,

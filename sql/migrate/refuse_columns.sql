@@ -54,7 +54,7 @@ SELECT coalesce(
         AND a.attname IN (SELECT name FROM needs) AND (a.attname <> 'processing_status' OR cardinality(k.conkey) > 1)
       ORDER BY k.conname LIMIT 1),
     (SELECT format('%s has room for %s more columns where %s are needed, because PostgreSQL counts dropped ones, too; '
-                   'make it anew without them (CREATE TABLE … (LIKE %I INCLUDING ALL), and copy its rows)',
+                   'make it anew without them (CREATE TABLE ... (LIKE %I INCLUDING ALL), and copy its rows)',
                    :'files'::text, 1600 - there.columns, lacking.columns, :'files'::text)
        FROM (SELECT coalesce(max(attnum), 0) AS columns FROM columns) AS there,
             (SELECT count(*) AS columns FROM needs

@@ -11,7 +11,7 @@ WITH here AS MATERIALIZED (
            (:'old_events_by_file', :'events'), (:'old_events_by_time', :'events'), (:'old_events_by_kind', :'events'),
            (:'nodes' || '_pkey', :'nodes'), (:'events' || '_pkey', :'events'), (:'pauses' || '_pkey', :'pauses')
 ), relations AS MATERIALIZED (
-    SELECT c.oid, c.relname, c.relkind, i.indrelid, '; rename it: ALTER ' || w.word || ' ' || quote_ident(c.relname) || ' RENAME TO …' AS mend,
+    SELECT c.oid, c.relname, c.relkind, i.indrelid, '; rename it: ALTER ' || w.word || ' ' || quote_ident(c.relname) || ' RENAME TO ...' AS mend,
            lower(w.word) AS word
       FROM pg_class AS c LEFT JOIN pg_index AS i ON i.indexrelid = c.oid
      CROSS JOIN LATERAL (SELECT CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE'
@@ -41,17 +41,17 @@ SELECT coalesce(
       WHERE relkind <> 'i' OR indrelid IS DISTINCT FROM to_regclass(quote_ident(over))
       ORDER BY relname LIMIT 1),
     (SELECT 'opskit needs the name ' || quote_ident(t.typname) || ' for a table of its own, and a type has it; rename it: ALTER TYPE '
-            || quote_ident(t.typname) || ' RENAME TO …'
+            || quote_ident(t.typname) || ' RENAME TO ...'
        FROM pg_type AS t
       WHERE t.typnamespace IN (SELECT oid FROM here) AND t.typrelid = 0 AND t.typname IN (SELECT name FROM tables UNION ALL SELECT :'files')
         -- The type of an array gives way.
         AND NOT EXISTS (SELECT FROM pg_type AS e WHERE e.typarray = t.oid)
       ORDER BY t.typname LIMIT 1),
     (SELECT 'opskit needs the name ' || shown || ' for a function of its own, and another function has it; rename it: ALTER ROUTINE '
-            || shown || ' RENAME TO …'
+            || shown || ' RENAME TO ...'
        FROM functions WHERE NOT is_ours ORDER BY proname LIMIT 1),
     (SELECT 'opskit needs the name ' || quote_ident(tgname) || ' for a trigger of its own, and another trigger of ' || :'files'
-            || ' has it; rename it: ALTER TRIGGER ' || quote_ident(tgname) || ' ON ' || quote_ident(:'files') || ' RENAME TO …'
+            || ' has it; rename it: ALTER TRIGGER ' || quote_ident(tgname) || ' ON ' || quote_ident(:'files') || ' RENAME TO ...'
        FROM triggers
       WHERE tgname IN (:'guard', :'guard_new', :'wake') AND tgfoid NOT IN (SELECT oid FROM functions)
       ORDER BY tgname LIMIT 1)) AS problem

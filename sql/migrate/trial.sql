@@ -143,7 +143,7 @@ BEGIN
                    AND tgname NOT LIKE files || '\_processing\_%';
                 PERFORM set_config('opskit.problem', format('%s would have no effect, or another one: %s of %s changes what is written; %s',
                     what, coalesce('the trigger ' || culprits, 'the type or a default of a processing_ column'), files,
-                    'have it leave the columns processing_… and opskit''s rows as they are'), true);
+                    'have it leave the columns processing_... and opskit''s rows as they are'), true);
                 RETURN;
             WHEN OTHERS THEN
                 GET STACKED DIAGNOSTICS said = MESSAGE_TEXT, context = PG_EXCEPTION_CONTEXT, con = CONSTRAINT_NAME, col = COLUMN_NAME,

@@ -314,7 +314,7 @@ def _same_bytes(connection: Connection, table: str, files: Sequence[Stored]) -> 
     if not files:
         return {}
     connection.execute(
-        "SELECT pg_advisory_xact_lock(key) FROM (SELECT unnest(%s::bigint[]) AS key ORDER BY 1) AS keys",
+        "SELECT pg_advisory_xact_lock(key) FROM (SELECT pg_catalog.unnest(%s::bigint[]) AS key ORDER BY 1) AS keys",
         (sorted({int(file.sha256[:15], 16) for file in files}),),
     )
     # By the place without its extension, which is the uploader's: the same bytes may be called .csv and .txt.
@@ -340,12 +340,12 @@ def _same_bytes(connection: Connection, table: str, files: Sequence[Stored]) -> 
 _SAME_BYTES = """
     SELECT DISTINCT ON (sha256) *
       FROM (SELECT id::text AS id, storage_path, uploaded_at,
-                   CASE WHEN left(storage_path, %(length)s) = ANY (%(stems)s)
-                        THEN substr(storage_path, %(length)s - 63, 64)
+                   CASE WHEN left(storage_path::text, %(length)s) = ANY (%(stems)s)
+                        THEN substr(storage_path::text, %(length)s - 63, 64)
                         ELSE processing_result ->> 'sha256' END AS sha256
               FROM {}
              WHERE deleted IS NOT TRUE AND file_size = ANY (%(sizes)s)
-               AND (left(storage_path, %(length)s) = ANY (%(stems)s)
+               AND (left(storage_path::text, %(length)s) = ANY (%(stems)s)
                     OR processing_result ->> 'sha256' = ANY (%(sums)s))) AS found
      ORDER BY sha256, uploaded_at, id"""
 

@@ -14,7 +14,7 @@
 -- all nodes backwards, and a node whose last ones are old would read the whole history.
 \ir _session.sql
 \if :{?row_limit} \else \set row_limit 100 \endif
-SELECT coalesce(array_agg(DISTINCT bad.file_id), '{}') AS ids, min(bad.started_at) AS since, max(bad.started_at) AS again
+SELECT coalesce(pg_catalog.array_agg(DISTINCT bad.file_id), '{}') AS ids, min(bad.started_at) AS since, max(bad.started_at) AS again
   FROM (SELECT e.file_id, e.started_at
           FROM (SELECT id, server_id, kind, outcome, file_id, started_at, at
                   FROM :"events"

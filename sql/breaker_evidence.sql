@@ -39,10 +39,10 @@ WITH alike AS MATERIALIZED (
      WHERE n.state = 'active' AND n.lease_until >= clock_timestamp() AND n.stopped_at IS NULL
        AND NOT EXISTS (SELECT FROM :"pauses" AS p WHERE p.scope IN ('*', n.server_id))
 )
-SELECT count(DISTINCT run.file_id) >= :'most_files'::int
-       AND (count(DISTINCT run.server_id) >= 2 OR (SELECT nodes FROM claiming) <= 1) AS opens,
+SELECT pg_catalog.count(DISTINCT run.file_id) >= :'most_files'::int
+       AND (pg_catalog.count(DISTINCT run.server_id) >= 2 OR (SELECT nodes FROM claiming) <= 1) AS opens,
        EXISTS (SELECT FROM :"pauses" WHERE kind = 'breaker' AND closed_at IS NULL) AS is_open,
-       coalesce(array_agg(DISTINCT run.file_id) FILTER (WHERE run.file_id IS NOT NULL), '{}') AS ids,
+       coalesce(pg_catalog.array_agg(DISTINCT run.file_id) FILTER (WHERE run.file_id IS NOT NULL), '{}') AS ids,
        min(run.at) AS since,
-       coalesce(array_agg(DISTINCT run.server_id) FILTER (WHERE run.server_id IS NOT NULL), '{}') AS nodes
+       coalesce(pg_catalog.array_agg(DISTINCT run.server_id) FILTER (WHERE run.server_id IS NOT NULL), '{}') AS nodes
   FROM run;

@@ -16,7 +16,7 @@
 WITH opened AS (
     INSERT INTO :"pauses" AS p (scope, kind, actor, reason, details, next_probe_at, probe_seconds)
     SELECT ' breaker', 'breaker', :'server_id', :'reason',
-           jsonb_build_object('error', :'error'::text, 'place', :'place'::text), clock_timestamp() + interval '1 second', 1
+           pg_catalog.jsonb_build_object('error', :'error'::text, 'place', :'place'::text), clock_timestamp() + interval '1 second', 1
      WHERE NOT EXISTS (SELECT FROM :"files"
                         WHERE processing_status IN ('completed', 'failed') AND processing_status = 'completed'
                           AND processing_completed_at >= :'since'::timestamptz)
@@ -64,7 +64,7 @@ WITH opened AS (
 ), noted AS (
     INSERT INTO :"events" (kind, outcome, server_id, reason, actor, details)
     SELECT 'breaker', 'open', :'server_id', :'reason', :'server_id',
-           jsonb_build_object('error', :'error'::text, 'place', :'place'::text,
+           pg_catalog.jsonb_build_object('error', :'error'::text, 'place', :'place'::text,
                               'givenBack', (SELECT coalesce(sum(failures), 0) FROM mine),
                               'requeued', (SELECT count(*) FROM mine WHERE status = 'failed'))
       FROM opened

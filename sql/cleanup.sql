@@ -68,10 +68,10 @@ WITH judged AS MATERIALIZED (
                 THEN 'failed' ELSE 'queued' END AS next_status,
            CASE WHEN verdict IN ('stale', 'hung') THEN 'timeout' ELSE 'orphaned' END AS outcome,
            CASE verdict
-                WHEN 'rebooted' THEN format('Orphaned: %s has started again since it claimed the file', server_id)
-                WHEN 'dead' THEN format('Orphaned: %s has been silent since %s (its lease ended at %s)', server_id,
+                WHEN 'rebooted' THEN pg_catalog.format('Orphaned: %s has started again since it claimed the file', server_id)
+                WHEN 'dead' THEN pg_catalog.format('Orphaned: %s has been silent since %s (its lease ended at %s)', server_id,
                                         to_char(moved_at, 'YYYY-MM-DD HH24:MI:SS'), to_char(lease_until, 'YYYY-MM-DD HH24:MI:SS'))
-                ELSE format('Processing timeout: no progress for %s minutes on %s',
+                ELSE pg_catalog.format('Processing timeout: no progress for %s minutes on %s',
                             round(extract(epoch FROM clock_timestamp() - moved_at) / 60), coalesce(server_id, 'an unnamed server'))
            END AS why,
            -- What it is grouped by: neither the node nor the time.
@@ -82,7 +82,7 @@ WITH judged AS MATERIALIZED (
 ), ended AS (
     UPDATE :"files" AS f
        SET processing_status = d.next_status, processing_failures = d.failures, processing_errors = d.why,
-           processing_failure = jsonb_build_object('attempt', d.attempt, 'error', d.error, 'place', ''),
+           processing_failure = pg_catalog.jsonb_build_object('attempt', d.attempt, 'error', d.error, 'place', ''),
            processing_token = NULL, processing_epoch = NULL,
            processing_server_id = CASE d.next_status WHEN 'failed' THEN d.server_id END,
            processing_started_at = CASE d.next_status WHEN 'failed' THEN f.processing_started_at END,
@@ -93,7 +93,7 @@ WITH judged AS MATERIALIZED (
 ), noted AS (
     INSERT INTO :"events" (kind, outcome, next_status, file_id, server_id, token, attempt, started_at, reason, actor, details)
     SELECT 'attempt', outcome, next_status, d.id::text, server_id, token, attempt, started_at, why, :'actor',
-           jsonb_build_object('cleanup', true, 'said', nullif(:'reason', ''), 'verdict', verdict, 'error', error, 'place', '', 'kind', 'file')
+           pg_catalog.jsonb_build_object('cleanup', true, 'said', nullif(:'reason', ''), 'verdict', verdict, 'error', error, 'place', '', 'kind', 'file')
       FROM decided AS d JOIN ended ON ended.id = d.id
 ), woken AS (
     SELECT pg_notify(:'channel', '') WHERE EXISTS (SELECT FROM decided WHERE next_status = 'queued')

@@ -68,7 +68,7 @@ WITH held AS MATERIALIZED (
     -- width_bucket() takes a bound for the begin of its bucket, Prometheus for its end: half a microsecond tells them apart.
     SELECT measure, outcome, next, cleaned, ended_at < (SELECT settled FROM edges) AS final,
            CASE WHEN seconds IS NULL THEN -1
-                ELSE width_bucket(greatest(seconds, 0) - 0.0000005, :'bounds'::float8[]) END AS bucket,
+                ELSE pg_catalog.width_bucket(greatest(seconds, 0) - 0.0000005, :'bounds'::float8[]) END AS bucket,
            count(*) AS attempts, coalesce(sum(greatest(seconds, 0)), 0) AS seconds
       FROM measured
      GROUP BY 1, 2, 3, 4, 5, 6

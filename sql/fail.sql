@@ -29,7 +29,7 @@ WITH mine AS MATERIALIZED (
     UPDATE :"files" AS f
        SET processing_status = mine.next_status, processing_failures = mine.failures, processing_errors = :'error',
            processing_failure = CASE WHEN identity IS NOT NULL THEN
-               jsonb_build_object('attempt', mine.attempt, 'error', identity -> 'error', 'place', identity -> 'place') END,
+               pg_catalog.jsonb_build_object('attempt', mine.attempt, 'error', identity -> 'error', 'place', identity -> 'place') END,
            processing_token = NULL, processing_epoch = NULL,
            processing_server_id = CASE mine.next_status WHEN 'failed' THEN mine.server_id END,
            processing_started_at = CASE mine.next_status WHEN 'failed' THEN f.processing_started_at END,

@@ -32,7 +32,7 @@ WITH RECURSIVE kinds AS MATERIALIZED (
                    OR f.processing_completed_at >= now() - nullif(:'since_seconds', '')::float8 * interval '1 second')
               -- The identity of an earlier attempt: an older node has failed the file since.
               AND (kind.holds OR coalesce(nullif(regexp_replace(regexp_replace(regexp_replace(regexp_replace(translate(btrim(left(substring(
-                              regexp_replace(right(coalesce(f.processing_errors, ''), 2000),
+                              regexp_replace(right(coalesce(f.processing_errors::text, ''), 2000),
                               '(\n([ \t^~]*|[ \t]*(LINE [0-9]+|DETAIL|HINT|CONTEXT|QUERY):[^\n]*))+$', '') FROM '[^\n]*$'), 300)),
                               '123456789', '000000000'), '[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F-]{22}', '…', 'g'),
                               '''[^'']*/[^'']*''', '''…''', 'g'), '\m0x[0-9a-f]+', '#', 'g'), '[0-9]+', '#', 'g'), ''),
@@ -40,7 +40,7 @@ WITH RECURSIVE kinds AS MATERIALIZED (
             ORDER BY f.processing_completed_at DESC
             LIMIT :'row_limit'::int) AS of_kind
      WHERE NOT holds OR failure ->> 'error'
-           || CASE coalesce(failure ->> 'place', '') WHEN '' THEN '' ELSE format(' (%s)', failure ->> 'place') END = :'error'
+           || CASE coalesce(failure ->> 'place', '') WHEN '' THEN '' ELSE pg_catalog.format(' (%s)', failure ->> 'place') END = :'error'
 ), told AS (
     -- Failed by an older node, or by the application: the last line of the text, as failures.sql reads it.
     SELECT id, original_filename, processing_server_id, processing_completed_at, processing_attempt, processing_errors
@@ -49,7 +49,7 @@ WITH RECURSIVE kinds AS MATERIALIZED (
        AND (:'since_seconds' = ''
             OR f.processing_completed_at >= now() - nullif(:'since_seconds', '')::float8 * interval '1 second')
        AND coalesce(nullif(regexp_replace(regexp_replace(regexp_replace(regexp_replace(translate(btrim(left(substring(
-                   regexp_replace(right(coalesce(f.processing_errors, ''), 2000),
+                   regexp_replace(right(coalesce(f.processing_errors::text, ''), 2000),
                    '(\n([ \t^~]*|[ \t]*(LINE [0-9]+|DETAIL|HINT|CONTEXT|QUERY):[^\n]*))+$', '') FROM '[^\n]*$'), 300)),
                    '123456789', '000000000'), '[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F-]{22}', '…', 'g'),
                    '''[^'']*/[^'']*''', '''…''', 'g'), '\m0x[0-9a-f]+', '#', 'g'), '[0-9]+', '#', 'g'), ''),

@@ -29,7 +29,7 @@ WITH alike AS MATERIALIZED (
            count(*) FILTER (WHERE processing_completed_at >= clock_timestamp() - interval '1 hour') AS last_hour,
            count(*) FILTER (WHERE processing_completed_at >= clock_timestamp() - interval '1 day') AS last_day,
            count(*) FILTER (WHERE processing_completed_at >= clock_timestamp() - interval '7 days') AS last_week,
-           max(processing_completed_at) AS latest, min(original_filename) AS example
+           max(processing_completed_at) AS latest, min(original_filename::text) AS example
       FROM (SELECT processing_errors, processing_completed_at, original_filename FROM :"files"
              WHERE processing_status = 'failed' AND deleted IS NOT TRUE AND processing_failure IS NULL
              UNION ALL
@@ -39,7 +39,7 @@ WITH alike AS MATERIALIZED (
                       AND processing_failure = alike.failure AND processing_attempt = alike.attempt OFFSET 0) AS f
              WHERE alike.holds IS NOT TRUE) AS older
      CROSS JOIN LATERAL (
-           SELECT left(substring(regexp_replace(right(coalesce(processing_errors, ''), 2000),
+           SELECT left(substring(regexp_replace(right(coalesce(processing_errors::text, ''), 2000),
                '(\n([ \t^~]*|[ \t]*(LINE [0-9]+|DETAIL|HINT|CONTEXT|QUERY):[^\n]*))+$', '') FROM '[^\n]*$'), 300) AS line) AS last
      GROUP BY 1
 ), named AS (
@@ -53,11 +53,11 @@ WITH alike AS MATERIALIZED (
            last_week, latest, example, NULL, NULL
       FROM texts
 ), grouped AS (
-    SELECT message || CASE place WHEN '' THEN '' ELSE format(' (%s)', place) END AS error, message, place,
+    SELECT message || CASE place WHEN '' THEN '' ELSE pg_catalog.format(' (%s)', place) END AS error, message, place,
            sum(file_count)::bigint AS file_count, sum(last_hour)::bigint AS last_hour, sum(last_day)::bigint AS last_day,
            sum(last_week)::bigint AS last_week, max(latest) AS latest, min(example) AS example,
-           (array_agg(failure ORDER BY latest DESC NULLS LAST))[1] AS failure,
-           (array_agg(attempt ORDER BY latest DESC NULLS LAST))[1] AS attempt
+           (pg_catalog.array_agg(failure ORDER BY latest DESC NULLS LAST))[1] AS failure,
+           (pg_catalog.array_agg(attempt ORDER BY latest DESC NULLS LAST))[1] AS attempt
       FROM named
      GROUP BY message, place
      ORDER BY file_count DESC, error

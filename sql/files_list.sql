@@ -83,7 +83,7 @@ WITH dated AS (
 SELECT id::text AS id, original_filename, processing_status, processing_server_id, last_at, file_size,
        processing_attempt, coalesce(processing_failures, 0) AS processing_failures, processing_errors
   FROM (SELECT * FROM (SELECT * FROM dated UNION ALL SELECT * FROM undated UNION ALL SELECT * FROM unasked) AS newest
-         WHERE (:'search' = '' OR strpos(lower(original_filename), lower(:'search')) > 0) AND id <> ALL (:'ids')
+         WHERE (:'search' = '' OR strpos(lower(original_filename::text), lower(:'search')) > 0) AND id <> ALL (:'ids')
         UNION ALL SELECT * FROM asked) AS found
  ORDER BY last_at DESC NULLS LAST, id
  LIMIT :'row_limit'::int;

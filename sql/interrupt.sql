@@ -36,8 +36,8 @@ WITH mine AS MATERIALIZED (
            CASE WHEN counts AND (:'on_orphan' = 'fail' OR failures + 1 >= :'max_failures'::int) THEN 'failed'
                 ELSE 'queued' END AS next_status,
            CASE WHEN :'on_orphan' = 'fail'
-                THEN format('%s; its node queues no file a second time (on_orphan is fail)', :'reason'::text)
-                WHEN counts THEN format('%s; interrupted %s times before: this one counts as a failure',
+                THEN pg_catalog.format('%s; its node queues no file a second time (on_orphan is fail)', :'reason'::text)
+                WHEN counts THEN pg_catalog.format('%s; interrupted %s times before: this one counts as a failure',
                                         :'reason'::text, interruptions)
                 ELSE :'reason' END AS why,
            CASE WHEN :'on_orphan' = 'fail' THEN 'Interrupted: its node queues no file a second time'
@@ -47,7 +47,7 @@ WITH mine AS MATERIALIZED (
     UPDATE :"files" AS f
        SET processing_status = d.next_status, processing_failures = d.failures_after,
            processing_errors = CASE WHEN d.counts THEN d.why ELSE f.processing_errors END,
-           processing_failure = CASE WHEN d.counts THEN jsonb_build_object('attempt', d.attempt, 'error', d.error, 'place', '')
+           processing_failure = CASE WHEN d.counts THEN pg_catalog.jsonb_build_object('attempt', d.attempt, 'error', d.error, 'place', '')
                ELSE f.processing_failure END,
            processing_token = NULL, processing_epoch = NULL,
            processing_server_id = CASE d.next_status WHEN 'failed' THEN d.server_id END,
@@ -61,7 +61,7 @@ WITH mine AS MATERIALIZED (
 ), noted AS (
     INSERT INTO :"events" (kind, outcome, next_status, file_id, server_id, token, attempt, started_at, reason, actor, details)
     SELECT 'attempt', 'interrupted', next_status, d.id::text, server_id, token, attempt, started_at, why, :'actor',
-           jsonb_build_object('error', error, 'place', '', 'kind', 'world')
+           pg_catalog.jsonb_build_object('error', error, 'place', '', 'kind', 'world')
       FROM decided AS d JOIN ended ON ended.id = d.id
 ), woken AS (
     SELECT pg_notify(:'channel', '') WHERE EXISTS (SELECT FROM ended)

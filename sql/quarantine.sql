@@ -53,10 +53,10 @@ WITH evidence AS MATERIALIZED (
      WHERE n.server_id = :'server_id' AND n.boot = :'boot'::uuid AND n.state = 'active' AND (SELECT sick FROM verdict)
     RETURNING n.server_id, n.boot
 ), said AS (
-    SELECT format('%s files that it failed were then completed by other nodes, as %s: %s', count(*),
-                  (array_agg(name ORDER BY completed_at DESC))[1], (array_agg(error ORDER BY completed_at DESC))[1]) AS reason,
-           jsonb_build_object('files', jsonb_path_query_array(
-               jsonb_agg(jsonb_build_object('id', id, 'name', name, 'error', error, 'completedBy', completed_by)
+    SELECT pg_catalog.format('%s files that it failed were then completed by other nodes, as %s: %s', count(*),
+                  (pg_catalog.array_agg(name ORDER BY completed_at DESC))[1], (pg_catalog.array_agg(error ORDER BY completed_at DESC))[1]) AS reason,
+           pg_catalog.jsonb_build_object('files', jsonb_path_query_array(
+               pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object('id', id, 'name', name, 'error', error, 'completedBy', completed_by)
                          ORDER BY completed_at DESC), '$[0 to 9]'), 'count', count(*)) AS details
       FROM evidence
 ), noted AS (

@@ -56,7 +56,7 @@ WITH RECURSIVE kinds AS MATERIALIZED (
               AND (:'server_id' = '' OR f.processing_server_id = :'server_id')
               -- The identity of an earlier attempt: an older node has failed the file since.
               AND (kind.holds OR coalesce(nullif(regexp_replace(regexp_replace(regexp_replace(regexp_replace(translate(btrim(left(substring(
-                              regexp_replace(right(coalesce(f.processing_errors, ''), 2000),
+                              regexp_replace(right(coalesce(f.processing_errors::text, ''), 2000),
                               '(\n([ \t^~]*|[ \t]*(LINE [0-9]+|DETAIL|HINT|CONTEXT|QUERY):[^\n]*))+$', '') FROM '[^\n]*$'), 300)),
                               '123456789', '000000000'), '[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F-]{22}', '…', 'g'),
                               '''[^'']*/[^'']*''', '''…''', 'g'), '\m0x[0-9a-f]+', '#', 'g'), '[0-9]+', '#', 'g'), ''),
@@ -66,7 +66,7 @@ WITH RECURSIVE kinds AS MATERIALIZED (
               FOR NO KEY UPDATE SKIP LOCKED) AS of_kind
      WHERE :'which' = 'failed'
        AND (NOT holds OR failure ->> 'error'
-           || CASE coalesce(failure ->> 'place', '') WHEN '' THEN '' ELSE format(' (%s)', failure ->> 'place') END = :'error')
+           || CASE coalesce(failure ->> 'place', '') WHEN '' THEN '' ELSE pg_catalog.format(' (%s)', failure ->> 'place') END = :'error')
      LIMIT :'row_limit'::int
 ), told AS MATERIALIZED (
     -- Failed by an older node, or by the application: the last line of the text, as failures.sql reads it.
@@ -79,7 +79,7 @@ WITH RECURSIVE kinds AS MATERIALIZED (
        AND (:'before' = '' OR coalesce(f.processing_completed_at < nullif(:'before', '')::timestamptz, true))
        AND (:'server_id' = '' OR f.processing_server_id = :'server_id')
        AND coalesce(nullif(regexp_replace(regexp_replace(regexp_replace(regexp_replace(translate(btrim(left(substring(
-                   regexp_replace(right(coalesce(f.processing_errors, ''), 2000),
+                   regexp_replace(right(coalesce(f.processing_errors::text, ''), 2000),
                    '(\n([ \t^~]*|[ \t]*(LINE [0-9]+|DETAIL|HINT|CONTEXT|QUERY):[^\n]*))+$', '') FROM '[^\n]*$'), 300)),
                    '123456789', '000000000'), '[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F-]{22}', '…', 'g'),
                    '''[^'']*/[^'']*''', '''…''', 'g'), '\m0x[0-9a-f]+', '#', 'g'), '[0-9]+', '#', 'g'), ''),
@@ -105,7 +105,7 @@ WITH RECURSIVE kinds AS MATERIALIZED (
     INSERT INTO :"events" (kind, outcome, next_status, file_id, server_id, token, attempt, started_at, ended_at, reason, actor, details)
     SELECT 'requeue', processing_status, 'queued', before.id::text, processing_server_id, processing_done_token,
            processing_attempt, processing_started_at, processing_completed_at, :'reason', :'actor',
-           jsonb_build_object('processing_status', processing_status, 'processing_server_id', processing_server_id,
+           pg_catalog.jsonb_build_object('processing_status', processing_status, 'processing_server_id', processing_server_id,
                'processing_started_at', processing_started_at, 'processing_completed_at', processing_completed_at,
                'processing_attempt', processing_attempt, 'processing_failures', processing_failures,
                'processing_errors', processing_errors, 'processing_failure', processing_failure,

@@ -16,15 +16,15 @@
 \if :{?viewer} \else \set viewer opskit_viewer \endif
 -- In one transaction: a node that is at work meanwhile never lacks a right.
 BEGIN;
-SELECT format('CREATE ROLE %I NOLOGIN', name)
-  FROM unnest(ARRAY[:'node', :'operator', :'viewer']) AS name
+SELECT pg_catalog.format('CREATE ROLE %I NOLOGIN', name)
+  FROM pg_catalog.unnest(ARRAY[:'node', :'operator', :'viewer']) AS name
  WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name)
 \gexec
 REVOKE UPDATE ON :"files" FROM :"node", :"operator";
 REVOKE DELETE ON :"nodes", :"events" FROM :"node";
 GRANT SELECT ON :"files" TO :"node", :"operator";
 -- Our columns alone. Without a right on the whole table nobody can lock it against the others, either.
-SELECT format('GRANT UPDATE (%s) ON %s TO %I, %I', string_agg(quote_ident(attname), ', ' ORDER BY attnum),
+SELECT pg_catalog.format('GRANT UPDATE (%s) ON %s TO %I, %I', pg_catalog.string_agg(quote_ident(attname), ', ' ORDER BY attnum),
               attrelid::regclass, :'node', :'operator')
   FROM pg_attribute
  WHERE attrelid = to_regclass(quote_ident(:'files')) AND attname LIKE 'processing\_%' AND NOT attisdropped
@@ -39,7 +39,7 @@ GRANT INSERT ON :"files" TO :"operator";
 GRANT SELECT, INSERT, UPDATE, DELETE ON :"pauses" TO :"operator";
 GRANT SELECT ON :"files", :"nodes", :"events", :"pauses" TO :"viewer";
 -- Whoever inserts draws the id, where a sequence of the application's makes it.
-SELECT DISTINCT format('GRANT USAGE ON SEQUENCE %s TO %I', s.oid::regclass, :'operator')
+SELECT DISTINCT pg_catalog.format('GRANT USAGE ON SEQUENCE %s TO %I', s.oid::regclass, :'operator')
   FROM pg_attrdef AS a
   JOIN pg_depend AS d ON d.classid = 'pg_attrdef'::regclass AND d.objid = a.oid AND d.refclassid = 'pg_class'::regclass
   JOIN pg_class AS s ON s.oid = d.refobjid AND s.relkind = 'S'

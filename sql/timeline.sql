@@ -34,7 +34,7 @@ WITH edges AS MATERIALIZED (
     -- The completion stands in the row alone; a failure has its event, unless an older processor wrote it.
     SELECT 'attempt', f.processing_server_id, f.id::text, f.original_filename, f.processing_attempt,
            f.processing_started_at::timestamptz, f.processing_completed_at::timestamptz, f.processing_status,
-           NULL, false, CASE f.processing_status WHEN 'failed' THEN substring(right(f.processing_errors, 500) FROM '[^\n]*$') END, NULL
+           NULL, false, CASE f.processing_status WHEN 'failed' THEN substring(right(f.processing_errors::text, 500) FROM '[^\n]*$') END, NULL
       FROM :"files" AS f
      WHERE f.processing_status IN ('completed', 'failed') AND f.deleted IS NOT TRUE
        AND f.processing_completed_at >= (SELECT begins FROM edges) AND f.processing_completed_at <= (SELECT horizon FROM edges)

@@ -52,6 +52,14 @@ def structure(db: Database) -> Iterator[Finding]:
                 f"id of {row['name']} is not unique",
                 "a claim may take several rows, after a scan",
             )
+        elif row["kind"] == "schema":
+            yield Finding(
+                "warning",
+                f"every role may create in the schema {row['name']}",
+                "a function of theirs may be called in place of PostgreSQL's own, with the rights of whoever calls",
+                row["mend"],
+            )
+            continue
         else:
             what, why = f"{row['name']} is UNLOGGED", "a crash of the server empties it: every file would be lost"
         yield Finding("error", what, why, row["mend"])

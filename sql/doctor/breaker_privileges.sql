@@ -8,7 +8,7 @@
 \ir ../_session.sql
 \if :{?reading} \else \set reading false \endif
 SELECT c.oid::regclass::text AS name,
-       format('GRANT INSERT, UPDATE (at, actor, reason, details, next_probe_at, probe_seconds, closed_at) ON %s TO %I;',
+       pg_catalog.format('GRANT INSERT, UPDATE (at, actor, reason, details, next_probe_at, probe_seconds, closed_at) ON %s TO %I;',
               c.oid::regclass, current_user) AS mend
   FROM pg_class AS c
  WHERE c.oid = to_regclass(quote_ident(:'pauses')) AND NOT :'reading'::boolean

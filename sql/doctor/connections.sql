@@ -19,10 +19,10 @@ WITH me AS MATERIALIZED (
            'ALTER SYSTEM SET max_connections = ' || current_setting('max_connections')::int * 2 || ';' AS mend
       FROM used
     UNION ALL
-    SELECT 'database', by_database, datconnlimit, format('ALTER DATABASE %I CONNECTION LIMIT %s;', current_database(), datconnlimit * 2 + 20)
+    SELECT 'database', by_database, datconnlimit, pg_catalog.format('ALTER DATABASE %I CONNECTION LIMIT %s;', current_database(), datconnlimit * 2 + 20)
       FROM used CROSS JOIN me WHERE datconnlimit >= 0 AND NOT rolsuper
     UNION ALL
-    SELECT 'role', by_role, rolconnlimit, format('ALTER ROLE %I CONNECTION LIMIT %s;', current_user, rolconnlimit * 2 + 20)
+    SELECT 'role', by_role, rolconnlimit, pg_catalog.format('ALTER ROLE %I CONNECTION LIMIT %s;', current_user, rolconnlimit * 2 + 20)
       FROM used CROSS JOIN me WHERE rolconnlimit >= 0 AND NOT rolsuper
 )
 SELECT kind, used, most, mend,

@@ -19,7 +19,7 @@ WITH tables AS MATERIALIZED (
       FROM tables AS t JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attnum > 0 AND NOT a.attisdropped
 ), parts AS MATERIALIZED (
     SELECT side, 'column' AS kind, name, ours, shape FROM columns
-     WHERE ours OR (SELECT count(DISTINCT side) = 2 FROM columns WHERE NOT known)
+     WHERE ours OR (SELECT pg_catalog.count(DISTINCT side) = 2 FROM columns WHERE NOT known)
     UNION ALL
     SELECT t.side, 'index', substr(c.relname, length(t.name) + 1), true,
            substring(pg_get_indexdef(c.oid) FROM 'USING .*') || CASE WHEN i.indisvalid THEN '' ELSE ' NOT VALID' END
@@ -37,10 +37,10 @@ WITH tables AS MATERIALIZED (
 SELECT kind, CASE kind WHEN 'column' THEN name ELSE '...' || name END AS name, p.shape AS in_production, d.shape AS in_development,
        CASE WHEN ours AND (p.shape IS NULL OR p.shape LIKE '%NOT VALID') THEN 'production'
             WHEN ours AND (d.shape IS NULL OR d.shape LIKE '%NOT VALID') THEN 'development' END AS wanting,
-       CASE WHEN kind = 'column' AND d.shape IS NULL THEN format('ALTER TABLE %I ADD COLUMN %I %s;', :'development_files'::text, name, p.shape)
-            WHEN kind = 'column' THEN format('ALTER TABLE %I ALTER COLUMN %I TYPE %s;', :'development_files'::text, name, p.shape) END AS mend
+       CASE WHEN kind = 'column' AND d.shape IS NULL THEN pg_catalog.format('ALTER TABLE %I ADD COLUMN %I %s;', :'development_files'::text, name, p.shape)
+            WHEN kind = 'column' THEN pg_catalog.format('ALTER TABLE %I ALTER COLUMN %I TYPE %s;', :'development_files'::text, name, p.shape) END AS mend
   FROM (SELECT * FROM parts WHERE side = 'production') AS p
   FULL JOIN (SELECT * FROM parts WHERE side = 'development') AS d USING (kind, name, ours)
  WHERE p.shape IS DISTINCT FROM d.shape AND (ours OR p.shape IS NOT NULL)
-   AND (SELECT count(oid) = 2 FROM tables)
+   AND (SELECT pg_catalog.count(oid) = 2 FROM tables)
  ORDER BY ours DESC, kind, name;

@@ -6,7 +6,7 @@
 -- less the updates that raise an epoch (every 200 files, and at each start): these touch an index, and may.
 \ir ../_session.sql
 SELECT c.oid::regclass::text AS name, s.n_tup_upd AS updates,
-       coalesce((to_jsonb(s) ->> 'n_tup_newpage_upd')::bigint,
+       coalesce((pg_catalog.to_jsonb(s) ->> 'n_tup_newpage_upd')::bigint,
                 greatest(0, s.n_tup_upd - s.n_tup_hot_upd - n.epochs * (1 + s.n_tup_del / greatest(n.count, 1)))) AS cold_updates,
        coalesce((SELECT option_value::int FROM pg_options_to_table(c.reloptions) WHERE option_name = 'fillfactor'), 100) AS fill_factor,
        ARRAY(SELECT i.indexrelid::regclass::text FROM pg_index AS i

@@ -14,14 +14,14 @@ WITH needed (name, privilege, rank) AS (
            (:'events', 'SELECT', 1), (:'events', 'INSERT', 2), (:'events', 'DELETE', 4),
            (:'pauses', 'SELECT', 1)
 ), ours AS MATERIALIZED (
-    SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) AS columns
+    SELECT pg_catalog.string_agg(quote_ident(attname), ', ' ORDER BY attnum) AS columns
       FROM pg_attribute
      WHERE attrelid = to_regclass(quote_ident(:'files')) AND attname LIKE 'processing\_%' AND NOT attisdropped
        AND NOT has_column_privilege(attrelid, attnum, 'UPDATE')
 ), lacking AS (
-    SELECT c.oid, string_agg(privilege, ', ' ORDER BY rank) AS privileges,
-           string_agg(CASE WHEN needed.name = :'files' AND privilege = 'UPDATE'
-                           THEN (SELECT format('UPDATE (%s)', columns) FROM ours) ELSE privilege END,
+    SELECT c.oid, pg_catalog.string_agg(privilege, ', ' ORDER BY rank) AS privileges,
+           pg_catalog.string_agg(CASE WHEN needed.name = :'files' AND privilege = 'UPDATE'
+                           THEN (SELECT pg_catalog.format('UPDATE (%s)', columns) FROM ours) ELSE privilege END,
                       ', ' ORDER BY rank) AS granted
       FROM needed JOIN pg_class AS c ON c.oid = to_regclass(quote_ident(needed.name))
      WHERE (privilege = 'SELECT' OR NOT :'reading'::boolean)
@@ -33,13 +33,13 @@ WITH needed (name, privilege, rank) AS (
      GROUP BY c.oid
 )
 SELECT oid::regclass::text AS name, privileges AS lacks, false AS hidden,
-       format(CASE WHEN oid = to_regclass(quote_ident(:'pauses')) AND NOT :'reading'::boolean
+       pg_catalog.format(CASE WHEN oid = to_regclass(quote_ident(:'pauses')) AND NOT :'reading'::boolean
                        THEN 'GRANT %s, INSERT, UPDATE (at, actor, reason, details, next_probe_at, probe_seconds, closed_at) ON %s TO %I;'
                        ELSE 'GRANT %s ON %s TO %I;' END, granted, oid::regclass, current_user) AS mend
   FROM lacking
 UNION ALL
 SELECT c.oid::regclass::text, NULL, true,
-       format('CREATE POLICY opskit ON %s TO %I USING (true) WITH CHECK (true);', c.oid::regclass, current_user)
+       pg_catalog.format('CREATE POLICY opskit ON %s TO %I USING (true) WITH CHECK (true);', c.oid::regclass, current_user)
   FROM pg_class AS c
  WHERE c.oid = to_regclass(quote_ident(:'files')) AND row_security_active(c.oid)
    AND NOT EXISTS (SELECT FROM pg_policy WHERE polrelid = c.oid AND polname = 'opskit');

@@ -19,6 +19,6 @@ SELECT large AS estimated,
                  (SELECT count(*) FROM :"files" WHERE processing_status IS NULL AND deleted IS NOT TRUE)
             ELSE greatest((greatest(reltuples, 0) * coalesce(without, 0))::bigint,
                           (SELECT count(*) FROM :"files"
-                            WHERE ctid >= (SELECT format('(%s,0)', last_pages)::tid FROM size)
+                            WHERE ctid >= (SELECT pg_catalog.format('(%s,0)', last_pages)::tid FROM size)
                               AND processing_status IS NULL AND deleted IS NOT TRUE)) END AS waiting
   FROM size;

@@ -3,11 +3,11 @@
 -- within the hour, per_hour is their rate. NULL where no row says when it came.
 WITH size AS MATERIALIZED (
     SELECT CASE WHEN pg_relation_size(c.oid) > :'exact_bytes'::bigint
-                THEN format('(%s,0)', greatest(pg_relation_size(c.oid) / current_setting('block_size')::int - 500, 0))
+                THEN pg_catalog.format('(%s,0)', greatest(pg_relation_size(c.oid) / current_setting('block_size')::int - 500, 0))
                 ELSE '(0,0)' END::tid AS begins
       FROM pg_class AS c WHERE c.oid = to_regclass(quote_ident(:'files'))
 ), newest AS MATERIALIZED (
-    SELECT count(uploaded_at) AS told, count(*) FILTER (WHERE recent) AS recent, min(uploaded_at) FILTER (WHERE recent) AS first
+    SELECT pg_catalog.count(uploaded_at) AS told, count(*) FILTER (WHERE recent) AS recent, min(uploaded_at) FILTER (WHERE recent) AS first
       FROM (SELECT uploaded_at, uploaded_at BETWEEN clock_timestamp() - interval '1 hour' AND clock_timestamp() AS recent
               FROM :"files" WHERE ctid >= (SELECT begins FROM size)) AS rows
 )

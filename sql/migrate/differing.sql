@@ -13,7 +13,7 @@ WITH found AS MATERIALIZED (
     UNION ALL
     SELECT 'guard', t.tgname, 'the trigger ', f.is_model,
            replace(pg_get_triggerdef(t.oid),
-                   format(' ON %I.%I ', CASE WHEN f.is_model THEN 'pg_temp' ELSE f.nspname END, :'files'::text), ' ON ')
+                   pg_catalog.format(' ON %I.%I ', CASE WHEN f.is_model THEN 'pg_temp' ELSE f.nspname END, :'files'::text), ' ON ')
       FROM found AS f JOIN pg_trigger AS t ON t.tgrelid = f.oid
      WHERE t.tgname IN (:'guard', :'guard_new', :'wake')
     UNION ALL

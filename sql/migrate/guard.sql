@@ -30,13 +30,13 @@ BEGIN
         END IF;
         IF NEW.processing_token IS NOT NULL AND (NEW.processing_server_id IS NULL OR NEW.processing_epoch IS NULL) THEN
             RAISE check_violation USING TABLE = TG_TABLE_NAME, CONSTRAINT = TG_TABLE_NAME || '_processing_fence',
-                MESSAGE = format('file %s: a claim under a token needs processing_server_id and processing_epoch '
+                MESSAGE = pg_catalog.format('file %s: a claim under a token needs processing_server_id and processing_epoch '
                                  '(%s_processing_fence)', NEW.id, TG_TABLE_NAME);
         END IF;
     ELSIF NEW.processing_status = 'completed' THEN
         IF NEW.processing_token IS NOT NULL AND NEW.processing_token IS DISTINCT FROM NEW.processing_done_token THEN
             RAISE check_violation USING TABLE = TG_TABLE_NAME, CONSTRAINT = TG_TABLE_NAME || '_processing_fence',
-                MESSAGE = format('file %s is held by %s under a token, and only who has that token may complete it '
+                MESSAGE = pg_catalog.format('file %s is held by %s under a token, and only who has that token may complete it '
                                  '(%s_processing_fence)', NEW.id, NEW.processing_server_id, TG_TABLE_NAME);
         END IF;
     ELSIF NEW.processing_status IS NULL OR NEW.processing_status IN ('queued', 'failed') THEN
@@ -54,7 +54,7 @@ BEGIN
         END IF;
     ELSE
         RAISE check_violation USING TABLE = TG_TABLE_NAME, CONSTRAINT = TG_TABLE_NAME || '_processing_state',
-            MESSAGE = format('file %s: processing_status %L is none of queued, processing, completed, failed '
+            MESSAGE = pg_catalog.format('file %s: processing_status %L is none of queued, processing, completed, failed '
                              '(%s_processing_state)', NEW.id, NEW.processing_status, TG_TABLE_NAME);
     END IF;
     RETURN NEW;

@@ -14,9 +14,9 @@ WITH found AS MATERIALIZED (
     SELECT * FROM pairs WHERE name IN (:'nodes', :'events', :'pauses')
 )
 SELECT '-- ' || p.name || ' has another definition' AS about,
-       (SELECT format('DROP INDEX CONCURRENTLY IF EXISTS %I.%I', current_schema(), o.old)
-         WHERE to_regclass(format('%I.%I', current_schema(), o.old)) IS NOT NULL) AS clear,
-       format('ALTER INDEX IF EXISTS %I.%I RENAME TO %I', current_schema(), p.name, o.old) AS mend
+       (SELECT pg_catalog.format('DROP INDEX CONCURRENTLY IF EXISTS %I.%I', current_schema(), o.old)
+         WHERE to_regclass(pg_catalog.format('%I.%I', current_schema(), o.old)) IS NOT NULL) AS clear,
+       pg_catalog.format('ALTER INDEX IF EXISTS %I.%I RENAME TO %I', current_schema(), p.name, o.old) AS mend
   FROM pairs AS p
   JOIN (VALUES (:'queue_index', :'old_queue_index'), (:'held_index', :'old_held_index'), (:'ended_index', :'old_ended_index'),
                (:'failed_index', :'old_failed_index'), (:'waiting_index', :'old_waiting_index'),
@@ -32,7 +32,7 @@ SELECT '-- ' || p.name || ' has another definition' AS about,
            <> regexp_replace(substring(pg_get_indexdef(p.model) FROM ' USING .*'), ' WITH \([^)]*\)', ''))
 UNION ALL
 SELECT '-- column ' || a.attname || ' of ' || p.name || ' is missing', NULL,
-       format('ALTER TABLE %I.%I ADD COLUMN IF NOT EXISTS %I %s', current_schema(), p.name, a.attname,
+       pg_catalog.format('ALTER TABLE %I.%I ADD COLUMN IF NOT EXISTS %I %s', current_schema(), p.name, a.attname,
               format_type(a.atttypid, a.atttypmod) || coalesce(' DEFAULT ' || pg_get_expr(d.adbin, d.adrelid), '')
               || CASE WHEN a.attnotnull THEN ' NOT NULL' ELSE '' END)
   FROM beside AS p
@@ -42,9 +42,9 @@ SELECT '-- column ' || a.attname || ' of ' || p.name || ' is missing', NULL,
 UNION ALL
 SELECT '-- constraint ' || m.conname || ' of ' || p.name
        || CASE WHEN l.oid IS NULL THEN ' is missing' ELSE ' has another definition' END, NULL,
-       format('ALTER TABLE %I.%I ', current_schema(), p.name)
-       || CASE WHEN l.oid IS NULL THEN '' ELSE format('DROP CONSTRAINT %I, ', m.conname) END
-       || format('ADD CONSTRAINT %I %s', m.conname, pg_get_constraintdef(m.oid))
+       pg_catalog.format('ALTER TABLE %I.%I ', current_schema(), p.name)
+       || CASE WHEN l.oid IS NULL THEN '' ELSE pg_catalog.format('DROP CONSTRAINT %I, ', m.conname) END
+       || pg_catalog.format('ADD CONSTRAINT %I %s', m.conname, pg_get_constraintdef(m.oid))
   FROM beside AS p
   JOIN pg_constraint AS m ON m.conrelid = p.model AND m.contype IN ('c', 'u', 'p')
   LEFT JOIN pg_constraint AS l ON l.conrelid = p.live AND l.conname = m.conname

@@ -5,7 +5,7 @@ SELECT p.phase,
             WHEN p.blocks_total > 0 THEN p.blocks_done::float8 / p.blocks_total
             WHEN p.tuples_total > 0 THEN p.tuples_done::float8 / p.tuples_total END AS share,
        CASE WHEN p.current_locker_pid > 0 THEN
-            (SELECT format('process %s of %s (%s), %s', a.pid, coalesce(a.usename, 'another role'),
+            (SELECT pg_catalog.format('process %s of %s (%s), %s', a.pid, coalesce(a.usename, 'another role'),
                            coalesce(nullif(a.application_name, ''), 'unnamed'), coalesce(a.state, 'in a state unknown'))
                FROM pg_stat_activity AS a WHERE a.pid = p.current_locker_pid) END AS waits_for
   FROM pg_stat_progress_create_index AS p

@@ -33,7 +33,7 @@ SELECT coalesce(
     (SELECT 'opskit needs the name ' || quote_ident(relname) || ' for a table of its own, and a ' || word || ' of other columns has it' || mend
        FROM relations JOIN tables ON tables.name = relname
       WHERE relkind <> 'r'
-         OR columns && (SELECT array_agg(wanted) FROM unnest(columns) AS wanted
+         OR columns && (SELECT pg_catalog.array_agg(wanted) FROM pg_catalog.unnest(columns) AS wanted
                          WHERE wanted NOT IN (SELECT attname FROM pg_attribute WHERE attrelid = relations.oid AND NOT attisdropped))
       ORDER BY relname LIMIT 1),
     (SELECT 'opskit needs the name ' || quote_ident(relname) || ' for an index of its own, and a ' || word || ' has it' || mend

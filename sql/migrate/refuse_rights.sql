@@ -15,9 +15,9 @@ SELECT coalesce(
     (SELECT current_user || ' may create nothing in the schema ' || current_schema() || '; run: GRANT CREATE ON SCHEMA '
             || quote_ident(current_schema()) || ' TO ' || quote_ident(current_user)
       WHERE NOT has_schema_privilege(current_schema(), 'CREATE')),
-    (SELECT current_user || ' lacks ' || string_agg(privilege, ', ') || ' on its own table ' || :'files' || '; run: GRANT '
-            || string_agg(privilege, ', ') || ' ON ' || quote_ident(:'files') || ' TO ' || quote_ident(current_user)
-       FROM files CROSS JOIN unnest('{SELECT,INSERT,UPDATE}'::text[]) AS privilege
+    (SELECT current_user || ' lacks ' || pg_catalog.string_agg(privilege, ', ') || ' on its own table ' || :'files' || '; run: GRANT '
+            || pg_catalog.string_agg(privilege, ', ') || ' ON ' || quote_ident(:'files') || ' TO ' || quote_ident(current_user)
+       FROM files CROSS JOIN pg_catalog.unnest('{SELECT,INSERT,UPDATE}'::text[]) AS privilege
       WHERE NOT has_table_privilege(files.oid, privilege) HAVING count(*) > 0),
     (SELECT 'row-level security hides rows of ' || :'files' || ' from ' || current_user || '; run: CREATE POLICY opskit ON '
             || oid::regclass || ' TO ' || quote_ident(current_user) || ' USING (true) WITH CHECK (true)'
@@ -26,10 +26,10 @@ SELECT coalesce(
        FROM files
       WHERE row_security_active(oid)
         AND (EXISTS (SELECT FROM pg_policy AS p WHERE polrelid = oid AND NOT polpermissive
-                        AND EXISTS (SELECT FROM unnest(polroles) AS role WHERE role = 0 OR pg_has_role(role, 'USAGE')))
+                        AND EXISTS (SELECT FROM pg_catalog.unnest(polroles) AS role WHERE role = 0 OR pg_has_role(role, 'USAGE')))
              OR NOT EXISTS (SELECT FROM pg_policy WHERE polrelid = oid AND polpermissive AND polcmd = '*'
                                AND pg_get_expr(polqual, polrelid) = 'true'
                                AND coalesce(pg_get_expr(polwithcheck, polrelid), 'true') = 'true'
-                               AND EXISTS (SELECT FROM unnest(polroles) AS role WHERE role = 0 OR pg_has_role(role, 'USAGE'))))))
+                               AND EXISTS (SELECT FROM pg_catalog.unnest(polroles) AS role WHERE role = 0 OR pg_has_role(role, 'USAGE'))))))
     AS problem
 \gset

@@ -15,8 +15,8 @@ SELECT pages * block AS bytes, greatest(reltuples, 0)::bigint AS rows, 3 * each 
             ELSE 1 - coalesce((SELECT s.null_frac FROM pg_stats AS s JOIN pg_namespace AS n ON n.nspname = s.schemaname
                                 WHERE n.oid = relnamespace AND s.tablename = relname AND s.attname = 'processing_status'), 0)
        END::float8 AS share,
-       (SELECT count(*) FROM :"files" WHERE ctid < (SELECT format('(%s,0)', each)::tid FROM size))
-       + (SELECT count(*) FROM :"files" WHERE ctid >= (SELECT format('(%s,0)', pages / 2)::tid FROM size)
-                                          AND ctid < (SELECT format('(%s,0)', pages / 2 + each)::tid FROM size))
-       + (SELECT count(*) FROM :"files" WHERE ctid >= (SELECT format('(%s,0)', pages - each)::tid FROM size)) AS seen
+       (SELECT count(*) FROM :"files" WHERE ctid < (SELECT pg_catalog.format('(%s,0)', each)::tid FROM size))
+       + (SELECT count(*) FROM :"files" WHERE ctid >= (SELECT pg_catalog.format('(%s,0)', pages / 2)::tid FROM size)
+                                          AND ctid < (SELECT pg_catalog.format('(%s,0)', pages / 2 + each)::tid FROM size))
+       + (SELECT count(*) FROM :"files" WHERE ctid >= (SELECT pg_catalog.format('(%s,0)', pages - each)::tid FROM size)) AS seen
   FROM size;

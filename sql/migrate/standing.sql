@@ -2,17 +2,17 @@
 -- Asked before a node starts, a file is queued or new rows are. An index that is set aside while its successor is built
 -- keeps its promise.
 SELECT coalesce(
-    (SELECT name || ' is missing' FROM unnest(ARRAY[:'files', :'nodes', :'events', :'pauses']::text[]) WITH ORDINALITY AS t (name, n)
+    (SELECT name || ' is missing' FROM pg_catalog.unnest(ARRAY[:'files', :'nodes', :'events', :'pauses']::text[]) WITH ORDINALITY AS t (name, n)
       WHERE to_regclass(quote_ident(name)) IS NULL ORDER BY n LIMIT 1),
     (SELECT :'files' || ' is no plain table' FROM pg_class WHERE oid = to_regclass(quote_ident(:'files')) AND relkind <> 'r'),
     (SELECT 'column ' || name || ' of ' || :'files' || ' is missing'
-       FROM unnest('{processing_status,processing_server_id,processing_started_at,processing_completed_at,processing_errors,
+       FROM pg_catalog.unnest('{processing_status,processing_server_id,processing_started_at,processing_completed_at,processing_errors,
                      processing_queued_at,processing_attempt,processing_failures,processing_token,processing_done_token,
                      processing_epoch,processing_result,processing_failure,original_filename,storage_path,file_size,uploaded_at,deleted}'::text[])
             WITH ORDINALITY AS t (name, n)
       WHERE NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass(quote_ident(:'files')) AND attname = name AND NOT attisdropped)
       ORDER BY n LIMIT 1),
-    (SELECT 'the trigger ' || name || ' is missing' FROM unnest(ARRAY[:'guard', :'guard_new']::text[]) WITH ORDINALITY AS t (name, n)
+    (SELECT 'the trigger ' || name || ' is missing' FROM pg_catalog.unnest(ARRAY[:'guard', :'guard_new']::text[]) WITH ORDINALITY AS t (name, n)
       WHERE NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = to_regclass(quote_ident(:'files')) AND tgname = name)
       ORDER BY n LIMIT 1),
     (SELECT 'the index ' || :'held_index' || ' is missing'

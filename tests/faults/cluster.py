@@ -59,9 +59,10 @@ class Cluster:
         """Start as a standby of another cluster, under a name."""
         self._programs = primary.programs
         data = self.home / primary.data.name
-        self.home.mkdir()
+        data.mkdir(mode=0o700, parents=True)
+        self.home.chmod(0o711)
         owner = primary.data.stat()
-        os.chown(self.home, owner.st_uid, owner.st_gid)
+        os.chown(data, owner.st_uid, owner.st_gid)
         source = f"{primary.url.rpartition('/')[0]}/postgres?application_name={name}"
         done = primary.run("pg_basebackup", "-d", source, "-D", str(data), "-R", "-c", "fast")
         assert done.returncode == 0, done.stdout

@@ -132,14 +132,14 @@ def _migrate_one(db: Database, given: argparse.Namespace) -> dict[str, Any]:
         elif given.plan:
             answer |= _planned(db, given, say)
         elif given.rollback:
-            answer["ran"] = [asdict(step) for step in schema.rollback(db, say=say)]
+            answer["ran"] = [asdict(step) for step in schema.rollback(db, confirm=table, say=say)]
         elif given.queue_new or given.no_queue_new:
             schema.queue_new(db, on=given.queue_new)
             since = "are queued from now on" if given.queue_new else "wait without a status"
             say(f"{env}: new rows of {table} {since}")
         else:
-            answer["ran"] = [asdict(step) for step in schema.migrate(db, wake=given.wake, say=say, tell=_teller(bar))]
-            cleaned = reaper.cleanup(db, actor=_actor(), reason="last step of the migration")
+            ran = schema.migrate(db, wake=given.wake, actor=_actor(), say=say, tell=_teller(bar))
+            answer["ran"], cleaned = [asdict(step) for step in ran], ran.cleaned
             answer["cleaned"] = len(cleaned.ended)
             answer["missing"] = schema.missing(db)
             say(f"{env}: {len(answer['ran'])} statements, {table} is migrated; {cleaned.message}")
@@ -499,7 +499,7 @@ def notebooks(given: argparse.Namespace) -> int:
 
 
 def query(given: argparse.Namespace) -> int:
-    print(queries.text(given.name.replace("-", "_")), end="")
+    print(queries.standalone(given.name.replace("-", "_")), end="")
     return 0
 
 

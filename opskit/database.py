@@ -28,6 +28,7 @@ from opskit.connection import OwnConnection
 from opskit.errors import ConnectionClosedError, ForbiddenError, NotMigratedError
 from opskit.kept import Kept
 from opskit.logs import masked
+from opskit.names import names as names
 from opskit.pool import Pool
 from opskit.session import Connection as Connection
 from opskit.session import Row as Row
@@ -65,41 +66,6 @@ _AT_WORK = """
                 ELSE pg_terminate_backend(pid) IS NULL END AS at_work
       FROM pg_stat_activity WHERE pid = %s AND backend_start = %s::timestamptz
 """
-
-
-def names(settings: Settings) -> dict[str, str]:
-    """The names of one environment's tables and of what hangs on them (psql: sql/_names.sql)."""
-    prefix, files = settings.prefix, settings.files
-    beside = {name: f"{prefix}processing_{name}" for name in ("nodes", "events", "pauses")}
-    hanging = {
-        "queue_index": "queue",
-        "held_index": "held",
-        "ended_index": "ended",
-        "failed_index": "fails",
-        "alike_index": "alike",
-        "waiting_index": "waits",
-        "state_check": "state",
-        "fence_check": "fence",
-        "guard": "guard",
-        "guard_new": "new",
-        "wake": "wake",
-    }
-    return {
-        "files": files,
-        "channel": f"opskit_{files}",
-        **beside,
-        **{name: f"{files}_processing_{suffix}" for name, suffix in hanging.items()},
-        "events_by_file": f"{prefix}processing_events_by_file",
-        "events_by_time": f"{prefix}processing_events_by_time",
-        "events_by_kind": f"{prefix}processing_events_by_kind",
-        "events_by_node": f"{prefix}processing_events_by_node",
-        # Where indexes of an older version wait until their successors are built; no longer than the names above.
-        **{f"old_{key}": f"{files}_superseded_{suffix}" for key, suffix in hanging.items() if key.endswith("_index")},
-        "old_events_by_file": f"{prefix}superseded_events_by_file",
-        "old_events_by_time": f"{prefix}superseded_events_by_time",
-        "old_events_by_kind": f"{prefix}superseded_events_by_kind",
-        "old_events_by_node": f"{prefix}superseded_events_by_node",
-    }
 
 
 class Database:

@@ -10,6 +10,7 @@ After: aiosql, "SQL is code"; river, the loud template.
 from __future__ import annotations
 
 import functools
+import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -54,6 +55,20 @@ def text(name: str) -> str:
     except FileNotFoundError:
         known = ", ".join(sorted(path.stem for path in FOLDER.glob("[!_]*.sql")))
         raise QueryError(f"there is no query {name!r}; there are: {known}") from None
+
+
+def standalone(name: str) -> str:
+    """The SQL of one query with all that it includes (`\\ir`) in it: psql runs it from any folder, and from a pipe.
+
+    Raises:
+        QueryError: There is no such file.
+    """
+
+    def included(match: re.Match[str]) -> str:
+        path = (FOLDER / name).parent / match["path"]
+        return standalone(os.path.relpath(path, FOLDER).removesuffix(".sql"))
+
+    return re.sub(r"^[ \t]*\\ir[ \t]+(?P<path>\S+)[ \t]*\n", included, text(name), flags=re.MULTILINE)
 
 
 @functools.cache

@@ -20,8 +20,10 @@ from opskit.logs import masked
 
 ENVIRONMENTS = {"production": "", "development": "dev_"}
 
-# PostgreSQL cuts identifiers at 63 bytes; the longest suffix we add is "_processing_guard".
-LONGEST_TABLE_NAME = 63 - len("_processing_guard") - len("dev_")
+DEFAULT_TABLE = "uploaded_files"
+
+# PostgreSQL cuts identifiers at 63 bytes; the longest suffix we add is "_opskit_events_pkey".
+LONGEST_TABLE_NAME = 63 - len("_opskit_events_pkey") - len("dev_")
 
 
 def _setting(default: Any, env: str, help: str, *, secret: bool = False) -> Any:
@@ -45,7 +47,7 @@ class Settings:
         None, "NODE_ID", "Server ID of this node. Defaults to hostname-pid, in development with the start time."
     )
     table: str = _setting(
-        "uploaded_files", "OPSKIT_TABLE", "Name of the files table, without prefix. Defaults to uploaded_files."
+        DEFAULT_TABLE, "OPSKIT_TABLE", "Name of the files table, without prefix. Defaults to uploaded_files."
     )
     processor: str = _setting(
         "opskit.processors:inspect_file",

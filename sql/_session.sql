@@ -15,5 +15,10 @@ SELECT :'env' IN ('production', 'development') AS env_known \gset
 \else
 DO $$ BEGIN RAISE EXCEPTION 'unknown environment; say -v env=production or -v env=development'; END $$;
 \endif
+SELECT octet_length(:'table') BETWEEN 1 AND 40 AS table_fits \gset
+\if :table_fits
+\else
+DO $$ BEGIN RAISE EXCEPTION 'the name of the table has more than 40 bytes, and PostgreSQL would cut names of its indexes'; END $$;
+\endif
 \ir _names.sql
 \unset QUIET

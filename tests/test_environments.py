@@ -48,6 +48,8 @@ def populate(db: Database) -> dict[str, str]:
     put_node(db, "old", reap.format("8 days"))
     # Under the server ID that the node of the other environment will have.
     put_node(db, "node-a", reap.format("1 minute"))
+    boot(db, "node-b")
+    put_node(db, "node-b", reap.format("1 minute"))
     nodes.pause(db, "node-b", actor="them", reason="theirs")
     with db.connection() as connection:
         run(connection, "UPDATE {} SET at = now() - interval '100 days'", sql.Identifier(db.names["events"]))
@@ -98,7 +100,7 @@ def test_everything_done_in_one_environment_leaves_the_other_untouched(
     schema.migrate(db)
     left = {each["processing_status"] for each in db.run("distribution")}
     put_node(db, "by-hand", "lease_until = now() - interval '1 minute'")
-    schema.rollback(db)
+    schema.rollback(db, confirm=db.settings.files)
 
     assert (len(cleaned.ended), pruned["nodes"], code, left) == (2, 1, 0, {"completed"}), node.log
     assert pruned["events"] > 0

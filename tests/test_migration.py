@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import io
 import os
 import re
@@ -218,27 +217,6 @@ def test_an_invalid_index_left_by_an_interrupted_run_is_built_anew(application: 
     schema.migrate(application)
 
     assert schema.missing(application) == []
-
-
-def test_a_rollback_takes_no_column_that_another_table_got_and_leaves_what_both_use(application: Database) -> None:
-    """Two tables of one environment share nodes, history and pauses; the second has columns that the first had not."""
-    ask(application, "CREATE TABLE dev_invoices (id bigserial PRIMARY KEY, storage_path text, file_size bigint)")
-    before = dump(application)
-    schema.migrate(application)
-    first = dump(application)
-    with Database(dataclasses.replace(application.settings, table="invoices"), pooled=False) as invoices:
-        schema.migrate(invoices)
-
-        schema.rollback(invoices)
-
-        assert schema.missing(application) == []
-        assert dump(application) == first
-        ask(application, "ALTER TABLE dev_invoices ADD COLUMN original_filename text")
-        schema.migrate(invoices)
-        schema.rollback(invoices)
-        ask(application, "ALTER TABLE dev_invoices DROP COLUMN original_filename")
-    schema.rollback(application)
-    assert dump(application) == before
 
 
 def test_columns_that_could_not_be_added_are_not_taken_for_the_migrations_own(

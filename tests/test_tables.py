@@ -553,16 +553,16 @@ def test_psql_takes_the_same_weird_names(settings: Settings, table: str) -> None
 
 
 def test_a_name_too_long_for_its_indexes_is_refused() -> None:
-    assert Settings.load({}, table="t" * 42).files == "dev_" + "t" * 42
+    assert Settings.load({}, table="t" * 40).files == "dev_" + "t" * 40
 
-    with pytest.raises(SettingError, match="at most 42 bytes"):
-        Settings.load({}, table="t" * 43)
-    with pytest.raises(SettingError, match="at most 42 bytes"):
-        Settings.load({}, table="ü" * 22)
+    with pytest.raises(SettingError, match="at most 40 bytes"):
+        Settings.load({}, table="t" * 41)
+    with pytest.raises(SettingError, match="at most 40 bytes"):
+        Settings.load({}, table="ü" * 21)
 
 
 def test_the_longest_name_keeps_all_its_indexes(settings: Settings) -> None:
-    with Database(dataclasses.replace(settings, table="t" * 42), pooled=False) as db:
+    with Database(dataclasses.replace(settings, table="t" * 40), pooled=False) as db:
         schema.migrate(db)
         (id,) = files(db, "a")
 

@@ -4,6 +4,7 @@
     model     what is there held against what this version would make
     lacking   what is missing, by the part that mends it
     planning  which statements would be run now, and what they meet
+    trial     what would go wrong, by trying it on a copy
     estimate  how long they will take
     running   each waits a moment for its lock, steps back and tries again
     progress  how far a long one is
@@ -26,14 +27,14 @@ from opskit.schema.lacking import check, exists, missing, queues_new, wakes
 from opskit.schema.planning import plan, survey
 from opskit.schema.progress import Progress, Tell
 from opskit.schema.rollback import plan_rollback, rollback
-from opskit.schema.running import blocker, migrate
+from opskit.schema.running import Migrated, blocker, migrate
 from opskit.schema.steps import LOCK_SECONDS, Step
 from opskit.settings import ENVIRONMENTS
 
 __all__ = [
-    "LOCK_SECONDS", "STATES", "Estimate", "Progress", "Step", "Tell", "blocker", "both", "check", "cut_over_step",
-    "estimate", "exists", "migrate", "missing", "plan", "plan_rollback", "preview", "queue_new", "queues_new",
-    "rollback", "survey", "wakes",
+    "LOCK_SECONDS", "STATES", "Estimate", "Migrated", "Progress", "Step", "Tell", "blocker", "both", "check",
+    "cut_over_step", "estimate", "exists", "migrate", "missing", "plan", "plan_rollback", "preview", "queue_new",
+    "queues_new", "rollback", "survey", "wakes",
 ]  # fmt: skip
 
 STATES = ("queued", "processing", "completed", "failed")

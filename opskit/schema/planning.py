@@ -6,7 +6,7 @@ from opskit.database import Database, Row
 from opskit.errors import MigrationRefusedError
 from opskit.schema.lacking import lacking
 from opskit.schema.model import differences
-from opskit.schema.steps import PARTS, Step, step, steps
+from opskit.schema.steps import PARTS, Step, last_row, step, steps
 from opskit.schema.trial import trial
 
 
@@ -21,6 +21,8 @@ def plan(db: Database, *, wake: bool | None = None) -> list[Step]:
         MigrationRefusedError: Migrating would harm what is there.
     """
     refuse(db)
+    shared = sharing(db)
+    _refuse(shared["problem"])
     differing = differences(db)
     lacks = lacking(db, differing)
     mends = {part: [text for each in differing if each.part == part for text in each.statements] for part in PARTS}
@@ -34,6 +36,8 @@ def plan(db: Database, *, wake: bool | None = None) -> list[Step]:
     if not (wake or (wake is None and not left_out)) and ("wake" in lacks or not left_out):
         # Also after the wake-up has been made anew, which switches it on.
         lacks["no_wake"] = {"wake": ""}
+    if shared["shares"]:
+        lacks["history"] = {}
     planned: list[Step] = []
     for part in PARTS:
         if mends[part]:
@@ -59,6 +63,15 @@ def refuse(db: Database) -> None:
 def _refuse(problem: str | None) -> None:
     if problem is not None:
         raise MigrationRefusedError(f"the migration was refused before anything was changed: {problem}")
+
+
+def sharing(db: Database) -> Row:
+    """Whether an older version has kept this table's history with another's, and what keeps it from being moved.
+
+    SQL: sql/migrate/shared.sql
+    """
+    with db.connection() as connection, connection.transaction():
+        return last_row(db, connection, "migrate/shared")
 
 
 def survey(db: Database) -> Row:

@@ -10,6 +10,7 @@ from psycopg import errors as pg
 from opskit.database import Connection, Database, translated
 from opskit.errors import DatabaseError
 from opskit.notebook_bar import notebook_bar
+from opskit.reaper import Cleanup, cleanup
 from opskit.schema.planning import plan, survey
 from opskit.schema.progress import Tell, watched
 from opskit.schema.steps import LOCK_SECONDS, Say, Step
@@ -27,29 +28,46 @@ _IN_THE_WAY = (
 )  # fmt: skip
 
 
+class Migrated(list[Step]):
+    """The steps that a migration has run, in order.
+
+    Attributes:
+        cleaned: What its last step, the cleanup of stale locks, has ended.
+    """
+
+    cleaned: Cleanup
+
+
 def migrate(
-    db: Database, *, wake: bool | None = None, say: Say = lambda _: None, tell: Tell | None = None
-) -> list[Step]:
+    db: Database,
+    *,
+    wake: bool | None = None,
+    actor: str = "migration",
+    say: Say = lambda _: None,
+    tell: Tell | None = None,
+) -> Migrated:
     """Migrate this environment's tables. Idempotent; safe on a live system; can be interrupted and run again.
 
     Every statement waits less than a second for its lock, steps back and tries again, so that the
     application never queues behind it for longer. Nothing of the application's is changed. What an older
-    version has made is brought up to date in place; its nodes go on working.
+    version has made is brought up to date in place; its nodes go on working. The last step is a cleanup of
+    stale locks.
 
     Args:
         db: An open database.
         wake: Whether inserts are to wake nodes, or nodes only poll. Defaults to what was chosen, at first they do.
+        actor: Who does it, for the history.
         say: Called with a line for each statement, and for whoever is in its way.
         tell: Called several times a second with how far a long statement is, from a thread of its own.
 
     Returns:
-        The steps that were run; none when everything was there.
+        The steps that were run, none when everything was there; their `cleaned` is what the cleanup has ended.
 
     Raises:
         MigrationRefusedError: Migrating would harm what is there; nothing was changed.
         DatabaseError: A lock could not be had in a minute, or PostgreSQL refused; run it again.
 
-    SQL: sql/migrate/*.sql
+    SQL: sql/migrate/*.sql, sql/cleanup.sql
     """
     planned = plan(db, wake=wake)
     with notebook_bar("migrating", "statements", total=len(planned)) as done:
@@ -57,8 +75,12 @@ def migrate(
             say(f"{db.settings.files}: {step.what}")
             with watched(db, step, tell):
                 run(db, step, say=say)
+            if step.part == "history":
+                say(f"{db.settings.files}: {db.one('migrate/separated')['reason']}")
             done(count + 1)
-    return planned
+    migrated = Migrated(planned)
+    migrated.cleaned = cleanup(db, actor=actor, reason="last step of the migration")
+    return migrated
 
 
 def run(db: Database, step: Step, *, say: Say = lambda _: None) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
+from psycopg import sql
+
 from opskit import display, queries
-from opskit.database import Database
+from opskit.database import Connection, Database, Row
 
 LOCK_SECONDS = 0.8
 """How long a statement waits for its lock before it steps back: whoever comes after us waits as long [s]."""
@@ -56,6 +58,7 @@ class Part:
 # In the order in which they are run.
 PARTS: dict[str, Part] = {
     "tables": Part("create the tables that are missing", "none"),
+    "history": Part("move what an older version kept beside uploaded_files to tables of its own", "ROW EXCLUSIVE"),
     "columns": Part("add the columns, catalog only", _MOMENT),
     "guard": Part("install the guard", "SHARE ROW EXCLUSIVE, a moment"),
     "former_checks": Part("drop the checks of an older version: the guard does their work", _MOMENT),
@@ -96,6 +99,28 @@ def steps(db: Database, part: str, only: Collection[str] | None = None) -> Itera
     statements = queries.statements(f"migrate/{part}")
     if part == "columns" and db.one("migrate/refuse")["plain_queue"]:
         statements += queries.statements("migrate/plain_queue")
+    if part == "history":
+        # One transaction: what is moved is moved, or nothing is.
+        yield step(db, part, ";\n".join(_filled(db, statement) for statement in statements))
+        return
     for statement in statements:
         if only is None or statement.names & set(only):
             yield step(db, part, statement.compose(db.names).as_string(), names=statement.names)
+
+
+def _filled(db: Database, statement: queries.Statement) -> str:
+    """A statement's text with the names that it takes as values in it."""
+    text = statement.compose(db.names).as_string()
+    return (
+        text % {key: sql.Literal(db.names[key]).as_string() for key in statement.values} if statement.values else text
+    )
+
+
+def last_row(db: Database, connection: Connection, name: str) -> Row:
+    """The row that the last statement of a file answers; the others are run before it."""
+    rows: list[Row] = []
+    for statement in queries.statements(name):
+        values = {key: db.names[key] for key in statement.values}
+        cursor = connection.execute(statement.compose(db.names).as_bytes(), values or None)
+        rows = cursor.fetchall() if cursor.description else []
+    return rows[0]

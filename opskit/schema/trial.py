@@ -13,9 +13,8 @@ from contextlib import suppress
 import psycopg
 from psycopg import errors as pg
 
-from opskit import queries
-from opskit.database import Connection, Database, Row, translated
-from opskit.schema.steps import PARTS, steps
+from opskit.database import Connection, Database, translated
+from opskit.schema.steps import PARTS, last_row, steps
 
 # How long a trial waits for somebody else's lock, on whatever the application's triggers touch.
 _LIMITS = b"SET LOCAL lock_timeout = '5s'; SET LOCAL client_min_messages = warning"
@@ -48,12 +47,12 @@ def _tried(db: Database, connection: Connection) -> str | None:
     for part, text in _on_the_table(db):
         if said := _failure(connection, part, text):
             return said
-    if not _last(db, connection, "migrate/trial_copy")["copied"]:
+    if not last_row(db, connection, "migrate/trial_copy")["copied"]:
         return None
     for part, text in _on_the_copy(db):
         if said := _failure(connection, part, text):
             return said
-    problem: str | None = _last(db, connection, "migrate/trial")["problem"]
+    problem: str | None = last_row(db, connection, "migrate/trial")["problem"]
     return problem
 
 
@@ -84,13 +83,3 @@ def _failure(connection: Connection, part: str, text: str) -> str | None:
 def _said(error: psycopg.Error) -> str:
     said, hint = error.diag.message_primary or str(error), error.diag.message_hint
     return " ".join(f"{said} ({hint})".split() if hint else said.split())
-
-
-def _last(db: Database, connection: Connection, name: str) -> Row:
-    """The row that the last statement of a file answers; the others are run before it."""
-    rows: list[Row] = []
-    for statement in queries.statements(name):
-        values = {key: db.names[key] for key in statement.values}
-        cursor = connection.execute(statement.compose(db.names).as_bytes(), values or None)
-        rows = cursor.fetchall() if cursor.description else []
-    return rows[0]

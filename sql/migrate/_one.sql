@@ -25,6 +25,14 @@ SET client_min_messages = warning;
 \endif
 \if :{?problem}
 \else
+\o /dev/null
+BEGIN;
+\ir shared.sql
+COMMIT;
+\o
+\endif
+\if :{?problem}
+\else
 -- A trial: an error here means, too, that nothing is changed.
 \o /dev/null
 BEGIN;
@@ -46,6 +54,13 @@ ROLLBACK;
 DO $$ BEGIN RAISE EXCEPTION 'refused before anything was changed'; END $$;
 \endif
 \ir tables.sql
+\if :shares
+\o /dev/null
+BEGIN;
+\ir history.sql
+COMMIT;
+\o
+\endif
 -- Together or not at all: what a rollback takes away is what this has added.
 BEGIN;
 \ir note_columns.sql

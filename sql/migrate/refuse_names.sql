@@ -9,7 +9,8 @@ WITH here AS MATERIALIZED (
            (:'old_ended_index', :'files'), (:'old_failed_index', :'files'), (:'old_waiting_index', :'files'),
            (:'events_by_file', :'events'), (:'events_by_time', :'events'), (:'events_by_kind', :'events'),
            (:'old_events_by_file', :'events'), (:'old_events_by_time', :'events'), (:'old_events_by_kind', :'events'),
-           (:'nodes' || '_pkey', :'nodes'), (:'events' || '_pkey', :'events'), (:'pauses' || '_pkey', :'pauses')
+           (:'nodes' || '_pkey', :'nodes'), (:'events' || '_pkey', :'events'), (:'pauses' || '_pkey', :'pauses'),
+           (:'nodes_key', :'nodes'), (:'alike_index', :'files'), (:'old_alike_index', :'files'), (:'events_by_node', :'events'), (:'old_events_by_node', :'events')
 ), relations AS MATERIALIZED (
     SELECT c.oid, c.relname, c.relkind, i.indrelid, '; rename it: ALTER ' || w.word || ' ' || quote_ident(c.relname) || ' RENAME TO ...' AS mend,
            lower(w.word) AS word

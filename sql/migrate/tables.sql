@@ -18,13 +18,13 @@ CREATE TABLE IF NOT EXISTS :"nodes" (
     host text,
     pid integer,
     version text,
-    state text NOT NULL DEFAULT 'active' CHECK (state IN ('active', 'draining', 'quarantined')),
+    state text NOT NULL DEFAULT 'active' CONSTRAINT :"nodes_state" CHECK (state IN ('active', 'draining', 'quarantined')),
     started_at timestamptz NOT NULL,
     stopped_at timestamptz,
     beat_at timestamptz NOT NULL,
     lease_until timestamptz NOT NULL,
     lease_seconds double precision NOT NULL,
-    on_orphan text NOT NULL DEFAULT 'requeue' CHECK (on_orphan IN ('requeue', 'fail')),
+    on_orphan text NOT NULL DEFAULT 'requeue' CONSTRAINT :"nodes_orphan" CHECK (on_orphan IN ('requeue', 'fail')),
     max_failures integer NOT NULL DEFAULT 3,
     stale_after_seconds double precision NOT NULL DEFAULT 3600,
     token uuid,
@@ -45,7 +45,7 @@ CREATE TABLE IF NOT EXISTS :"nodes" (
     -- When its attempts last ended badly in a row: how others see whether a node alone fares badly, or most do.
     streak_at timestamptz,
     -- Makes an epoch part of a key: raising it waits for a claim that holds the row FOR KEY SHARE.
-    UNIQUE (server_id, epoch)
+    CONSTRAINT :"nodes_key" UNIQUE (server_id, epoch)
 ) WITH (fillfactor = 40);
 
 CREATE TABLE IF NOT EXISTS :"events" (

@@ -185,6 +185,7 @@ class Finding(_Answer):
     what: str
     why: str
     mend: str
+    check: str
 
 
 class EndedFile(_Answer):
@@ -328,6 +329,7 @@ WRITING_ERRORS = READING_ERRORS | errors(
     {
         401: "The token is missing or wrong.",
         403: "This caller may change nothing here.",
+        404: "There is no such node.",
         413: "The request is too large.",
     }
 )

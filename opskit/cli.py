@@ -72,6 +72,10 @@ def up(given: argparse.Namespace) -> int:
             f"{summary['completed']} completed, {summary['failed']} failed in {summary['seconds']:g} s "
             f"({summary['environment']}, {summary['table']})"
         )
+        if left := summary["queued"] + summary["processing"]:
+            show.out.print(f"{left} {'file waits' if left == 1 else 'files wait'}; opskit up goes on with them")
+            for reason in summary["reasons"]:
+                show.out.print(f"  {reason}", markup=False, highlight=False)
     return 1 if given.until_done and summary["failed"] else 0
 
 

@@ -2,6 +2,7 @@
 
 OpskitError
 ├── SettingError                 a value that a person gave is not usable
+│   └── UnknownNodeError         no node has this server ID
 ├── MissingExtraError            an optional package is not installed
 ├── QueryError                   an SQL file and its caller disagree
 ├── DatabaseUnavailableError     no answer from PostgreSQL in time
@@ -42,6 +43,10 @@ class OpskitError(Exception):
 
 class SettingError(OpskitError):
     """A setting has a value that cannot be used."""
+
+
+class UnknownNodeError(SettingError):
+    """No node has this server ID."""
 
 
 class MissingExtraError(OpskitError):

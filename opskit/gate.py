@@ -29,6 +29,7 @@ from opskit.errors import (
     StillCountingError,
     TokenNeededError,
     TooLargeError,
+    UnknownNodeError,
 )
 from opskit.json_keys import repeated_key
 from opskit.settings import Settings
@@ -39,6 +40,7 @@ _STATUSES: tuple[tuple[type[OpskitError], int], ...] = (
     (TokenNeededError, 401),
     (ForbiddenError, 403),
     (TooLargeError, 413),
+    (UnknownNodeError, 404),
     (SettingError, 400),
     (DatabaseUnavailableError, 503),
     (StillCountingError, 503),

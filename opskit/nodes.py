@@ -9,7 +9,7 @@ from typing import Any
 
 from opskit._version import __version__
 from opskit.database import Database, Row
-from opskit.errors import SettingError
+from opskit.errors import UnknownNodeError
 from opskit.server_id import Boot
 from opskit.standing import demand_standing
 
@@ -124,12 +124,12 @@ def drain(db: Database, server_id: str, *, actor: str, reason: str = "") -> None
     """Tell a node to finish its file and stop.
 
     Raises:
-        SettingError: There is no such running node.
+        UnknownNodeError: There is no such running node.
 
     SQL: sql/set_state.sql
     """
     if not db.run("set_state", server_id=server_id, state="draining", actor=actor, reason=reason):
-        raise SettingError(f"there is no running node {server_id!r}; opskit stats nodes lists them")
+        raise UnknownNodeError(f"there is no running node {server_id!r}; opskit stats nodes lists them")
 
 
 def pause(db: Database, scope: str = "*", *, actor: str, reason: str = "") -> bool:
@@ -139,7 +139,7 @@ def pause(db: Database, scope: str = "*", *, actor: str, reason: str = "") -> bo
         Whether anything changed: False when it was paused already.
 
     Raises:
-        SettingError: There is no such node.
+        UnknownNodeError: There is no such node.
 
     SQL: sql/pause.sql
     """
@@ -196,7 +196,7 @@ def resume(db: Database, scope: str = "*", *, actor: str, reason: str = "") -> b
         Whether anything changed; `resumption` says what.
 
     Raises:
-        SettingError: There is no such node.
+        UnknownNodeError: There is no such node.
 
     SQL: sql/resume.sql
     """
@@ -207,7 +207,7 @@ def resumption(db: Database, scope: str = "*", *, actor: str, reason: str = "") 
     """Resume one node, or with "*" all, as `resume` does; answers what that did.
 
     Raises:
-        SettingError: There is no such node.
+        UnknownNodeError: There is no such node.
 
     SQL: sql/resume.sql
     """
@@ -220,7 +220,7 @@ def resumption(db: Database, scope: str = "*", *, actor: str, reason: str = "") 
 
 def _refuse(row: Row) -> None:
     if row["refused"]:
-        raise SettingError(f"{row['refused']}; opskit stats nodes lists them")
+        raise UnknownNodeError(f"{row['refused']}; opskit stats nodes lists them")
 
 
 def _listed(names: tuple[str, ...]) -> str:

@@ -20,7 +20,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from opskit import breaker, intake, private, schema
+from opskit import breaker, doctor, intake, private, schema
 from opskit.database import Database
 from opskit.errors import DatabaseError, DatabaseUnavailableError, NotMigratedError, OpskitError, SettingError
 from opskit.listing import expand
@@ -157,9 +157,11 @@ class _Show:
                 if self.page is not None:
                     err.print(Text.assemble("page and API: ", (self._url(), "bold"), "  (Ctrl-C drains and ends)"))
                 self._watch()
+                # Before the nodes leave: afterwards nobody claims, and that explains nothing.
+                findings = self._reasons()
             finally:
                 self._drain()
-        return self._summary(enqueued)
+        return self._summary(enqueued) | self._left(findings)
 
     # -- parts -------------------------------------------------------------------------------
 
@@ -307,6 +309,23 @@ class _Show:
             "failed": sum(row["failed"] for row in ended.values()),
             "seconds": round(time.monotonic() - self.started, 2),
             "nodes": nodes,
+        }
+
+    def _reasons(self) -> list[str]:
+        """What keeps files from being processed, as the doctor says it."""
+        with contextlib.suppress(DatabaseUnavailableError, DatabaseError):
+            if self.db.one("pending")["queued"]:
+                return [finding.what for finding in doctor.examine(self.db) if finding.check in doctor.WORK]
+        return []
+
+    def _left(self, reasons: Sequence[str]) -> dict[str, Any]:
+        """What still waits, and why."""
+        pending = self.db.one("pending")
+        waits = pending["queued"] + pending["processing"]
+        return {
+            "queued": pending["queued"],
+            "processing": pending["processing"],
+            "reasons": list(reasons) if waits else [],
         }
 
     @contextlib.contextmanager

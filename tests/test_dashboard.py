@@ -269,11 +269,11 @@ def test_the_overview_shows_what_the_database_says(open_page: Open, full: Databa
     assert metric(app, "Processing") == str(now["processing"]) == "2"
     assert metric(app, "Completed") == str(now["completed"]) == "1"
     assert metric(app, "Failed") == str(now["failed"]) == "2"
-    assert metric(app, "Live nodes") == str(now["active_servers"]) == "2"
+    assert metric(app, "Nodes claiming") == f"{now['claiming_nodes']} of {now['active_servers']}" == "0 of 2"
     assert metric(app, "Stale + orphaned") == "0 + 1"
     assert metric(app, "No status yet") == "1"
     assert "migrate --queue-new" in said(app)
-    assert "paused on all nodes" in said(app)
+    assert "everything is paused" in said(app)
 
 
 def test_what_takes_long_to_count_is_shown_as_of_its_moment(
@@ -329,7 +329,7 @@ def test_a_search_says_among_what_it_searched_and_an_id_is_always_found(
 def test_nothing_to_do_is_one_calm_line(open_page: Open, db: Database) -> None:
     app = open_page()
 
-    assert [element.value for element in app.success] == ["Nothing needs you now."]
+    assert [element.value for element in app.success] == ["Nothing needs you now: no node runs, 0 failed in 24 h."]
     assert not app.warning
 
 
@@ -452,7 +452,7 @@ def test_all_nodes_are_paused_and_resumed(open_page: Open, db: Database) -> None
 
     click(app, "confirm_button")
     assert [row["scope"] for row in db.run("pauses")] == ["*"]
-    assert "paused on all nodes" in said(app)
+    assert "everything is paused" in said(app)
 
     click(click(app, "resume_all"), "confirm_button")
     assert not db.run("pauses")

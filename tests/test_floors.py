@@ -12,14 +12,14 @@ PACKAGE = Path(__file__).parent.parent / "opskit"
 FLOORS: dict[str, int] = {
     "_version": 0, "errors": 0, "display": 0, "files": 0, "mailbox": 0, "parent": 0, "ending": 0, "logs": 0,
     "notebook_bar": 0, "kept": 0, "visible": 0, "private": 0,
-    "hosts": 0, "proxies": 0, "error_identity": 0, "error_text": 0,
+    "hosts": 0, "proxies": 0, "forks": 0, "results": 1, "loading": 1, "error_identity": 0, "error_text": 0,
     "throttle": 0, "json_keys": 0,
     "settings": 1, "queries": 1, "server_id": 1, "connection": 1, "flags": 1, "access": 1,
     "session": 1, "parameters": 1, "translation": 1, "pool": 1,
-    "database": 2, "embedded": 2, "storage": 2, "listing": 2,
+    "database": 2, "embedded": 2, "storage": 2, "listing": 2, "process_state": 2,
     "claims": 3, "nodes": 3, "reaper": 3, "intake": 3, "stats": 3, "figures": 3, "schema": 3, "doctor": 3, "history": 3,
-    "interruptions": 3, "breaker": 3, "quarantine": 3, "wake": 3, "processors": 3, "formats": 3, "show": 3,
-    "scratch": 3,
+    "completing": 3, "standing": 3, "interruptions": 3, "breaker": 3, "quarantine": 3, "wake": 3, "processors": 3,
+    "formats": 3, "show": 3, "scratch": 3,
     "prove": 4, "bench": 4, "child": 4, "desk": 4, "worker": 4, "up": 4, "dashboard": 4, "notebooks": 4,
     "api": 4, "acts": 4, "apidocs": 4, "bodies": 4, "calls": 4, "gate": 4, "metrics": 4,
     "stream": 4,
@@ -31,7 +31,8 @@ TOGETHER = {
     ("worker", "child"), ("child", "desk"), ("processors", "formats"), ("up", "show"), ("dashboard", "api"),
     ("api", "acts"), ("api", "apidocs"), ("api", "bodies"), ("api", "calls"), ("api", "gate"), ("api", "metrics"),
     ("api", "stream"), ("stream", "calls"), ("acts", "bodies"), ("acts", "calls"),
-    ("interruptions", "claims"), ("breaker", "claims"), ("doctor", "schema"),
+    ("interruptions", "claims"), ("breaker", "claims"), ("doctor", "schema"), ("claims", "completing"),
+    ("up", "doctor"), ("intake", "standing"), ("schema", "standing"), ("nodes", "standing"),
 }  # fmt: skip
 
 # Third parties are rationed: a node must stay light, and each library has its one place.
@@ -40,7 +41,7 @@ RATIONS: dict[str, set[str]] = {
     "psycopg": {
         "files", "queries", "connection", "session", "parameters", "translation", "pool", "database", "intake",
         "schema", "claims", "desk", "interruptions", "wake", "processors", "formats", "history", "prove", "scratch",
-        "notebooks",
+        "notebooks", "completing", "process_state",
     },
     "psycopg_pool": {"pool"},
     "sqlalchemy": {"pool", "database"},

@@ -469,7 +469,7 @@ def test_a_node_that_nobody_knows_is_refused_by_every_door(db: Database, http: C
     (row,) = ask_psql(db.settings, verb, scope="no-such-node", actor="me", reason="")
 
     assert (done.returncode, done.stdout, done.stderr) == (1, "", f"opskit: {sentence}\n")
-    assert (answer.status_code, answer.json()) == (400, {"error": sentence})
+    assert (answer.status_code, answer.json()) == (404, {"error": sentence})
     assert (row["changed"], row["refused"]) == ("f", "there is no node 'no-such-node'")
     assert db.run("pauses") == []
     assert {row["kind"] for row in db.run("events", file_id="", kind="", row_limit=9)} == {"migrate"}

@@ -64,7 +64,7 @@ def test_roles_hold_from_the_door_to_the_history(browser: Browser, url: str, db:
     expect(eve.get_by_test_id("stMetric")).to_have_count(0)
 
     viewer = signed_in(browser, url, "cid@example.com")
-    expect(viewer.get_by_text("Nothing needs you now.")).to_be_visible(timeout=PATIENCE)
+    expect(viewer.get_by_text("Nothing needs you now")).to_be_visible(timeout=PATIENCE)
     for action in ("Clean up…", "Pause all…", "Resume all…"):
         expect(viewer.get_by_role("button", name=action)).to_be_disabled()
 

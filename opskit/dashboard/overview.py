@@ -6,13 +6,13 @@ from datetime import timedelta
 
 import streamlit as st
 
+from opskit import doctor
 from opskit.dashboard import actions, shared, source
 from opskit.database import Row
 from opskit.figures import STATE_COLORS
 
 STATES = ("queued", "processing", "completed", "failed")
 SERVERS_DRAWN = 12
-LONG_QUEUE_SECONDS = 900.0
 HERE_NOW = ("live", "paused", "draining", "quarantined", "silent")
 
 
@@ -32,13 +32,14 @@ def moment() -> None:
     numbers, nodes, pauses = shared.read("concurrency"), shared.read("nodes"), shared.read("pauses")
     distribution, longest = shared.read("distribution"), shared.read("longest_running")
     throughput = shared.read("throughput", since_seconds=86400, bucket_seconds=3600)
-    readings = (numbers, nodes, pauses, distribution, longest, throughput)
+    needs, examined = shared.read("needs"), shared.read_seldom("doctor")
+    readings = (numbers, nodes, pauses, distribution, longest, throughput, needs)
     shared.as_of(*readings)
     if not shared.healthy(readings):
         return
     now = numbers.rows()[0]
     last_day = _last_day(throughput)
-    attention(now, nodes.rows(), pauses.rows())
+    attention(now, needs.rows(), None if examined.frame is None else examined.rows(), last_day)
     source.heading("Now", numbers, pauses)
     metrics(now, last_day)
     counted(now)
@@ -54,13 +55,19 @@ def moment() -> None:
         oldest(longest)
 
 
-def attention(now: Row, nodes: list[Row], pauses: list[Row]) -> None:
-    """What needs me now, the gravest first, one box for each gravity; one calm line when nothing does."""
-    grave, worrying = _worries(now, nodes, pauses)
+def attention(now: Row, needs: list[Row], examined: list[Row] | None, last_day: dict[str, int]) -> None:
+    """What needs a person now, the gravest first, one box for each gravity; one calm line when nothing does.
+
+    The doctor alone judges, here as in the shell: the calm line stands only where `opskit doctor` exits 0.
+    """
+    work = {(finding["check"], finding["what"]) for finding in needs}
+    others = [f for f in examined or [] if f["check"] not in doctor.WORK and (f["check"], f["what"]) not in work]
+    grave = [finding for finding in (*needs, *others) if finding["level"] == "error"]
+    worrying = [finding for finding in needs if finding["level"] == "warning"]
     if grave:
-        st.error("  \n".join(grave), icon=":material/emergency_home:")
+        st.error("  \n".join(map(line, grave)), icon=":material/emergency_home:")
     if worrying:
-        st.warning("  \n".join(worrying), icon=":material/warning:")
+        st.warning("  \n".join(map(line, worrying)), icon=":material/warning:")
     if now["waiting_files"]:
         env = shared.settings().env
         st.info(
@@ -69,40 +76,31 @@ def attention(now: Row, nodes: list[Row], pauses: list[Row]) -> None:
             f'rows from before: `OPSKIT_ENV={env} opskit enqueue --existing --where "…"`.',
             icon=":material/inbox:",
         )
-    if not (grave or worrying or now["waiting_files"]):
-        st.success("Nothing needs you now.", icon=":material/check_circle:")
-
-
-def _worries(now: Row, nodes: list[Row], pauses: list[Row]) -> tuple[list[str], list[str]]:
-    grave, worrying = [], []
-    waits = now["oldest_queued_seconds"] or 0
-    if now["queued"] and not now["active_servers"]:
-        grave.append(f"{shared.count(now['queued'], 'file')} queued and **no node is alive**.")
-    elif waits > LONG_QUEUE_SECONDS and not now["all_paused"]:
-        worrying.append(f"The oldest queued file has waited **{shared.span(waits)}**.")
-    if stuck := now["stale_files"] + now["orphaned_files"]:
-        worrying.append(
-            f"**{shared.count(stuck, 'claim')}** without anybody working on {'it' if stuck == 1 else 'them'}: "
-            "a live node ends such claims by itself; **Cleanup** shows the evidence, **Clean up…** does it now."
+    if examined is None:
+        st.caption("The doctor has not answered yet.")
+    elif not (grave or worrying or now["waiting_files"]):
+        st.success(calm(now, last_day), icon=":material/check_circle:")
+    minor = [finding for finding in others if finding["level"] == "warning" and finding["check"] != "waiting"]
+    if minor:
+        st.page_link(
+            "doctor.py", label=f"The doctor has {shared.count(len(minor), 'warning')}", icon=":material/stethoscope:"
         )
-    if dead := [node["server_id"] for node in nodes if node["state"] == "dead"]:
-        shown = ", ".join(map(shared.escaped, dead[:5])) + ("" if len(dead) <= 5 else " and others")
-        worrying.append(f"**{shared.count(len(dead), 'node')}** dead without a good-bye: {shown}.")
-    for pause in pauses:
-        if pause["kind"] == "breaker":
-            since, what = shared.moment(pause["at"]), shared.escaped(pause["reason"])
-            grave.append(
-                f"**The breaker is open** since {since}: {what}. Every file fails alike, and none loses a try: mend it "
-                "on every node. One file is tried at least every 30 s; the first that goes well lets all go on, and so "
-                "does **Resume all…**."
-            )
-            continue
-        everyone = pause["scope"] == "*"
-        who = "Claiming is paused on all nodes" if everyone else f"{shared.escaped(pause['scope'])} is paused"
-        why = f": {shared.escaped(pause['reason'])}" if pause["reason"] else ""
-        since, by = shared.moment(pause["at"]), shared.escaped(pause["actor"])
-        worrying.append(f"**{who}** since {since} by {by}{why}.")
-    return grave, worrying
+
+
+def line(finding: Row) -> str:
+    """A finding in one line."""
+    return f"**{shared.escaped(finding['what'])}**: {shared.escaped(finding['why'])}."
+
+
+def calm(now: Row, last_day: dict[str, int]) -> str:
+    """That all is well, with the numbers that say so."""
+    claiming, live = now["claiming_nodes"], now["active_servers"]
+    nodes = (
+        f"{claiming} of {shared.count(live, 'node')} {'claims' if claiming == 1 else 'claim'}"
+        if live
+        else "no node runs"
+    )
+    return f"Nothing needs you now: {nodes}, {last_day['failed']:,} failed in 24 h."
 
 
 def metrics(now: Row, last_day: dict[str, int]) -> None:
@@ -126,7 +124,9 @@ def metrics(now: Row, last_day: dict[str, int]) -> None:
                 border=True,
                 height="stretch",
             )
-        st.metric("Live nodes", f"{now['active_servers']:,}", border=True, height="stretch")
+        st.metric(
+            "Nodes claiming", f"{now['claiming_nodes']:,} of {now['active_servers']:,}", border=True, height="stretch"
+        )
         st.metric(
             "Stale + orphaned",
             f"{now['stale_files']:,} + {now['orphaned_files']:,}",
@@ -212,7 +212,7 @@ def outcomes(throughput: shared.Reading) -> None:
 
 def workers(nodes: shared.Reading) -> None:
     """The nodes that are here, each with the file in hand and how far it is."""
-    source.heading("Live nodes", nodes)
+    source.heading("Nodes", nodes)
     here = [row for row in nodes.rows() if row["state"] in HERE_NOW]
     if not here:
         st.caption("No node is alive. Start one: `opskit up`, or `python -m opskit.worker`.")

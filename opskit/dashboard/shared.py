@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sized
+from collections.abc import Callable, Collection, Iterable, Mapping, Sized
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -33,6 +33,8 @@ STATEMENT_SECONDS = 5.0
 """Longest time a statement of the page may take [s]."""
 SLOW_SECONDS = 0.05
 """A reading that takes longer is taken behind the scenes, while the page shows the last one [s]."""
+SELDOM_SECONDS = 30.0
+"""How often the whole doctor is asked by a page that ticks [s]."""
 PATIENCE_SECONDS = 1.0
 """How long a page waits for the first count of what has ended, before it is drawn without that [s]."""
 PROBE_SECONDS = 0.5
@@ -66,9 +68,9 @@ def _claims(db: Database, *, look: bool) -> list[Row]:
         return reaper.preview(db, look=False, every=True)
 
 
-def _examined(db: Database) -> list[Row]:
+def _examined(db: Database, *, only: Collection[str] | None = None) -> list[Row]:
     """What the doctor finds."""
-    return [dataclasses.asdict(finding) for finding in doctor.examine(db)]
+    return [dataclasses.asdict(finding) for finding in doctor.examine(db, only=only)]
 
 
 STATISTICS: dict[str, Callable[..., Any]] = {
@@ -82,6 +84,7 @@ STATISTICS: dict[str, Callable[..., Any]] = {
     "failures": functools.partial(stats.failures, patience_seconds=STATEMENT_SECONDS),
     "claims": _claims,
     "doctor": _examined,
+    "needs": functools.partial(_examined, only=doctor.WORK),
     "event": lambda db, *, event_id: db.run("event", event_id=event_id),
     "failed_files": lambda db, *, limit, **values: db.run("failed_files", row_limit=limit, **values),
     "file": lambda db, *, file_id: db.run("file", id=file_id),
@@ -178,6 +181,11 @@ def _slow_reading(name: str, values: tuple[tuple[str, object], ...]) -> Reading:
     return last if last is not None and young else _taken(name, values)
 
 
+@st.cache_resource(ttl=SELDOM_SECONDS, refresh_mode="background", show_spinner=False, max_entries=_REMEMBERED)
+def _seldom_reading(name: str) -> Reading:
+    return _taken(name, ())
+
+
 def _taken(name: str, values: tuple[tuple[str, object], ...]) -> Reading:
     """A reading of this moment; what was last known, with the reason, when there is none."""
     memory, key, began = _memory(), (name, values), time.monotonic()
@@ -208,6 +216,11 @@ def read(name: str, /, **values: object) -> Reading:
     return reading
 
 
+def read_seldom(name: str) -> Reading:
+    """One statistic that changes slowly, read once in half a minute for all tabs."""
+    return _seldom_reading(name)
+
+
 def fresh(name: str, /, **values: object) -> Reading:
     """One statistic, read now: where somebody is about to decide by it."""
     key = (name, tuple(sorted(values.items())))
@@ -223,6 +236,7 @@ def forget() -> None:
     _memory().cost.clear()
     _reading.clear()
     _slow_reading.clear()
+    _seldom_reading.clear()
 
 
 def healthy(readings: Iterable[Reading]) -> bool:
@@ -244,7 +258,7 @@ def say_error(error: OpskitError, *, shown: Reading | None = None) -> None:
         st.warning(f"The tables of **{env}** are not migrated yet. This command adds what is missing:")
         st.code(f"OPSKIT_ENV={env} opskit migrate", language="bash")
         return
-    sentence = escaped(_capital(str(error)))
+    sentence = escaped(capital(str(error)))
     if shown is not None:
         age = (datetime.now(UTC) - shown.taken_at).total_seconds()
         sentence += f". These are the last known numbers, **{span(age)} old**"
@@ -373,7 +387,7 @@ def count(number: int, what: str, many: str = "") -> str:
     return f"{number:,} {what if number == 1 else many or what + 's'}"
 
 
-def _capital(text: str) -> str:
+def capital(text: str) -> str:
     text = text.rstrip(".")
     return text[:1].upper() + text[1:]
 

@@ -6,29 +6,40 @@ indexes and bounded stretches of the table, never the whole of a large one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 
 from opskit import schema
 from opskit.database import Database
-from opskit.doctor import server, table, work
+from opskit.doctor import server, table, trends, work
 from opskit.doctor.finding import Check, Finding, Findings, opskit
 from opskit.errors import DatabaseError
 
-__all__ = ["CHECKS", "Finding", "Findings", "examine"]
+__all__ = ["CHECKS", "WORK", "Finding", "Findings", "examine"]
 
 CHECKS: tuple[Check, ...] = (
     table.privileges, server.durability, table.structure,
-    work.queue, work.claims, work.nodes, work.quarantines, work.pauses, work.breaker, work.pruning, work.durations,
+    work.queue, work.claims, trends.failing, trends.backlog, work.nodes, work.quarantines, work.pauses, work.breaker,
+    work.pruning, work.durations,
     table.environments, table.triggers, table.indexes,
     server.heartbeats, server.horizon, server.vacuum, server.connections, server.pooler, server.clock,
 )  # fmt: skip
 """Every check but `work.waiting`, which has to be told whether the table is cut over."""
 
+WORK = frozenset({"queue", "claims", "nodes", "quarantines", "breaker", "pauses", "failing", "backlog"})
+"""The checks of the work itself: cheap enough to be made every few seconds."""
+
 _DENIED, _CANCELED = "42501", "57014"
 
 
-def examine(db: Database, *, missing: Sequence[str] | None = None, queues_new: bool | None = None) -> Findings:
+def examine(
+    db: Database,
+    *,
+    missing: Sequence[str] | None = None,
+    queues_new: bool | None = None,
+    only: Collection[str] | None = None,
+) -> Findings:
     """Examine one environment: its tables, its nodes, and the server as far as it matters to them.
 
     Reads only. What this role may not look at, or what does not answer within the connection's time, is a
@@ -38,6 +49,7 @@ def examine(db: Database, *, missing: Sequence[str] | None = None, queues_new: b
         db: An open database.
         missing: What `schema.missing` answers. Defaults to asking it.
         queues_new: What `schema.queues_new` answers. Defaults to asking it.
+        only: The names of the checks to make, such as `WORK`. Defaults to all.
 
     Returns:
         What was found, errors first; none when all is well. A list, which a notebook shows as a table.
@@ -55,13 +67,15 @@ def examine(db: Database, *, missing: Sequence[str] | None = None, queues_new: b
         what = "; ".join(missing[:5]) + more
         return Findings([Finding("error", what, "without them the promises do not hold", opskit(db, "migrate"))])
     if queues_new is None:
-        queues_new = schema.queues_new(db)
+        queues_new = (only is not None and "waiting" not in only) or schema.queues_new(db)
     findings: list[Finding] = []
     unexamined: dict[str, list[str]] = {_DENIED: [], _CANCELED: []}
     checks: dict[str, Check] = {"waiting": partial(work.waiting, queues_new=queues_new)}
     for name, check in (checks | {check.__name__: check for check in CHECKS}).items():
+        if only is not None and name not in only:
+            continue
         try:
-            findings += check(db)
+            findings += [replace(finding, check=name) for finding in check(db)]
         except DatabaseError as error:
             if error.sqlstate not in unexamined:
                 raise

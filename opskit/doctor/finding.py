@@ -21,12 +21,14 @@ class Finding:
         what: What was found.
         why: Why it matters.
         mend: The commands that mend it, one a line: SQL where it ends with a semicolon, else the shell's.
+        check: The check that found it, such as "queue".
     """
 
     level: str
     what: str
     why: str
     mend: str
+    check: str = ""
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""

@@ -10,8 +10,9 @@ from __future__ import annotations
 import html
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime, tzinfo
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -176,15 +177,18 @@ def longest_running(frame: pd.DataFrame) -> go.Figure:
     return figure
 
 
-def timeline(frame: pd.DataFrame, *, begins: datetime | None = None, ends: datetime | None = None) -> go.Figure:
+def timeline(
+    frame: pd.DataFrame, *, begins: datetime | None = None, ends: datetime | None = None, zone: str = "UTC"
+) -> go.Figure:
     """A lane a server: each attempt a bar from its claim to its end, with what happened to the nodes as marks.
 
     Args:
         frame: As `stats.timeline` answers it.
         begins, ends: The window that was asked for. Default to what the frame holds.
+        zone: Name of the time zone that its times are shown in. Defaults to UTC.
     """
     rows = [dict(zip(frame.columns, row, strict=True)) for row in _rows(frame, *map(str, frame.columns))]
-    lanes = _lanes(rows)
+    lanes, there = _lanes(rows), ZoneInfo(zone)
     place = {lane: number for number, lane in enumerate(lanes)}
     bars: dict[str, list[dict[str, Any]]] = {kind: [] for kind in BAR_COLORS}
     marks: dict[str, list[tuple[dict[str, Any], datetime]]] = {kind: [] for kind in MARKS}
@@ -197,16 +201,16 @@ def timeline(frame: pd.DataFrame, *, begins: datetime | None = None, ends: datet
                 marks["cleanup"].append((row, row["ended_at"]))
         else:
             marks[_mark_of(row)].append((row, row["started_at"]))
-    traces: list[Any] = [_bars(kind, found, place) for kind, found in bars.items()]
-    traces += [_marks(kind, found, place) for kind, found in marks.items() if found]
+    traces: list[Any] = [_bars(kind, found, place, there) for kind, found in bars.items()]
+    traces += [_marks(kind, found, place, there) for kind, found in marks.items() if found]
     hidden = len({_lane(row) for row in rows}) - len(lanes)
-    title = "What each server did [UTC]" + (f", {hidden} more servers not shown" if hidden else "")
-    figure = _lying(traces, title, lanes, "time [UTC]", nothing="nothing happened in this time")
+    title = f"What each server did [{zone}]" + (f", {hidden} more servers not shown" if hidden else "")
+    figure = _lying(traces, title, lanes, f"time [{zone}]", nothing="nothing happened in this time")
     figure.update_xaxes(type="date", rangemode="normal", tickformat=None)
     figure.update_yaxes(range=[len(lanes) - 0.5, -0.8], autorange=False)
     figure.update_layout(barmode="overlay", bargap=0.35)
     if begins is not None and ends is not None:
-        figure.update_xaxes(range=[_naive(begins), _naive(ends)])
+        figure.update_xaxes(range=[_naive(begins, there), _naive(ends, there)])
     return figure
 
 
@@ -230,8 +234,8 @@ def bar_kind(row: Mapping[str, Any]) -> str:
     return "tried again" if row["followed"] == "queued" else "failed"
 
 
-def _bars(kind: str, rows: list[dict[str, Any]], place: Mapping[str, int]) -> go.Bar:
-    starts = [_naive(row["started_at"]) for row in rows]
+def _bars(kind: str, rows: list[dict[str, Any]], place: Mapping[str, int], there: tzinfo) -> go.Bar:
+    starts = [_naive(row["started_at"], there) for row in rows]
     lengths = [max(0.0, (row["ended_at"] - row["started_at"]).total_seconds()) for row in rows]
     return go.Bar(
         name=kind,
@@ -249,12 +253,14 @@ def _bars(kind: str, rows: list[dict[str, Any]], place: Mapping[str, int]) -> go
     )
 
 
-def _marks(kind: str, found: list[tuple[dict[str, Any], datetime]], place: Mapping[str, int]) -> go.Scatter:
+def _marks(
+    kind: str, found: list[tuple[dict[str, Any], datetime]], place: Mapping[str, int], there: tzinfo
+) -> go.Scatter:
     return go.Scatter(
         name=kind,
         mode="markers",
         y=[place[_lane(row)] - 0.38 for row, _ in found],
-        x=[_naive(when) for _, when in found],
+        x=[_naive(when, there) for _, when in found],
         customdata=[[row["file_id"], _told(row), ""] for row, _ in found],
         hovertemplate="%{customdata[1]}<br>at %{x|%H:%M:%S}<extra></extra>",
         marker={
@@ -298,9 +304,9 @@ def _lanes(rows: list[dict[str, Any]]) -> list[str]:
     return sorted(kept, key=lambda lane: lane != "(all nodes)")
 
 
-def _naive(when: datetime) -> datetime:
-    """Plotly knows no zones: naive, so that every browser shows UTC as the axis says."""
-    return when.astimezone(UTC).replace(tzinfo=None)
+def _naive(when: datetime, there: tzinfo) -> datetime:
+    """Plotly knows no zones: naive, so that every browser shows the zone that the axis names."""
+    return when.astimezone(there).replace(tzinfo=None)
 
 
 def _length_of(seconds: float) -> str:

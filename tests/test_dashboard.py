@@ -668,6 +668,17 @@ def test_a_read_only_cleanup_page_takes_no_look(open_page: Open, full: Database)
 # -- timeline, doctor, failures, history ----------------------------------------------------------
 
 
+def test_the_timeline_is_drawn_in_the_viewers_zone(
+    open_page: Open, full: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared, "zone", lambda: "Asia/Kolkata")
+
+    app = open_page("timeline.py")
+
+    (chart,) = app.get("plotly_chart")
+    assert json.loads(chart.proto.spec)["layout"]["xaxis"]["title"]["text"] == "time [Asia/Kolkata]"
+
+
 def test_the_timeline_shows_attempts_and_marks_and_cries_over_overlaps(open_page: Open, full: Database) -> None:
     (bad,) = execute(full, "SELECT id::text AS id FROM {files} WHERE original_filename = 'bad.csv'")
     for number in (1, 2):

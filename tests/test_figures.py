@@ -202,6 +202,21 @@ def test_restarts_pauses_and_cleanups_are_marks() -> None:
     assert list(traces["cleanup"].x) == [datetime(2026, 11, 23, 12, 5)]
 
 
+def test_the_timeline_is_in_the_zone_that_it_names() -> None:
+    rows = frame(stats.TIMELINE, bar("a", 0, 5), mark("boot", "a", 1))
+    begins = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+    figure = figures.timeline(rows, begins=begins, ends=begins + timedelta(hours=1), zone="Asia/Kolkata")
+
+    traces = {trace.name: trace for trace in figure.data}
+    assert "[Asia/Kolkata]" in figure.layout.title.text
+    assert figure.layout.xaxis.title.text == "time [Asia/Kolkata]"
+    assert list(traces["completed"].base) == [datetime(2026, 11, 23, 17, 30)]
+    assert list(traces["started"].x) == [datetime(2026, 11, 23, 17, 31)]
+    assert figure.layout.xaxis.range[0] == datetime(2026, 11, 23, 17, 30)
+    assert "[UTC]" in figures.timeline(rows).layout.title.text
+
+
 def test_many_servers_keep_the_busiest_lanes() -> None:
     rows = [bar(f"node-{number:03}", 0, 1) for number in range(200)] + [bar("node-150", 2, 3)]
 

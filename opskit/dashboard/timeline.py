@@ -59,7 +59,7 @@ def drawn(found: shared.Reading, begins: datetime, ends: datetime) -> tuple[go.F
     """The chart in the page's own letters, and its title beside it: on a phone the legend needs the room."""
     assert found.frame is not None
     assert not isinstance(found.frame, list)
-    chart = figures.timeline(found.frame, begins=begins, ends=ends)
+    chart = figures.timeline(found.frame, begins=begins, ends=ends, zone=shared.zone())
     title = str(chart.layout.title.text)
     # A figure's grey is readable on any ground; of the page's ground the browser tells which it is.
     ink = "#c9ced8" if st.context.theme.type == "dark" else "#4a5160"

@@ -24,7 +24,7 @@ WITH moments AS MATERIALIZED (
        AND processing_completed_at >= (SELECT begins FROM moments)
      ORDER BY processing_completed_at DESC NULLS LAST LIMIT :'row_limit'::int
 ), commonest AS (
-    SELECT error, count(*) AS count, count(DISTINCT server_id) AS servers, min(server_id) AS server_id
+    SELECT error, count(*) AS count, pg_catalog.count(DISTINCT server_id) AS servers, min(server_id) AS server_id
       FROM recent GROUP BY error ORDER BY count(*) DESC, error LIMIT 1
 )
 SELECT (SELECT count(*) FROM recent) AS failed,

@@ -15,7 +15,7 @@ FLOORS: dict[str, int] = {
     "hosts": 0, "proxies": 0, "forks": 0, "results": 1, "loading": 1, "error_identity": 0, "error_text": 0,
     "throttle": 0, "json_keys": 0,
     "settings": 1, "queries": 1, "server_id": 1, "connection": 1, "flags": 1, "access": 1,
-    "session": 1, "parameters": 1, "translation": 1, "pool": 1,
+    "session": 1, "parameters": 1, "translation": 1, "pool": 1, "names": 1,
     "database": 2, "embedded": 2, "storage": 2, "listing": 2, "process_state": 2,
     "claims": 3, "nodes": 3, "reaper": 3, "intake": 3, "stats": 3, "figures": 3, "schema": 3, "doctor": 3, "history": 3,
     "completing": 3, "standing": 3, "interruptions": 3, "breaker": 3, "quarantine": 3, "wake": 3, "processors": 3,
@@ -33,6 +33,7 @@ TOGETHER = {
     ("api", "stream"), ("stream", "calls"), ("acts", "bodies"), ("acts", "calls"),
     ("interruptions", "claims"), ("breaker", "claims"), ("doctor", "schema"), ("claims", "completing"),
     ("up", "doctor"), ("intake", "standing"), ("schema", "standing"), ("nodes", "standing"),
+    ("schema", "reaper"),
 }  # fmt: skip
 
 # Third parties are rationed: a node must stay light, and each library has its one place.

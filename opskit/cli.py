@@ -280,8 +280,10 @@ def cleanup(given: argparse.Namespace) -> int:
     if done.ended or done.pending:
         show.table([{n: row[n] for n in names} for row in done.ended + done.pending])
     show.out.print(f"{done.message} ({settings.env})")
-    if done.pending:
-        show.out.print(f"{len(done.pending)} need a second look: run it again in {reaper.LOOK_SECONDS:g} s")
+    if unsure := sum(row["verdict"] in ("silent", "stuck") for row in done.pending):
+        show.out.print(f"{unsure} need a second look: run it again in {reaper.LOOK_SECONDS:g} s")
+    if kept := len(done.pending) - unsure:
+        show.out.print(f"{kept} should end, and the table does not let their rows be changed: see the reason")
     if done.skipped:
         show.out.print(f"{len(done.skipped)} skipped: they moved on")
     return 0

@@ -16,7 +16,7 @@ from psycopg import sql
 from psycopg.rows import tuple_row
 
 from opskit.database import Connection, Database, Row, as_text, translated
-from opskit.errors import SettingError
+from opskit.errors import DatabaseError, SettingError
 from opskit.listing import Entry, expand
 from opskit.notebook_bar import notebook_bar
 from opskit.standing import demand_standing
@@ -45,7 +45,8 @@ def enqueue(
         columns: Values for other columns of the application's table, such as {"file_type": "merchant"}.
         skip_known: Leave out what is in the table already, by storage_path.
         say: Called with the number of rows queued so far. Defaults to a bar in a notebook, elsewhere to nothing.
-        tell: Called with a sentence where links were left out. Defaults to the log.
+        tell: Called with a sentence where links were left out, or the table has not taken every row. Defaults to
+            the log.
 
     Returns:
         How many rows were inserted.
@@ -64,7 +65,7 @@ def enqueue(
     if skip_known:
         known = _known(db, [path for path, _, _ in found])
         found = [entry for entry in found if entry[0] not in known]
-    return insert(db, found, columns=columns, say=say) if found else 0
+    return insert(db, found, columns=columns, say=say, tell=tell) if found else 0
 
 
 def insert(
@@ -73,6 +74,7 @@ def insert(
     *,
     columns: Mapping[str, str] | None = None,
     say: Callable[[int], None] | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> int:
     """Queue files that are where they belong, in one transaction; nothing is looked at.
 
@@ -81,9 +83,10 @@ def insert(
         rows: Each file as (storage path, name, size in bytes or None).
         columns: Values for other columns of the application's table.
         say: Called with the number of rows queued so far. Defaults to a bar in a notebook, elsewhere to nothing.
+        tell: Called with a sentence where the table has not taken every row. Defaults to the log.
 
     Returns:
-        How many rows were inserted.
+        How many rows were inserted, as PostgreSQL says: a trigger of the table may keep some out.
 
     Raises:
         SettingError: A column is missing or needs a value. Nothing was inserted.
@@ -95,20 +98,21 @@ def insert(
         _check_held(db, value)
     command = sql.SQL("COPY {} ({}) FROM STDIN").format(sql.Identifier(db.settings.files), form.names)
     count = 0
-    with (
-        notebook_bar("queueing", "files", say=say) as told,
-        db.connection() as connection,
-        connection.transaction(),
-        connection.cursor().copy(command) as target,
-    ):
-        for count, row in enumerate(rows, 1):
-            _check_held(db, row[0])
-            _check_held(db, row[1])
-            target.write_row(form.filled(row))
-            if count % _BATCH == 0:
-                told(count)
-        told(count)
-    return count
+    with notebook_bar("queueing", "files", say=say) as told:
+        with db.connection() as connection, connection.transaction(), connection.cursor() as cursor:
+            with cursor.copy(command) as target:
+                for count, row in enumerate(rows, 1):
+                    _check_held(db, row[0])
+                    _check_held(db, row[1])
+                    target.write_row(form.filled(row))
+                    if count % _BATCH == 0:
+                        told(count)
+            taken = cursor.rowcount
+        told(taken)
+    if taken != count:
+        kept_out = "a BEFORE INSERT trigger of the table keeps the others out"
+        (tell or _log.warning)(f"{db.settings.files} has taken {taken} of {count} files: {kept_out}")
+    return taken
 
 
 def upload(
@@ -138,6 +142,7 @@ def upload(
 
     Raises:
         SettingError: A column is missing or needs a value.
+        DatabaseError: PostgreSQL refused a row, or a trigger of the table has kept it out.
         TooLargeError: A file is larger than *limit_bytes*.
         OpskitError: The storage failed.
         DatabaseUnavailableError: No answer. After any error nothing is queued, unless the database was lost
@@ -379,11 +384,13 @@ def _form(db: Database, columns: Mapping[str, str]) -> _Form:
 
 def _insert_one(connection: Connection, table: str, form: _Form, row: Entry) -> str:
     values = [as_text(value) for value in form.filled(row)]
-    query = sql.SQL("INSERT INTO {} ({}) VALUES ({}) RETURNING id::text AS id").format(
+    query = sql.SQL("INSERT INTO {} ({}) VALUES ({}) RETURNING id::text AS id, processing_status AS status").format(
         sql.Identifier(table), form.names, sql.SQL(", ").join([sql.Placeholder()] * len(values))
     )
     made = connection.execute(query, values).fetchone()
-    assert made is not None
+    if made is None or made["status"] != "queued":
+        did = "keeps its row out" if made is None else f"makes its processing_status {made['status']!r}, not 'queued'"
+        raise DatabaseError(f"{row[1]!r} cannot be queued: a trigger of {table} {did}; nothing was queued")
     return str(made["id"])
 
 

@@ -20,7 +20,8 @@ class Cleanup:
     Attributes:
         ended: Claims ended now, oldest first: id, original_filename, server_id, started_at, outcome
             (failed or queued), reason, verdict, claim.
-        pending: Claims that a second look would end.
+        pending: Claims that a second look would end, and those that a trigger of the table does not let end, as
+            their reason says.
         skipped: Claims that were asked for, and have moved on by themselves.
     """
 

@@ -169,11 +169,14 @@ class _Folder:
     @contextlib.contextmanager
     def create(self, name: str) -> Iterator[BinaryIO]:
         self._root.parent.mkdir(parents=True, exist_ok=True)
+        made = not self._root.exists()
         self._root.mkdir(mode=private.FOLDER, exist_ok=True)
+        if made:
+            _sync(self._root.parent)
         if self._ours:
             private.folder(self._root)
-        made = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with os.fdopen(os.open(self._root / name, made, private.FILE), "wb") as target:
+        new = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(self._root / name, new, private.FILE), "wb") as target:
             if self._is_shared():
                 os.fchmod(target.fileno(), private.FILE | 0o040)
             yield target

@@ -8,10 +8,13 @@
 \ir _session.sql
 \ir _standing.sql
 \if :{?actor} \else \set actor psql \endif
-WITH adopted AS (
+WITH updated AS (
     UPDATE :"files" SET processing_status = 'queued', processing_queued_at = clock_timestamp()
      WHERE id = ANY (:'ids') AND processing_status IS NULL AND deleted IS NOT TRUE
-    RETURNING id
+    RETURNING processing_status AS status
+), adopted AS (
+    -- What the table's own triggers have made of it, or let through.
+    SELECT FROM updated WHERE status = 'queued'
 ), noted AS (
     INSERT INTO :"events" (kind, next_status, reason, actor)
     SELECT 'adopt', 'queued', count(*) || ' files from before', :'actor' FROM adopted HAVING count(*) > 0

@@ -16,7 +16,7 @@
 --   stale    a live node's claim that two looks saw without progress for the node's stale_after
 --   orphan   a claim of an earlier boot of its node: at once
 --   orphan   a claim of a node whose lease has run out, when a look saw that same lease end before
--- What is answered beside it as `pending`: what a second look would end.
+-- What is answered beside it as `pending`: what a second look would end, and what the table's own triggers do not let end.
 -- stale fails ("Processing timeout"); an orphan is queued again while failures < max, unless its node says on_orphan = fail.
 \ir _session.sql
 \if :{?stale_after_seconds} \else \set stale_after_seconds 3600 \endif
@@ -79,7 +79,7 @@ WITH judged AS MATERIALIZED (
                         WHEN 'dead' THEN 'Orphaned: its node has been silent'
                         ELSE 'Processing timeout: no progress' END AS error
       FROM judged WHERE verdict IN ('stale', 'hung', 'rebooted', 'dead')
-), ended AS (
+), updated AS (
     UPDATE :"files" AS f
        SET processing_status = d.next_status, processing_failures = d.failures, processing_errors = d.why,
            processing_failure = pg_catalog.jsonb_build_object('attempt', d.attempt, 'error', d.error, 'place', ''),
@@ -89,19 +89,24 @@ WITH judged AS MATERIALIZED (
            processing_completed_at = CASE d.next_status WHEN 'failed' THEN clock_timestamp() END,
            processing_queued_at = CASE d.next_status WHEN 'failed' THEN f.processing_queued_at ELSE clock_timestamp() END
       FROM decided AS d WHERE f.id = d.id
-    RETURNING f.id
+    RETURNING f.id, f.processing_status = d.next_status AS is_so
+), ended AS (
+    -- What the table's own triggers have made of it, or let through.
+    SELECT id FROM updated WHERE is_so
 ), noted AS (
     INSERT INTO :"events" (kind, outcome, next_status, file_id, server_id, token, attempt, started_at, reason, actor, details)
     SELECT 'attempt', outcome, next_status, d.id::text, server_id, token, attempt, started_at, why, :'actor',
            pg_catalog.jsonb_build_object('cleanup', true, 'said', nullif(:'reason', ''), 'verdict', verdict, 'error', error, 'place', '', 'kind', 'file')
       FROM decided AS d JOIN ended ON ended.id = d.id
 ), woken AS (
-    SELECT pg_notify(:'channel', '') WHERE EXISTS (SELECT FROM decided WHERE next_status = 'queued')
+    SELECT pg_notify(:'channel', '') WHERE EXISTS (SELECT FROM decided JOIN ended ON ended.id = decided.id WHERE next_status = 'queued')
 )
 SELECT judged.id::text AS id, judged.original_filename, judged.server_id, judged.started_at, judged.verdict,
-       coalesce(d.next_status, 'pending') AS outcome,
-       coalesce(d.why, CASE judged.verdict WHEN 'silent' THEN 'its lease has run out; a second look must see the same'
-                                           ELSE 'it makes no progress; a second look must see the same' END) AS reason,
+       CASE WHEN ended.id IS NULL THEN 'pending' ELSE d.next_status END AS outcome,
+       CASE WHEN ended.id IS NOT NULL THEN d.why
+            WHEN d.id IS NOT NULL THEN 'it should end, and a trigger or rule of the table does not let its row be changed'
+            ELSE CASE judged.verdict WHEN 'silent' THEN 'its lease has run out; a second look must see the same'
+                                           ELSE 'it makes no progress; a second look must see the same' END END AS reason,
        judged.id::text || '/' || coalesce(judged.token::text, '') AS claim
-  FROM judged LEFT JOIN decided AS d ON d.id = judged.id LEFT JOIN woken ON true
+  FROM judged LEFT JOIN decided AS d ON d.id = judged.id LEFT JOIN ended ON ended.id = judged.id LEFT JOIN woken ON true
  ORDER BY judged.started_at, judged.id;

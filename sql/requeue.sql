@@ -93,14 +93,17 @@ WITH RECURSIVE kinds AS MATERIALIZED (
            processing_result
       FROM (SELECT * FROM named UNION ALL SELECT * FROM known UNION ALL SELECT * FROM told) AS locked
      LIMIT :'row_limit'::int
-), requeued AS (
+), updated AS (
     UPDATE :"files" AS f
        SET processing_status = 'queued', processing_queued_at = clock_timestamp(), processing_failures = 0,
            processing_failure = NULL,
            processing_server_id = NULL, processing_started_at = NULL, processing_completed_at = NULL,
            processing_token = NULL, processing_done_token = NULL, processing_epoch = NULL
       FROM before WHERE f.id = before.id
-    RETURNING f.id
+    RETURNING f.id, f.processing_status AS status
+), requeued AS (
+    -- What the table's own triggers have made of it, or let through.
+    SELECT id FROM updated WHERE status = 'queued'
 ), noted AS (
     INSERT INTO :"events" (kind, outcome, next_status, file_id, server_id, token, attempt, started_at, ended_at, reason, actor, details)
     SELECT 'requeue', processing_status, 'queued', before.id::text, processing_server_id, processing_done_token,

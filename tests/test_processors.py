@@ -706,3 +706,16 @@ def test_a_missing_package_is_named(load: Load, monkeypatch: pytest.MonkeyPatch,
 
     with pytest.raises(MissingExtraError, match=rf"{package} is not installed; run: pip install 'opskit\[formats\]'"):
         load(f"a.{suffix}", content)
+
+
+def test_a_load_counts_the_rows_that_its_table_has_taken(
+    load: Callable[..., dict[str, Any]], connection: Connection
+) -> None:
+    connection.execute("CREATE TABLE dev_loaded_sales (_file_id text, sku text)")
+    connection.execute(
+        "CREATE FUNCTION app() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "RETURN CASE WHEN NEW.sku = 'b' THEN NULL ELSE NEW END; END $$"
+    )
+    connection.execute("CREATE TRIGGER app BEFORE INSERT ON dev_loaded_sales FOR EACH ROW EXECUTE FUNCTION app()")
+
+    assert load("sales.csv", b"sku\na\nb\nc\n")["rows"] == 2

@@ -6,14 +6,16 @@ import contextlib
 import time
 
 from psycopg import errors as pg
+from psycopg import sql
 
 from opskit.database import Connection, Database, translated
 from opskit.errors import DatabaseError
 from opskit.notebook_bar import notebook_bar
 from opskit.reaper import Cleanup, cleanup
+from opskit.schema.lacking import still_lacking
 from opskit.schema.planning import plan, survey
 from opskit.schema.progress import Tell, watched
-from opskit.schema.steps import LOCK_SECONDS, Say, Step
+from opskit.schema.steps import INDEXES, LOCK_SECONDS, Say, Step
 
 PATIENCE_SECONDS = 60.0
 """How long a statement is tried again before the migration gives up."""
@@ -65,7 +67,8 @@ def migrate(
 
     Raises:
         MigrationRefusedError: Migrating would harm what is there; nothing was changed.
-        DatabaseError: A lock could not be had in a minute, or PostgreSQL refused; run it again.
+        DatabaseError: A lock could not be had in a minute, PostgreSQL refused, or something is still lacking at
+            the end; run it again.
 
     SQL: sql/migrate/*.sql, sql/cleanup.sql
     """
@@ -78,6 +81,8 @@ def migrate(
             if step.part == "history":
                 say(f"{db.settings.files}: {db.one('migrate/separated')['reason']}")
             done(count + 1)
+    if planned and (left := still_lacking(db)):
+        raise DatabaseError(f"every statement of the migration was run, and yet {'; '.join(left)}; run it again")
     migrated = Migrated(planned)
     migrated.cleaned = cleanup(db, actor=actor, reason="last step of the migration")
     return migrated
@@ -90,7 +95,15 @@ def run(db: Database, step: Step, *, say: Say = lambda _: None) -> None:
         try:
             with translated(), db.connection() as connection:
                 _execute(db, connection, step)
-            return
+            invalid = _invalid_index(db, step)
+            if invalid is None:
+                return
+            # An earlier try, or somebody else's, broke off; IF NOT EXISTS takes what it left for an index.
+            if time.monotonic() > deadline:
+                raise DatabaseError(f"the index {invalid} is not valid; run: opskit migrate")
+            say(f"{db.settings.files}: the index {invalid} was left invalid; it is built again")
+            _drop_index(db, invalid)
+            continue
         except Exception as error:
             if not isinstance(error.__cause__, _IN_THE_WAY):
                 raise
@@ -102,6 +115,19 @@ def run(db: Database, step: Step, *, say: Say = lambda _: None) -> None:
             told = who
         time.sleep(pause)
         pause = min(pause * 2, 5.0)
+
+
+def _invalid_index(db: Database, step: Step) -> str | None:
+    """The name of the index that a step should have built, when it is there and not valid."""
+    if step.part != "indexes":
+        return None
+    ours = [db.names[key] for key in INDEXES if sql.Identifier(db.names[key]).as_string() in step.sql]
+    return next((name for name in ours if {"name": name, "fault": "not valid"} in db.run("migrate/there")), None)
+
+
+def _drop_index(db: Database, name: str) -> None:
+    with db.connection() as connection:
+        connection.execute(sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(sql.Identifier(name)), prepare=False)
 
 
 def in_the_way(db: Database) -> str:

@@ -19,7 +19,7 @@ DECLARE
                   FROM pg_attribute AS a JOIN pg_attribute AS b ON b.attrelid = to_regclass(quote_ident(o)) AND b.attname = a.attname
                  WHERE a.attrelid = to_regclass(quote_ident(s)) AND a.attnum > 0 AND a.attname <> 'id'
                    AND NOT a.attisdropped AND NOT b.attisdropped)
-          FROM pg_catalog.unnest(shared, own) WITH ORDINALITY AS t (s, o, n) ORDER BY n);
+          FROM ROWS FROM (pg_catalog.unnest(shared), pg_catalog.unnest(own)) WITH ORDINALITY AS t (s, o, n) ORDER BY n);
     possible text := 'false';
     joins text := '';
     moved bigint;

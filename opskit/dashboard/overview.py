@@ -32,14 +32,14 @@ def moment() -> None:
     numbers, nodes, pauses = shared.read("concurrency"), shared.read("nodes"), shared.read("pauses")
     distribution, longest = shared.read("distribution"), shared.read("longest_running")
     throughput = shared.read("throughput", since_seconds=86400, bucket_seconds=3600)
-    needs, examined = shared.read("needs"), shared.read_seldom("doctor")
-    readings = (numbers, nodes, pauses, distribution, longest, throughput, needs)
+    examined = shared.read_seldom("doctor")
+    readings = (numbers, nodes, pauses, distribution, longest, throughput)
     shared.as_of(*readings)
     if not shared.healthy(readings):
         return
     now = numbers.rows()[0]
     last_day = _last_day(throughput)
-    attention(now, needs.rows(), None if examined.frame is None else examined.rows(), last_day)
+    attention(now, None if examined.frame is None else examined.rows(), last_day)
     source.heading("Now", numbers, pauses)
     metrics(now, last_day)
     counted(now)
@@ -55,15 +55,16 @@ def moment() -> None:
         oldest(longest)
 
 
-def attention(now: Row, needs: list[Row], examined: list[Row] | None, last_day: dict[str, int]) -> None:
+def attention(now: Row, examined: list[Row] | None, last_day: dict[str, int]) -> None:
     """What needs a person now, the gravest first, one box for each gravity; one calm line when nothing does.
 
     The doctor alone judges, here as in the shell: the calm line stands only where `opskit doctor` exits 0.
     """
-    work = {(finding["check"], finding["what"]) for finding in needs}
-    others = [f for f in examined or [] if f["check"] not in doctor.WORK and (f["check"], f["what"]) not in work]
-    grave = [finding for finding in (*needs, *others) if finding["level"] == "error"]
-    worrying = [finding for finding in needs if finding["level"] == "warning"]
+    findings = examined or []
+    grave = [finding for finding in findings if finding["level"] == "error"]
+    warnings = [finding for finding in findings if finding["level"] == "warning"]
+    worrying = [finding for finding in warnings if finding["check"] in doctor.WORK]
+    minor = [finding for finding in warnings if finding["check"] not in (*doctor.WORK, "waiting")]
     if grave:
         st.error("  \n".join(map(line, grave)), icon=":material/emergency_home:")
     if worrying:
@@ -76,11 +77,12 @@ def attention(now: Row, needs: list[Row], examined: list[Row] | None, last_day: 
             f'rows from before: `OPSKIT_ENV={env} opskit enqueue --existing --where "…"`.',
             icon=":material/inbox:",
         )
-    if examined is None:
-        st.caption("The doctor has not answered yet.")
+    # The numbers are younger than what the doctor has said: a fleet that stands since then is not calm.
+    stands = bool(now["queued"]) and not now["claiming_nodes"]
+    if examined is None or (stands and not (grave or worrying)):
+        st.caption("The doctor is being asked.")
     elif not (grave or worrying or now["waiting_files"]):
         st.success(calm(now, last_day), icon=":material/check_circle:")
-    minor = [finding for finding in others if finding["level"] == "warning" and finding["check"] != "waiting"]
     if minor:
         st.page_link(
             "doctor.py", label=f"The doctor has {shared.count(len(minor), 'warning')}", icon=":material/stethoscope:"

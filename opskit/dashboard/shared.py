@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import re
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sized
+from collections.abc import Callable, Iterable, Mapping, Sized
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -33,7 +33,7 @@ STATEMENT_SECONDS = 5.0
 """Longest time a statement of the page may take [s]."""
 SLOW_SECONDS = 0.05
 """A reading that takes longer is taken behind the scenes, while the page shows the last one [s]."""
-SELDOM_SECONDS = 30.0
+SELDOM_SECONDS = 10.0
 """How often the whole doctor is asked by a page that ticks [s]."""
 PATIENCE_SECONDS = 1.0
 """How long a page waits for the first count of what has ended, before it is drawn without that [s]."""
@@ -68,9 +68,9 @@ def _claims(db: Database, *, look: bool) -> list[Row]:
         return reaper.preview(db, look=False, every=True)
 
 
-def _examined(db: Database, *, only: Collection[str] | None = None) -> list[Row]:
+def _examined(db: Database) -> list[Row]:
     """What the doctor finds."""
-    return [dataclasses.asdict(finding) for finding in doctor.examine(db, only=only)]
+    return [dataclasses.asdict(finding) for finding in doctor.examine(db)]
 
 
 STATISTICS: dict[str, Callable[..., Any]] = {
@@ -84,7 +84,6 @@ STATISTICS: dict[str, Callable[..., Any]] = {
     "failures": functools.partial(stats.failures, patience_seconds=STATEMENT_SECONDS),
     "claims": _claims,
     "doctor": _examined,
-    "needs": functools.partial(_examined, only=doctor.WORK),
     "event": lambda db, *, event_id: db.run("event", event_id=event_id),
     "failed_files": lambda db, *, limit, **values: db.run("failed_files", row_limit=limit, **values),
     "file": lambda db, *, file_id: db.run("file", id=file_id),
@@ -217,7 +216,7 @@ def read(name: str, /, **values: object) -> Reading:
 
 
 def read_seldom(name: str) -> Reading:
-    """One statistic that changes slowly, read once in half a minute for all tabs."""
+    """One statistic that changes slowly, read once in a while for all tabs."""
     return _seldom_reading(name)
 
 

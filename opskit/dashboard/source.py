@@ -67,7 +67,6 @@ SOURCES: dict[str, Source] = {
         ("look", "stale"), "stats.stale", "stale?every=true", "cleanup --dry-run --json", given={"every": "true"}
     ),
     "doctor": Source((), "doctor.examine", "doctor", "doctor --json"),
-    "needs": Source((), "doctor.examine", "doctor", "doctor --json"),
     "event": Source(("event",), 'db.run("event"'),
     "failed_files": Source(("failed_files",), 'db.run("failed_files"', renamed={"limit": "row_limit"}),
     "file": Source(("file",), 'db.run("file"', renamed={"file_id": "id"}),

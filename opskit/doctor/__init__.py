@@ -6,7 +6,7 @@ indexes and bounded stretches of the table, never the whole of a large one.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -28,18 +28,12 @@ CHECKS: tuple[Check, ...] = (
 """Every check but `work.waiting`, which has to be told whether the table is cut over."""
 
 WORK = frozenset({"queue", "claims", "nodes", "quarantines", "breaker", "pauses", "failing", "backlog"})
-"""The checks of the work itself: cheap enough to be made every few seconds."""
+"""The checks of the work itself, by name: what they find needs a person now, warnings too."""
 
 _DENIED, _CANCELED = "42501", "57014"
 
 
-def examine(
-    db: Database,
-    *,
-    missing: Sequence[str] | None = None,
-    queues_new: bool | None = None,
-    only: Collection[str] | None = None,
-) -> Findings:
+def examine(db: Database, *, missing: Sequence[str] | None = None, queues_new: bool | None = None) -> Findings:
     """Examine one environment: its tables, its nodes, and the server as far as it matters to them.
 
     Reads only. What this role may not look at, or what does not answer within the connection's time, is a
@@ -49,7 +43,6 @@ def examine(
         db: An open database.
         missing: What `schema.missing` answers. Defaults to asking it.
         queues_new: What `schema.queues_new` answers. Defaults to asking it.
-        only: The names of the checks to make, such as `WORK`. Defaults to all.
 
     Returns:
         What was found, errors first; none when all is well. A list, which a notebook shows as a table.
@@ -67,13 +60,11 @@ def examine(
         what = "; ".join(missing[:5]) + more
         return Findings([Finding("error", what, "without them the promises do not hold", opskit(db, "migrate"))])
     if queues_new is None:
-        queues_new = (only is not None and "waiting" not in only) or schema.queues_new(db)
+        queues_new = schema.queues_new(db)
     findings: list[Finding] = []
     unexamined: dict[str, list[str]] = {_DENIED: [], _CANCELED: []}
     checks: dict[str, Check] = {"waiting": partial(work.waiting, queues_new=queues_new)}
     for name, check in (checks | {check.__name__: check for check in CHECKS}).items():
-        if only is not None and name not in only:
-            continue
         try:
             findings += [replace(finding, check=name) for finding in check(db)]
         except DatabaseError as error:

@@ -287,15 +287,19 @@ def test_of_a_large_table_the_rows_without_a_status_are_estimated(
 ) -> None:
     ask(healthy, f"INSERT INTO {TABLE} (processing_status) SELECT NULL FROM generate_series(1, 300)")
     monkeypatch.setattr(work, "EXACT_BYTES", 0)
+    few = the_one(healthy, "^300 rows from before")
+    monkeypatch.setattr(work, "EXACT_ROWS", 200)
     new = the_one(healthy, "^about 300 rows from before")
     ask(healthy, f"ANALYZE {TABLE}")
     known = the_one(healthy, "^about 300 rows from before")
     plan = ask(
         healthy,
         "EXPLAIN " + queries.statement("doctor/waiting").compose(healthy.names).as_string()
-        .replace("%(exact_bytes)s", "'0'").replace("%(files)s", f"'{TABLE}'").replace("%%", "%"),
+        .replace("%(exact_bytes)s", "'0'").replace("%(exact_rows)s", "'200'")
+        .replace("%(files)s", f"'{TABLE}'").replace("%%", "%"),
     )  # fmt: skip
 
+    assert few.what == new.what.removeprefix("about ")
     assert new == known
     assert any("Tid Range Scan" in line["QUERY PLAN"] for line in plan)
 

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from opskit.database import Database, Row
 from opskit.doctor.finding import Finding, lines, named, opskit, span
 
+EXACT_ROWS = 100_000
+"""Rows without a status up to which they are counted in a table of any size [rows]."""
 EXACT_BYTES = 2**26
 """Size of the table up to which rows without a status are counted [bytes]."""
 
@@ -19,7 +21,7 @@ _COUNTED = 10_000  # a longer queue is "more than"; more finished files are not 
 
 def waiting(db: Database, queues_new: bool) -> Iterator[Finding]:
     """Rows without a status: the table is not cut over, or rows from before were not adopted."""
-    found = db.one("doctor/waiting", exact_bytes=EXACT_BYTES)
+    found = db.one("doctor/waiting", exact_rows=EXACT_ROWS, exact_bytes=EXACT_BYTES)
     if not found["waiting"]:
         return
     count = f"about {found['waiting']}" if found["estimated"] else found["waiting"]

@@ -12,6 +12,8 @@ from opskit.schema.running import run
 from opskit.schema.steps import Step
 from opskit.standing import demand_standing
 
+EXACT_ROWS = 100_000
+"""Rows without a status up to which they are counted in a table of any size [rows]."""
 EXACT_BYTES = 2**26
 """Size of the table up to which rows are counted [bytes]; of a larger one the newest pages are looked at."""
 
@@ -56,7 +58,7 @@ def preview(db: Database, *, on: bool = True) -> dict[str, Any]:
     """
     demand_standing(db)
     found = db.one("migrate/cut_over", exact_bytes=EXACT_BYTES)
-    waiting = db.one("doctor/waiting", exact_bytes=EXACT_BYTES)
+    waiting = db.one("doctor/waiting", exact_rows=EXACT_ROWS, exact_bytes=EXACT_BYTES)
     nodes = [row for row in db.run("nodes") if row["state"] not in ("dead", "stopped")]
     idle = {"paused", "draining", "quarantined"}
     answer: dict[str, Any] = {

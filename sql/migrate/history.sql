@@ -13,7 +13,7 @@ DECLARE
     others constant regclass[] := ARRAY(
         SELECT c.oid::regclass FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.tgrelid
          WHERE c.relnamespace = quote_ident(current_schema())::regnamespace AND c.relname <> files
-           AND t.tgname = c.relname || '_processing_guard' AND starts_with(c.relname, 'dev_') = starts_with(files, 'dev_'));
+           AND t.tgname = c.relname || '_processing_guard' AND starts_with(c.relname::text, 'dev_') = starts_with(files, 'dev_'));
     common text[] := ARRAY(
         SELECT (SELECT pg_catalog.string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum)
                   FROM pg_attribute AS a JOIN pg_attribute AS b ON b.attrelid = to_regclass(quote_ident(o)) AND b.attname = a.attname

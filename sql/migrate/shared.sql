@@ -31,7 +31,7 @@ BEGIN
         FOR other IN SELECT c.oid::regclass AS name FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.tgrelid
                       WHERE c.relnamespace = quote_ident(current_schema())::regnamespace AND c.relname <> files
                         AND t.tgname = c.relname || '_processing_guard'
-                        AND starts_with(c.relname, 'dev_') = starts_with(files, 'dev_') LOOP
+                        AND starts_with(c.relname::text, 'dev_') = starts_with(files, 'dev_') LOOP
             EXECUTE pg_catalog.format('SELECT $1 OR EXISTS (SELECT FROM %1$s WHERE processing_server_id = $2 AND processing_epoch >= $3 '
                            'AND processing_status = ''processing'')
                            OR EXISTS (SELECT FROM %1$s WHERE processing_server_id = $2 AND processing_epoch >= $3 '

@@ -88,6 +88,7 @@ def claim(db: Database, node: Boot, *, after: str = ALL_OF_THE_QUEUE, token: str
 
     SQL: sql/claim.sql, sql/breaker_close.sql, sql/breaker_probe.sql
     """
+    db.writing()
     token = token or new_token()
     who = {"server_id": node.server_id, "boot": node.boot, "epoch": node.epoch, "token": token}
     (row,) = db.run("claim", after=after, **who)
@@ -117,6 +118,7 @@ def claim_one(db: Database, node: Boot, id: str) -> Answer:
 
     SQL: sql/claim_one.sql
     """
+    db.writing()
     token = new_token()
     try:
         (row,) = db.run("claim_one", server_id=node.server_id, boot=node.boot, epoch=node.epoch, token=token, id=id)

@@ -262,7 +262,12 @@ def cleanup(given: argparse.Namespace) -> int:
     settings = settings_of(given)
     with Database(settings, pooled=False) as db:
         if given.dry_run:
-            rows = reaper.preview(db)
+            looked = reaper.take_look(db)
+            rows = reaper.preview(db, look=False)
+            if rows and not looked:
+                show.err.print(
+                    "nothing can be written here, so this was no look: where one is due, cleanup takes two more"
+                )
             if given.json:
                 show.as_json({"environment": settings.env, "files": rows})
             else:

@@ -55,6 +55,7 @@ def enqueue(
         SettingError: A path does not exist or cannot be read; a column is missing or needs a value.
             Nothing was inserted.
     """
+    db.writing()
     found = list(expand(paths, tell=tell or _log.warning))
     if found:
         with db.connection():  # what the database can hold is known once there is a connection
@@ -93,6 +94,7 @@ def insert(
 
     After: PostgreSQL's own COPY, "Populating a Database"
     """
+    db.writing()
     form = _form(db, columns or {})
     for value in (columns or {}).values():
         _check_held(db, value)
@@ -148,6 +150,7 @@ def upload(
         DatabaseUnavailableError: No answer. After any error nothing is queued, unless the database was lost
             in the very commit; then the bytes are kept for the rows that it may have made.
     """
+    db.writing()
     form = _form(db, columns or {})  # first: what cannot be queued need not be stored
     with contextlib.ExitStack() as until_the_end:
         arrived = [
@@ -221,6 +224,8 @@ def adopt(
     SQL: sql/adopt.sql
     """
     demand_standing(db)
+    if not dry_run:
+        db.writing()
     with _judging(db, where) as connection:
         connection.execute("SET TRANSACTION READ ONLY")
         (count,) = _from_before(connection, db, "count(*)", where)
@@ -270,6 +275,7 @@ def requeue(
 
     SQL: sql/requeue.sql
     """
+    db.writing()
     ids = list(ids)
     if ids and failed:
         raise SettingError("give the files, or say that every failed one is meant; not both")

@@ -42,6 +42,7 @@ def register(db: Database, server_id: str, boot: str) -> Boot | None:
 
     SQL: sql/register.sql
     """
+    db.writing()
     demand_standing(db)
     settings = db.settings
     rows = db.run(
@@ -128,6 +129,7 @@ def drain(db: Database, server_id: str, *, actor: str, reason: str = "") -> None
 
     SQL: sql/set_state.sql
     """
+    db.writing()
     if not db.run("set_state", server_id=server_id, state="draining", actor=actor, reason=reason):
         raise UnknownNodeError(f"there is no running node {server_id!r}; opskit stats nodes lists them")
 
@@ -143,6 +145,7 @@ def pause(db: Database, scope: str = "*", *, actor: str, reason: str = "") -> bo
 
     SQL: sql/pause.sql
     """
+    db.writing()
     row = db.one("pause", scope=scope, actor=actor, reason=reason)
     _refuse(row)
     return bool(row["changed"])
@@ -211,6 +214,7 @@ def resumption(db: Database, scope: str = "*", *, actor: str, reason: str = "") 
 
     SQL: sql/resume.sql
     """
+    db.writing()
     row = db.one("resume", scope=scope, actor=actor, reason=reason)
     _refuse(row)
     return Resumption(
@@ -250,4 +254,5 @@ def prune(db: Database, *, node_days: float = 7, event_days: float = 90) -> dict
 
     SQL: sql/prune.sql
     """
+    db.writing()
     return db.one("prune", node_days=node_days, event_days=event_days)

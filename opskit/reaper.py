@@ -8,9 +8,14 @@ from typing import Any
 
 from opskit import display
 from opskit.database import Database, Row
+from opskit.errors import DatabaseError
 
 LOOK_SECONDS = 2.0
 """How old the look must be that saw the same lease end, before an operator's cleanup acts on it [s]."""
+
+
+# No privilege; a transaction, a session or a whole server that only reads.
+_READS_ONLY = ("42501", "25006")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +80,7 @@ def cleanup(
     SQL: sql/evict.sql, sql/look.sql, sql/cleanup.sql
     After: River, internal/maintenance/job_rescuer.go, for the shape; its rescue by id alone is what we avoid.
     """
+    db.writing()
     age = "" if look_seconds is None else look_seconds
     if evict:
         db.run("evict", env=db.settings.env, look_seconds=age)
@@ -97,16 +103,35 @@ def cleanup(
     )
 
 
+def take_look(db: Database) -> bool:
+    """Count as the first of the two looks.
+
+    Returns:
+        Whether it counts: not where nothing can be written (read-only, a standby) or this role may not.
+
+    SQL: sql/look.sql
+    """
+    if db.settings.read_only:
+        return False
+    try:
+        db.run("look")
+    except DatabaseError as error:
+        if error.sqlstate not in _READS_ONLY:
+            raise
+        return False
+    return True
+
+
 def preview(db: Database, *, look: bool = True, every: bool = False) -> list[dict[str, Any]]:
     """What cleanup would end or suspects, with the evidence.
 
     Args:
         db: An open database.
-        look: Count as the first of the two looks. False reads only.
+        look: Count as the first of the two looks, where this connection may write. False reads only.
         every: The claims that are well, too.
 
     SQL: sql/look.sql, sql/stale.sql
     """
     if look:
-        db.run("look")
+        take_look(db)
     return db.run("stale", stale_after_seconds=db.settings.stale_after_seconds, look_seconds=LOOK_SECONDS, every=every)

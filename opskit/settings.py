@@ -155,7 +155,11 @@ class Settings:
         "OPSKIT_PAGE_UPLOAD_MB",
         "Most that the page holds in memory of uploads of one tab, and twice that of all tabs [MB]. Defaults to 1024.",
     )
-    read_only: bool = _setting(False, "OPSKIT_READ_ONLY", "Refuse every action of page and API: 1 or 0. Defaults to 0.")
+    read_only: bool = _setting(
+        False,
+        "OPSKIT_READ_ONLY",
+        "Refuse every action of page, API, shell and Python; sessions are read-only: 1 or 0. Defaults to 0.",
+    )
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None, **given: Any) -> Settings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import signal
@@ -113,9 +114,10 @@ def up(
         OpskitError: A node ends again and again.
     """
     own = settings.database_url is None
-    with Database(settings, statement_seconds=None) as db:
+    # Read-only is the page; what nodes do is no action of somebody.
+    with Database(dataclasses.replace(settings, read_only=False), statement_seconds=None) as db:
         _prepare(db, migrate=own or migrate)
-        return _Show(db, paths, nodes, dashboard, until_done).run()
+        return _Show(db, paths, nodes, dashboard, until_done, read_only=settings.read_only).run()
 
 
 def _prepare(db: Database, *, migrate: bool) -> None:
@@ -133,8 +135,11 @@ def _prepare(db: Database, *, migrate: bool) -> None:
 class _Show:
     """One run of `up`."""
 
-    def __init__(self, db: Database, paths: Sequence[str], nodes: int, dashboard: bool, until_done: bool) -> None:
+    def __init__(
+        self, db: Database, paths: Sequence[str], nodes: int, dashboard: bool, until_done: bool, *, read_only: bool
+    ) -> None:
         self.db = db
+        self.read_only = read_only
         self.settings = db.settings
         self.paths, self.dashboard, self.until_done = paths, dashboard, until_done
         self.stop = threading.Event()
@@ -166,15 +171,14 @@ class _Show:
     # -- parts -------------------------------------------------------------------------------
 
     def _node(self, name: str) -> Part:
-        import dataclasses
-
         settings = dataclasses.replace(self.settings, node_id=name)
         command = [sys.executable, "-P", "-m", "opskit.worker", "--json", "--parent", str(os.getpid())]
         return Part(name, command, settings, self._log(name))
 
     def _page(self) -> Part:
         command = [sys.executable, "-P", "-m", "opskit.dashboard", "--parent", str(os.getpid())]
-        return Part("page", command, self.settings, self._log("page"))
+        settings = dataclasses.replace(self.settings, read_only=self.read_only)
+        return Part("page", command, settings, self._log("page"))
 
     def _log(self, name: str) -> Path | None:
         if self.log_folder is None:

@@ -56,7 +56,8 @@ SELECT CASE WHEN claimed.id IS NOT NULL THEN 'claimed' WHEN gate.answer = 'open'
        -- When nothing is due: seconds until the next retry is, so that nobody has to poll for it.
        CASE WHEN gate.answer = 'broken' THEN extract(epoch FROM gate.next_probe_at - clock_timestamp())::float8
             WHEN claimed.id IS NULL THEN
-            (SELECT extract(epoch FROM processing_queued_at - clock_timestamp())::float8 FROM :"files"
+            (SELECT CASE WHEN isfinite(processing_queued_at)
+                    THEN (extract(epoch FROM processing_queued_at) - extract(epoch FROM clock_timestamp()))::float8 END FROM :"files"
               WHERE processing_status = 'queued' AND deleted IS NOT TRUE
               ORDER BY processing_queued_at, id LIMIT 1) END AS next_seconds
   FROM (SELECT 1) AS one LEFT JOIN gate ON true LEFT JOIN claimed ON true;

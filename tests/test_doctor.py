@@ -412,7 +412,7 @@ def test_an_index_of_the_other_environment_that_is_another_one_is_built_anew(
     ask(healthy, "DROP INDEX uploaded_files_processing_ended")
     ask(healthy, "CREATE INDEX uploaded_files_processing_ended ON uploaded_files (processing_status)")
 
-    finding = the_one(healthy, "^index …_processing_ended is USING btree .* in uploaded_files and USING btree")
+    finding = the_one(healthy, r"^index \.\.\._processing_ended is USING btree .* in uploaded_files and USING btree")
 
     assert (finding.level, finding.mend) == ("warning", "opskit migrate --env production")
     mend(healthy.settings, finding)

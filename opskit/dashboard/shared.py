@@ -18,7 +18,7 @@ from opskit import doctor, reaper, stats
 from opskit.dashboard import signin
 from opskit.database import Database, Row
 from opskit.error_identity import last_line
-from opskit.errors import DatabaseError, DatabaseUnavailableError, NotMigratedError, OpskitError
+from opskit.errors import DatabaseUnavailableError, NotMigratedError, OpskitError
 from opskit.settings import Settings
 from opskit.visible import directions_shown
 
@@ -60,12 +60,7 @@ NODE_BADGES = {
 
 def _claims(db: Database, *, look: bool) -> list[Row]:
     """Every claim as the reaper judges it; whoever may only read takes no look."""
-    try:
-        return reaper.preview(db, look=look, every=True)
-    except DatabaseError as error:
-        if not look or error.sqlstate not in ("42501", "25006"):
-            raise
-        return reaper.preview(db, look=False, every=True)
+    return reaper.preview(db, look=look, every=True)
 
 
 def _examined(db: Database) -> list[Row]:

@@ -26,6 +26,7 @@ def queue_new(db: Database, *, on: bool = True) -> None:
 
     SQL: sql/queue_new.sql, sql/no_queue_new.sql
     """
+    db.writing()
     run(db, cut_over_step(db, on=on))
 
 

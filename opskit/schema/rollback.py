@@ -29,6 +29,7 @@ def rollback(db: Database, *, confirm: str = "", say: Say = lambda _: None) -> l
 
     SQL: sql/migrate/rollback.sql, sql/migrate/worked.sql
     """
+    db.writing()
     planned = plan_rollback(db)
     if planned and exists(db, "nodes") and (alive := db.run("alive_nodes")):
         raise MigrationRefusedError(f"{alive[0]['server_id']} is alive; stop every node before rolling back")

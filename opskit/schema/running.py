@@ -72,6 +72,7 @@ def migrate(
 
     SQL: sql/migrate/*.sql, sql/cleanup.sql
     """
+    db.writing()
     planned = plan(db, wake=wake)
     with notebook_bar("migrating", "statements", total=len(planned)) as done:
         for count, step in enumerate(planned):
@@ -156,11 +157,14 @@ def _given_up(error: Exception, who: str) -> Exception:
 def _execute(db: Database, connection: Connection, step: Step) -> None:
     text = step.sql.encode()
     if not step.transactional:
+        before = connection.execute("SELECT current_setting('statement_timeout') AS own").fetchone()
+        assert before is not None
         connection.execute("SET statement_timeout = 0")
         try:
             connection.execute(text, prepare=False)
         finally:
-            connection.execute("RESET statement_timeout")
+            # Not RESET: that would take the role's own limit, which this session has put aside.
+            connection.execute("SELECT set_config('statement_timeout', %s, false)", (before["own"],))
         return
     with connection.transaction():
         connection.execute(f"SET LOCAL lock_timeout = {int(LOCK_SECONDS * 1000)}".encode())

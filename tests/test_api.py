@@ -757,6 +757,7 @@ def test_a_body_in_pieces_is_read_once_and_whole(db: Database, http: Client) -> 
         for piece in (b'{"serverId": "no', b'de-a", "rea', b'son": "x"}'):
             yield piece
 
+    boot(db, "node-a")
     answer = http.post("/api/processing/pause", content=pieces(), headers={"content-type": "application/json"})
 
     assert answer.json()["serverId"] == "node-a"

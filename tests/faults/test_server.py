@@ -44,7 +44,7 @@ def ended_well(db: Database, nodes: list[Node], files: int) -> None:
     prove(db, files)
     assert [node.process.poll() for node in nodes] == [None] * len(nodes)
     for outcome, reason in reasons(db):
-        assert outcome in ("raised", "released", "orphaned", "crashed"), reason
+        assert outcome in ("raised", "released", "orphaned", "crashed", "interrupted"), reason
         assert outcome == "released" or any(phrase in reason for phrase in OUTAGES), reason
 
 

@@ -1,7 +1,8 @@
 # `make up` and `make test` are the two commands; each sets itself up with nothing but Python 3.11 or newer.
 
 PYTHON ?= python3
-VENV   := .venv
+# Another interpreter has an environment of its own.
+VENV   := .venv$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))
 RUN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 FILES  ?=
@@ -12,14 +13,14 @@ TIMES  ?= 1
 KILLS  ?= 200
 SEED   ?= 1
 
-.PHONY: lock audit up screenshots test test-all test-slow bench bench-quick bench-scale test-faults soak lint types clean help
+.PHONY: lock audit up screenshots test test-python test-all test-slow bench bench-quick bench-scale test-faults soak lint types clean help
 
 help:            ## show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
 $(READY): pyproject.toml Makefile
 	@if command -v uv >/dev/null 2>&1; then \
-	  uv venv --quiet --allow-existing $(VENV) && uv pip install --quiet --python $(RUN)/python -e '.[dev]'; \
+	  uv venv --quiet --allow-existing --python $(PYTHON) $(VENV) && uv pip install --quiet --python $(RUN)/python -e '.[dev]'; \
 	else \
 	  $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "opskit needs Python 3.11 or newer; say make PYTHON=python3.12")' && \
 	  $(PYTHON) -m venv $(VENV) && echo 'installing (a minute or two the first time)' && \
@@ -32,6 +33,11 @@ up: $(READY)     ## embedded PostgreSQL, migration, sample files (or FILES=dir),
 
 test: $(READY)   ## the tests that take seconds each
 	@$(RUN)/python -m pytest -n $(WORKERS) -m 'not slow and not browser'
+
+test-python: $(READY) ## what depends on the interpreter: make PYTHON=python3.13 test-python
+	@$(RUN)/python -m pytest -n $(WORKERS) -m 'not slow and not browser' tests/test_connections.py tests/test_child.py \
+	  tests/test_intake.py tests/test_worker.py tests/test_processors.py tests/test_completing.py tests/test_stats.py \
+	  tests/test_api.py tests/test_embedded.py tests/test_read_only.py
 
 test-all: $(READY) ## all tests, slow ones and the browser's too (alone: a browser needs the machine for itself)
 	@$(RUN)/python -m pytest -n $(WORKERS) -m 'not browser' && $(RUN)/python -m pytest -m browser

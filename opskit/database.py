@@ -416,7 +416,9 @@ class Database:
                     copy.shutdown(socket.SHUT_RDWR)
 
     def __repr__(self) -> str:
-        return f"<opskit.Database {masked(self.settings.database_url or '')} {self.settings.env} {self.settings.files}>"
+        settings = self.settings
+        url = masked(settings.database_url or "")
+        return f"<opskit.Database {url} {settings.env} {settings.files} home {settings.home_path}>"
 
     def _repr_html_(self) -> str:
         """What a notebook shows: where this is and the numbers of the moment; never raises, never waits for long."""
@@ -430,7 +432,14 @@ class Database:
         except Exception as error:
             state = masked(str(error))
         url = masked(self.settings.database_url or "")
-        return display.database(env=self.settings.env, table=self.settings.files, url=url, state=state, numbers=numbers)
+        return display.database(
+            env=self.settings.env,
+            table=self.settings.files,
+            url=url,
+            home=str(self.settings.home_path),
+            state=state,
+            numbers=numbers,
+        )
 
 
 def as_text(value: object) -> str | None:

@@ -47,18 +47,19 @@ _CLAIM = {
 }
 
 
-def database(*, env: str, table: str, url: str, state: str, numbers: Mapping[str, Any] | None) -> str:
+def database(*, env: str, table: str, url: str, home: str, state: str, numbers: Mapping[str, Any] | None) -> str:
     """An open database: which one, which environment, and the numbers of the moment.
 
     Args:
         env: The environment, shown first: whoever acts must see where.
         table: Name of the files table.
         url: Without its password.
+        home: Folder of the embedded server and of uploads.
         state: In words: migrated, or what is in the way.
         numbers: What sql/concurrency.sql answers. None where there is no answer.
     """
     facts = {"environment": f"<b>{_text(env)}</b>", "table": _text(table), "database": f"<code>{_text(url)}</code>"}
-    facts["state"] = _text(state)
+    facts |= {"home": f"<code>{_text(home)}</code>", "state": _text(state)}
     for name, label in _NUMBERS.items():
         if numbers is not None and numbers.get(name) is not None:
             facts[label] = _text(numbers[name])

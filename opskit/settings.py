@@ -6,9 +6,11 @@ default stand beside each other, and README's table, `--help` and this file are 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import re
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,7 +114,9 @@ class Settings:
         "Read no file outside the storage, whatever storage_path says: 1 or 0. Defaults to 0.",
     )
     home: str = _setting(
-        ".opskit", "OPSKIT_HOME", "Folder of the embedded server, its log and uploads. Defaults to .opskit."
+        ".opskit",
+        "OPSKIT_HOME",
+        "Folder of the embedded server, its log and uploads. Defaults to .opskit here, or in a folder above.",
     )
     pg_bin: str | None = _setting(
         None, "OPSKIT_PG_BIN", "Folder with PostgreSQL's programs for the embedded server. Defaults to the best found."
@@ -185,6 +189,7 @@ class Settings:
         unknown = set(given) - {field.name for field in dataclasses.fields(cls)}
         if unknown:
             raise SettingError(f"there is no setting {sorted(unknown)[0]!r}")
+        values.setdefault("home", _home_above() or cls.home)
         return cls(**values)
 
     def __post_init__(self) -> None:
@@ -284,6 +289,24 @@ def _masked(field: dataclasses.Field[Any], value: Any) -> Any:
     if not isinstance(value, str) or not value:
         return value
     return "…" if field.metadata["secret"] else masked(value)
+
+
+def _home_above() -> str | None:
+    """The home folder of a folder above, when there is none here: a notebook's kernel works in the notebook's folder.
+
+    Only one of this user's own: another's, in /tmp say, would lead to a server that is theirs.
+    """
+    try:
+        here = Path.cwd()
+        for folder in (here, *here.parents):
+            home = folder / ".opskit"
+            with contextlib.suppress(OSError):
+                found = home.lstat()
+                if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid():
+                    return None if folder == here else str(home)
+    except OSError:  # the folder that we work in is gone
+        pass
+    return None
 
 
 def env_name(field_name: str) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import multiprocessing
+import os
 import pickle
 import threading
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -128,3 +130,25 @@ def test_a_refusal_and_silence_are_told_apart_whatever_the_language(settings: Se
     finally:
         with psycopg.connect(url.rpartition("/")[0] + "/postgres", autocommit=True) as connection:
             connection.execute("DROP ROLE limited")
+
+
+def test_a_home_in_a_folder_above_is_found_unless_it_is_somebody_elses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    below = tmp_path / "project" / "notebooks"
+    below.mkdir(parents=True)
+    monkeypatch.chdir(below)
+    assert Settings.load({}).home_path == below / ".opskit"
+
+    home = tmp_path / "project" / ".opskit"
+    home.mkdir()
+    assert Settings.load({}).home_path == home
+    assert Settings.load({"OPSKIT_HOME": "here"}).home_path == below / "here"
+
+    monkeypatch.setattr(os, "geteuid", lambda: home.stat().st_uid + 1)
+    assert Settings.load({}).home_path == below / ".opskit"
+
+
+def test_a_connection_shows_its_home(db: Database) -> None:
+    assert str(db.settings.home_path) in repr(db)
+    assert str(db.settings.home_path) in db._repr_html_()

@@ -109,11 +109,12 @@ def durability(db: Database) -> Iterator[Finding]:
     now = db.one("doctor/durability")
     if now["is_standby"]:
         url = db.settings.database_url or ""
+        joint = ("&" if "?" in url else "?") if "://" in url else " "
         yield Finding(
             "error",
             "this server is a standby",
             "nothing can be written here: no node can claim",
-            f'export DATABASE_URL="$DATABASE_URL{"&" if "?" in url else "?"}target_session_attrs=read-write"',
+            f'export DATABASE_URL="$DATABASE_URL{joint}target_session_attrs=read-write"',
         )
     elif now["read_only_at_first" if db.settings.read_only else "is_read_only"]:
         yield Finding(

@@ -15,12 +15,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psycopg
 import pytest
 from chores import drained, eventually, prove, reasons
 from cluster import FIRST_PORT, free_port, own_folder
 from field import ask, counts, field, queue_many, record, until
 
+from opskit import stats
 from opskit.database import Database
+from opskit.errors import DatabaseError
 
 PGBOUNCER = shutil.which("pgbouncer", path="/usr/sbin:/usr/bin:/usr/local/bin")
 
@@ -130,3 +133,47 @@ def test_a_node_behind_a_frozen_pgbouncer_stops_its_child_and_goes_on_when_it_th
         drained(db, 100, 30, node)
 
     prove(db, 100)
+
+
+def test_a_database_s_settings_change_nothing_behind_pgbouncer(db: Database, pooler: Pooler, tmp_path: Path) -> None:
+    name = (db.settings.database_url or "").rpartition("/")[2]
+    for setting in ("intervalstyle = sql_standard", "bytea_output = escape", "statement_timeout = '300ms'",
+                    "datestyle = 'SQL, DMY'", "default_transaction_isolation = serializable"):  # fmt: skip
+        ask(db, f"ALTER DATABASE {name} SET {setting}")
+    record(db)
+    queue_many(db, 20)
+    behind = Database(dataclasses.replace(db.settings, database_url=pooler.url))
+
+    with field(behind, tmp_path) as start:
+        node = start("node-a", act="effect")
+        drained(db, 20, 30, node)
+    with behind:
+        (odd,) = behind.run("doctor/session")
+        with behind.connection() as connection:
+            inside = connection.execute(
+                "SELECT current_setting('statement_timeout') AS t, interval '1 day' AS d"
+            ).fetchone()
+            with connection.transaction():
+                within = connection.execute("SELECT current_setting('transaction_isolation') AS i").fetchone()
+
+    prove(db, 20)
+    assert odd["now"].tzinfo is not None
+    assert inside is not None
+    assert within is not None
+    assert (inside["t"], inside["d"].days, within["i"]) == ("0", 1, "read committed")
+    with psycopg.connect(pooler.url, autocommit=True) as theirs:
+        # Nothing of ours stays in the pooler's sessions for the application.
+        assert theirs.execute("SHOW statement_timeout").fetchone() == ("300ms",)
+
+
+def test_read_only_holds_behind_pgbouncer(db: Database, pooler: Pooler) -> None:
+    queue_many(db, 1)
+    settings = dataclasses.replace(db.settings, database_url=pooler.url, read_only=True)
+
+    with Database(settings) as behind:
+        assert len(stats.files(behind)) == 1
+        with pytest.raises(DatabaseError) as refused, behind.engine.connect() as connection:
+            connection.exec_driver_sql("DELETE FROM dev_uploaded_files")
+
+    assert refused.value.sqlstate == "25006"
+    assert counts(db) == {"queued": 1}

@@ -72,7 +72,7 @@ WITH judged AS MATERIALIZED (
                 WHEN 'dead' THEN pg_catalog.format('Orphaned: %s has been silent since %s (its lease ended at %s)', server_id,
                                         to_char(moved_at, 'YYYY-MM-DD HH24:MI:SS'), to_char(lease_until, 'YYYY-MM-DD HH24:MI:SS'))
                 ELSE pg_catalog.format('Processing timeout: no progress for %s minutes on %s',
-                            round(least(greatest(extract(epoch FROM clock_timestamp()) - extract(epoch FROM moved_at), -1e10), 1e10) / 60), coalesce(server_id, 'an unnamed server'))
+                            round(CASE WHEN moved_at IS NOT NULL THEN least(greatest(extract(epoch FROM clock_timestamp()) - extract(epoch FROM moved_at), -1e10), 1e10) END / 60), coalesce(server_id, 'an unnamed server'))
            END AS why,
            -- What it is grouped by: neither the node nor the time.
            CASE verdict WHEN 'rebooted' THEN 'Orphaned: its node has started again'

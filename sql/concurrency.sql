@@ -34,7 +34,7 @@ SELECT queued + processing + completed + failed AS total_files, counts.*,
            AND NOT EXISTS (SELECT FROM :"pauses" AS p WHERE p.scope IN ('*', n.server_id))) AS claiming_nodes,
        (SELECT count(*) FROM :"nodes"
          WHERE state = 'quarantined' AND lease_until >= clock_timestamp() AND stopped_at IS NULL) AS quarantined_nodes,
-       (SELECT greatest(0, least(greatest(extract(epoch FROM clock_timestamp()) - extract(epoch FROM processing_queued_at), -1e10), 1e10))::float8 FROM :"files"
+       (SELECT greatest(0, CASE WHEN processing_queued_at IS NOT NULL THEN least(greatest(extract(epoch FROM clock_timestamp()) - extract(epoch FROM processing_queued_at), -1e10), 1e10) END)::float8 FROM :"files"
          WHERE processing_status = 'queued' AND deleted IS NOT TRUE
          ORDER BY processing_queued_at, id LIMIT 1) AS oldest_queued_seconds,
        (SELECT count(*) > 0 FROM :"pauses" WHERE scope = '*') AS all_paused,

@@ -6,7 +6,7 @@
 \ir _session.sql
 \if :{?row_limit} \else \set row_limit 10 \endif
 SELECT original_filename, processing_server_id, processing_started_at,
-       least(greatest(extract(epoch FROM clock_timestamp()) - extract(epoch FROM processing_started_at), -1e10), 1e10)::float8 / 60 AS minutes_processing
+       CASE WHEN processing_started_at IS NOT NULL THEN least(greatest(extract(epoch FROM clock_timestamp()) - extract(epoch FROM processing_started_at), -1e10), 1e10) END::float8 / 60 AS minutes_processing
   FROM :"files"
  WHERE processing_status = 'processing' AND deleted IS NOT TRUE
  ORDER BY processing_started_at NULLS FIRST, id

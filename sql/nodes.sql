@@ -12,10 +12,10 @@ SELECT n.server_id,
             WHEN p.scope IS NOT NULL THEN 'paused'
             ELSE 'live' END AS state,
        f.original_filename,
-       least(greatest(extract(epoch FROM clock_timestamp()) - extract(epoch FROM f.processing_started_at), -1e10), 1e10)::float8 / 60 AS minutes_processing,
+       CASE WHEN f.processing_started_at IS NOT NULL THEN least(greatest(extract(epoch FROM clock_timestamp()) - extract(epoch FROM f.processing_started_at), -1e10), 1e10) END::float8 / 60 AS minutes_processing,
        CASE WHEN n.token = f.processing_token THEN n.progress_done END AS progress_done,
        CASE WHEN n.token = f.processing_token THEN n.progress_total END AS progress_total,
-       n.beat_at, least(greatest(extract(epoch FROM clock_timestamp()) - extract(epoch FROM n.beat_at), -1e10), 1e10)::float8 AS seconds_since_heartbeat,
+       n.beat_at, CASE WHEN n.beat_at IS NOT NULL THEN least(greatest(extract(epoch FROM clock_timestamp()) - extract(epoch FROM n.beat_at), -1e10), 1e10) END::float8 AS seconds_since_heartbeat,
        n.started_at, n.host, n.pid, n.version, f.id::text AS file_id
   FROM :"nodes" AS n
   LEFT JOIN LATERAL (SELECT scope FROM :"pauses" WHERE scope IN ('*', n.server_id) LIMIT 1) AS p ON true

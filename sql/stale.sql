@@ -12,9 +12,9 @@
 \if :{?look_seconds} \else \set look_seconds 2 \endif
 \if :{?every} \else \set every false \endif
 SELECT f.id::text AS id, f.original_filename, f.processing_server_id, f.processing_started_at,
-       least(greatest(extract(epoch FROM clock_timestamp()) - extract(epoch FROM f.processing_started_at), -1e10), 1e10)::float8 / 60 AS minutes_processing,
-       least(greatest(extract(epoch FROM clock_timestamp()) - extract(epoch FROM progress.moved_at), -1e10), 1e10)::float8 / 60 AS minutes_without_progress,
-       least(greatest(extract(epoch FROM clock_timestamp()) - extract(epoch FROM n.beat_at), -1e10), 1e10)::float8 AS seconds_since_heartbeat,
+       CASE WHEN f.processing_started_at IS NOT NULL THEN least(greatest(extract(epoch FROM clock_timestamp()) - extract(epoch FROM f.processing_started_at), -1e10), 1e10) END::float8 / 60 AS minutes_processing,
+       CASE WHEN progress.moved_at IS NOT NULL THEN least(greatest(extract(epoch FROM clock_timestamp()) - extract(epoch FROM progress.moved_at), -1e10), 1e10) END::float8 / 60 AS minutes_without_progress,
+       CASE WHEN n.beat_at IS NOT NULL THEN least(greatest(extract(epoch FROM clock_timestamp()) - extract(epoch FROM n.beat_at), -1e10), 1e10) END::float8 AS seconds_since_heartbeat,
        f.processing_attempt, coalesce(f.processing_failures, 0) AS processing_failures,
        judge.verdict,
        CASE WHEN judge.verdict IN ('alive', 'unproven') THEN NULL

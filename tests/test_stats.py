@@ -268,3 +268,19 @@ def test_pandas_reads_through_the_same_pool(db: Database) -> None:
     assert frame.to_dict("records") == [{"one": 1, "letter": "a"}]
     assert set(again) == {2}
     assert db.one("server_counts", server_id="nobody") == {"processing": 0, "completed": 0, "failed": 0}
+
+
+def test_what_is_unknown_is_no_number(db: Database) -> None:
+    boot(db, "idle")
+    run(
+        db,
+        "INSERT INTO {files} (original_filename, processing_status, processing_server_id) "
+        "VALUES ('old.csv', 'processing', 'older-processor')",
+    )
+
+    (idle,) = stats.nodes(db).to_dict("records")
+    (claim_,) = stats.stale(db, every=True).to_dict("records")
+
+    assert pd.isna(idle["minutes_processing"])
+    assert idle["seconds_since_heartbeat"] >= 0
+    assert pd.isna(claim_["seconds_since_heartbeat"])

@@ -415,7 +415,7 @@ def test_the_whole_story_of_a_node_that_dies(
         expect(page.get_by_text("no node is alive")).to_be_visible(timeout=PATIENCE)
 
         # A node works on them, and is killed in the middle of one.
-        first = start("first", act="slow", ACT_SECONDS="1.5", OPSKIT_ON_ORPHAN="fail")
+        first = start("first", act="slow", ACT_SECONDS="3", OPSKIT_ON_ORPHAN="fail")
         until(lambda: int(metric(page, "Completed")) >= 2, seconds=30, what="two completions on the page")
         until(lambda: any(row["file_id"] for row in db.run("nodes")), what="a file in hand")
         first.kill()

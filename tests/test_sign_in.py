@@ -96,7 +96,7 @@ def test_a_copied_cookie_does_not_outlive_the_hours_of_a_sign_in(
             known.says = {"iat": int(time.time()) - 7200 + 25}
             ends = time.monotonic() + 25
             operator = signed_in(browser, address, "ann@example.com")
-            expect(operator.get_by_text("Nothing needs you now.")).to_be_visible()
+            expect(operator.get_by_text("Nothing needs you now")).to_be_visible()
             copied = operator.context.cookies()
             operator.get_by_role("button", name="operator").click()
             operator.get_by_role("button", name="Sign out").click()
@@ -107,7 +107,7 @@ def test_a_copied_cookie_does_not_outlive_the_hours_of_a_sign_in(
             page = thief.new_page()
             page.set_default_timeout(PATIENCE)
             page.goto(address)
-            expect(page.get_by_text("Nothing needs you now.")).to_be_visible()
+            expect(page.get_by_text("Nothing needs you now")).to_be_visible()
             # The tab that stays open ticks until then, and no longer.
             expect(page.get_by_text("A sign-in holds for 2 hours")).to_be_visible(timeout=60_000)
             assert time.monotonic() >= ends - 2
@@ -119,7 +119,7 @@ def test_a_copied_cookie_does_not_outlive_the_hours_of_a_sign_in(
             known.says = {}
             page.get_by_role("button", name="Sign in").click()
             page.get_by_role("link", name="ann@example.com").click()
-            expect(page.get_by_text("Nothing needs you now.")).to_be_visible()
+            expect(page.get_by_text("Nothing needs you now")).to_be_visible()
 
 
 def test_an_address_of_which_the_provider_says_nothing_is_outside_unless_a_setting_trusts_it(
@@ -134,5 +134,5 @@ def test_an_address_of_which_the_provider_says_nothing_is_outside_unless_a_setti
             known.says = says
             with serving(settings, tmp_path, **ROLES, OPSKIT_TRUST_UNVERIFIED_EMAIL=trust) as address:
                 page = signed_in(browser, address, "ann@example.com")
-                shown = "Nothing needs you now." if inside else "which is not verified by the provider"
+                shown = "Nothing needs you now" if inside else "which is not verified by the provider"
                 expect(page.get_by_text(shown)).to_be_visible()

@@ -9,6 +9,7 @@ import streamlit as st
 from opskit import doctor
 from opskit.dashboard import actions, shared, source
 from opskit.database import Row
+from opskit.doctor.finding import command
 from opskit.figures import STATE_COLORS
 
 STATES = ("queued", "processing", "completed", "failed")
@@ -70,11 +71,11 @@ def attention(now: Row, examined: list[Row] | None, last_day: dict[str, int]) ->
     if worrying:
         st.warning("  \n".join(map(line, worrying)), icon=":material/warning:")
     if now["waiting_files"]:
-        env = shared.settings().env
+        settings = shared.settings()
         st.info(
             f"**{shared.count(now['waiting_files'], 'row')}** without a status: not opskit's until you let them in.  \n"
-            f"New rows: `OPSKIT_ENV={env} opskit migrate --queue-new`; "
-            f'rows from before: `OPSKIT_ENV={env} opskit enqueue --existing --where "…"`.',
+            f"New rows: `{command(settings, 'migrate --queue-new')}`; "
+            f'rows from before: `{command(settings, "enqueue --existing --where")} "…"`.',
             icon=":material/inbox:",
         )
     # The numbers are younger than what the doctor has said: a fleet that stands since then is not calm.

@@ -17,6 +17,7 @@ import streamlit as st
 from opskit import doctor, reaper, stats
 from opskit.dashboard import signin
 from opskit.database import Database, Row
+from opskit.doctor.finding import command
 from opskit.error_identity import last_line
 from opskit.errors import DatabaseUnavailableError, NotMigratedError, OpskitError
 from opskit.settings import Settings
@@ -250,7 +251,7 @@ def say_error(error: OpskitError, *, shown: Reading | None = None) -> None:
     if isinstance(error, NotMigratedError):
         env = settings().env
         st.warning(f"The tables of **{env}** are not migrated yet. This command adds what is missing:")
-        st.code(f"OPSKIT_ENV={env} opskit migrate", language="bash")
+        st.code(command(settings(), "migrate"), language="bash")
         return
     sentence = escaped(capital(str(error)))
     if shown is not None:

@@ -16,6 +16,7 @@ import streamlit as st
 
 from opskit import queries, stats
 from opskit.dashboard import shared, signin
+from opskit.doctor.finding import command
 from opskit.settings import Settings
 
 _FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
@@ -170,7 +171,7 @@ def shell_line(source: Source, reading: shared.Reading, settings: Settings) -> s
     """What gives the same rows in the shell; nothing where its verb takes no such values."""
     if not source.verb or _unusual(source, reading):
         return ""
-    return f"OPSKIT_ENV={settings.env} opskit {source.verb}"
+    return command(settings, source.verb)
 
 
 def origin() -> str:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 
 from opskit import display
 from opskit.database import Database
+from opskit.settings import Settings
 
 _NAMED = 5  # of a longer list, so many are named
 
@@ -48,7 +49,11 @@ Check = Callable[[Database], Iterator[Finding]]
 
 def opskit(db: Database, words: str, *, env: str | None = None) -> str:
     """A command for the environment that was examined, whatever the shell's own is."""
-    settings = db.settings
+    return command(db.settings, words, env=env)
+
+
+def command(settings: Settings, words: str, *, env: str | None = None) -> str:
+    """A command of the shell for an environment and a table, spelled alike in every door."""
     flags = f" --env {env or settings.env}" if env or settings.env == "production" else ""
     if settings.table != type(settings).__dataclass_fields__["table"].default:
         flags += f" --table {shlex.quote(settings.table)}"

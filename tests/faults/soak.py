@@ -185,7 +185,8 @@ def _judge(db: Database, storm: Storm) -> None:
     storm.violations += [
         f"an attempt ended as {event['outcome']}: {event['reason']}"
         for event in events
-        if event["outcome"] not in ("crashed", "orphaned", "released", "raised") or not event["reason"]
+        # A backend that is killed under a processor interrupts its attempt.
+        if event["outcome"] not in ("crashed", "orphaned", "released", "interrupted", "raised") or not event["reason"]
     ]
     # From a blow at whoever had a file in hand to the next claim of that file.
     waits = [

@@ -18,26 +18,31 @@ SEED   ?= 1
 help:            ## show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
-$(READY): pyproject.toml Makefile
+# What `make up` needs is a third of what the tests need.
+UP     := $(if $(wildcard $(READY)),$(READY),$(VENV)/.ready-ui)
+
+$(READY): EXTRA := dev
+$(VENV)/.ready-ui: EXTRA := ui,embedded,formats
+$(READY) $(VENV)/.ready-ui: pyproject.toml Makefile
 	@if command -v uv >/dev/null 2>&1; then \
-	  uv venv --quiet --allow-existing --python $(PYTHON) $(VENV) && uv pip install --quiet --python $(RUN)/python -e '.[dev]'; \
+	  uv venv --quiet --allow-existing --python $(PYTHON) $(VENV) && uv pip install --quiet --python $(RUN)/python -e '.[$(EXTRA)]'; \
 	else \
 	  $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "opskit needs Python 3.11 or newer; say make PYTHON=python3.12")' && \
 	  $(PYTHON) -m venv $(VENV) && echo 'installing (a minute or two the first time)' && \
-	  $(RUN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'; \
+	  $(RUN)/python -m pip install --quiet --disable-pip-version-check -e '.[$(EXTRA)]'; \
 	fi
 	@touch $@
 
-up: $(READY)     ## embedded PostgreSQL, migration, sample files (or FILES=dir), three nodes, page and API
+up: $(UP)        ## embedded PostgreSQL, migration, sample files (or FILES=dir), three nodes, page and API
 	@$(RUN)/opskit up --nodes $(NODES) $(FILES)
 
 test: $(READY)   ## the tests that take seconds each
 	@$(RUN)/python -m pytest -n $(WORKERS) -m 'not slow and not browser'
 
 test-python: $(READY) ## what depends on the interpreter: make PYTHON=python3.13 test-python
-	@$(RUN)/python -m pytest -n $(WORKERS) -m 'not slow and not browser' tests/test_connections.py tests/test_child.py \
-	  tests/test_intake.py tests/test_worker.py tests/test_processors.py tests/test_completing.py tests/test_stats.py \
-	  tests/test_api.py tests/test_embedded.py tests/test_read_only.py
+	@$(RUN)/python -m pytest -n $(WORKERS) -m 'not slow and not browser' tests/database/test_connections.py tests/worker/test_child.py \
+	  tests/queue/test_enqueuing.py tests/worker/test_worker.py tests/files/test_processors.py tests/queue/test_completing.py tests/stats/test_stats.py \
+	  tests/web/test_api.py tests/database/test_embedded.py tests/database/test_read_only.py
 
 test-all: $(READY) ## all tests, slow ones and the browser's too (alone: a browser needs the machine for itself)
 	@$(RUN)/python -m pytest -n $(WORKERS) -m 'not browser' && $(RUN)/python -m pytest -m browser
@@ -47,7 +52,7 @@ test-faults: $(READY) ## the fault suite, slow ones too: real kills, cuts, failo
 	  $(if $(filter-out 1,$(TIMES)),--figures benchmarks/results/faults.json)
 
 soak: $(READY)   ## a storm of random kills, KILLS=1000 SEED=1: prints its figures, exit 1 if a promise is broken
-	@$(RUN)/python tests/faults/soak.py --kills $(KILLS) --seed $(SEED) \
+	@$(RUN)/python -m tests.faults.soak --kills $(KILLS) --seed $(SEED) \
 	  $(if $(filter 1000,$(KILLS)),--figures benchmarks/results/soak.json)
 
 bench: $(READY)  ## every goal: the floor, opskit and the peers on one PostgreSQL, ten million rows, a pinned xmin (a quarter of an hour on a quiet machine)
@@ -63,7 +68,7 @@ test-slow: $(READY) ## only what `make test` leaves out
 	@$(RUN)/python -m pytest -n $(WORKERS) -m 'slow and not browser' && $(RUN)/python -m pytest -m browser
 
 screenshots: $(READY) ## take README's pictures of the page anew
-	@$(RUN)/python tests/screenshots.py
+	@$(RUN)/python -m tests.support.screenshots
 
 lock: $(READY)   ## requirements.lock anew: the versions that are installed here, and pass the tests
 	@$(RUN)/python .ci/lock.py > requirements.lock.new && mv requirements.lock.new requirements.lock
@@ -71,8 +76,8 @@ lock: $(READY)   ## requirements.lock anew: the versions that are installed here
 audit:           ## known vulnerabilities in what is locked
 	@.ci/audit
 
-lint: $(READY)   ## ruff
-	@$(RUN)/ruff check . && $(RUN)/ruff format --check .
+lint: $(READY)   ## ruff, and that every package imports only lower ones
+	@$(RUN)/ruff check . && $(RUN)/ruff format --check . && $(RUN)/lint-imports --no-logo
 
 types: $(READY)  ## mypy, strict
 	@$(RUN)/mypy

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from opskit.dashboard.serve import PAGE, checked, main, parts
+from opskit.web.server import PAGE, checked, main, parts
 
 if __name__ == "__main__":
     raise SystemExit(main())

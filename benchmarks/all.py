@@ -23,7 +23,7 @@ import node
 import pinned
 from bench import RESULTS, Finding, Measure, commit, database, machine, show_finding, sizes, write
 
-from opskit import show
+from opskit.support import console
 
 SUBJECTS: dict[str, Measure] = {
     "drain": drain.measure,
@@ -62,7 +62,7 @@ def main() -> int:
                     "findings": findings,
                 },
             )
-    show.table(goals, title="goals")
+    console.table(goals, title="goals")
     print(f"{target}\n{page_of(target)}", file=sys.stderr)
     return 1 if any(goal["met"] == "MISSED" for goal in goals) else 0
 

@@ -28,9 +28,10 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from opskit import embedded, schema, show
-from opskit.database import Database
+from opskit import migration
+from opskit.database import Database, embedded, programs
 from opskit.settings import Settings
+from opskit.support import console
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -128,7 +129,7 @@ def database() -> Iterator[Database]:
 def opened(url: str, **changes: Any) -> Iterator[Database]:
     """A migrated database at a URL. Nodes that do nothing fail nothing: no quarantine."""
     with Database(Settings.load({}, database_url=url, quarantine_after=0, **changes)) as db:
-        schema.migrate(db)
+        migration.migrate(db)
         yield db
 
 
@@ -314,7 +315,7 @@ def stamps(path: Path) -> list[float]:
 
 def tell(name: str, rows: list[dict[str, Any]]) -> None:
     """Print a table and write it as JSON beside the program."""
-    show.table(rows, title=name)
+    console.table(rows, title=name)
     write(name, {"rows": rows})
 
 
@@ -333,7 +334,7 @@ def machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "python": sys.version.split()[0],
         "postgresql": subprocess.run(
-            [embedded.find_binaries(Settings.load({})) / "postgres", "-V"], capture_output=True, text=True, check=True
+            [programs.find_binaries(Settings.load({})) / "postgres", "-V"], capture_output=True, text=True, check=True
         ).stdout.split()[2],
     }
 
@@ -367,8 +368,8 @@ def sizes(description: str | None, subjects: Iterable[str] = ()) -> tuple[argpar
 def show_finding(name: str, finding: Finding) -> None:
     """Print what was found."""
     for _, alike in itertools.groupby(finding.table, key=list):
-        show.table(alike, title=name)
-    show.table(finding.goals)
+        console.table(alike, title=name)
+    console.table(finding.goals)
 
 
 def alone(name: str, measure: Measure, description: str | None) -> None:

@@ -213,8 +213,8 @@ def table(figures: dict[str, Any]) -> str:
 
 def main() -> int:
     """One life on a server of its own."""
-    from opskit import embedded, schema
-    from opskit.database import Database
+    from opskit import migration
+    from opskit.database import Database, embedded
     from opskit.settings import Settings
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -240,7 +240,7 @@ def main() -> int:
             processor="endurance:work",
         )
         db = stack.enter_context(Database(settings))
-        schema.migrate(db)
+        migration.migrate(db)
         with db.connection() as connection:
             connection.execute(b"CREATE TABLE effects (file_id text)")
         environ = os.environ | settings.environ() | {"NODE_ID": "node-a", "PYTHONPATH": str(HERE)}

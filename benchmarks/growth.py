@@ -9,7 +9,7 @@ import time
 
 from bench import Finding, Size, alone, ask, drain, empty, fill, finished, median_of, nodes, one, settle
 
-from opskit import reaper
+from opskit import queue
 from opskit.database import Database
 
 STALE = 10_000
@@ -83,9 +83,9 @@ def cleanup(db: Database, size: Size, finding: Finding) -> None:
     ask(db, "ANALYZE dev_uploaded_files")
     settle(db)
     began = time.perf_counter()
-    shown = len(reaper.preview(db))
+    shown = len(queue.preview(db))
     previewed = time.perf_counter()
-    ended = len(reaper.cleanup(db, actor="bench", limit=STALE).ended)
+    ended = len(queue.cleanup(db, actor="bench", limit=STALE).ended)
     took = time.perf_counter() - began
     finding.table.append(
         {

@@ -16,8 +16,8 @@ from pathlib import Path
 from bench import Finding, Size, alone, ask, drained, empty, fill, median_of, nodes, one, settle, until
 from node import children, pss
 
-from opskit import embedded, intake
-from opskit.database import Database
+from opskit import queue
+from opskit.database import Database, programs
 from opskit.settings import Settings
 
 
@@ -52,7 +52,7 @@ def enqueue(db: Database, size: Size, finding: Finding) -> None:
         empty(db)
         settle(db)
         began = time.perf_counter()
-        intake.insert(db, rows)
+        queue.insert(db, rows)
         return size.rows / (time.perf_counter() - began)
 
     rates = median_of(max(3, size.rounds), {"copy": by_copy, "enqueue": by_enqueue})
@@ -86,7 +86,7 @@ def load(db: Database, size: Size, finding: Finding) -> None:
                 ended = threading.Event()
                 watcher = threading.Thread(target=watch, args=(node.pid, weights, ended))
                 watcher.start()
-                intake.insert(db, [(str(path), path.name, path.stat().st_size)])
+                queue.insert(db, [(str(path), path.name, path.stat().st_size)])
                 until(lambda: drained(db))
                 ended.set()
                 watcher.join()
@@ -147,7 +147,7 @@ def watch(pid: int, weights: list[float], ended: threading.Event) -> None:
 
 
 def _psql() -> str | None:
-    folder = embedded.find_binaries(Settings.load({}))
+    folder = programs.find_binaries(Settings.load({}))
     return shutil.which("psql", path=str(folder)) or shutil.which("psql")
 
 

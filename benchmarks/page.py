@@ -46,7 +46,7 @@ def page(db: Database) -> Iterator[tuple[str, int]]:
     environ = {**os.environ, **db.settings.environ(), "OPSKIT_PORT": str(port)}
     with tempfile.TemporaryDirectory() as folder, (Path(folder) / "log").open("w") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "opskit.dashboard"], env=environ, cwd=folder, stdout=log, stderr=log
+            [sys.executable, "-m", "opskit.web"], env=environ, cwd=folder, stdout=log, stderr=log
         )
         try:
             url = f"http://127.0.0.1:{port}"

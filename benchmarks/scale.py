@@ -19,9 +19,11 @@ from typing import Any
 from bench import write
 from scale_table import table
 
-from opskit import doctor, schema, show
-from opskit.database import Database, as_text
-from opskit.stats.lists import SEARCH_ROWS
+from opskit import doctor, migration
+from opskit.database import Database
+from opskit.database.database import as_text
+from opskit.stats.listings import SEARCH_ROWS
+from opskit.support import console
 
 FILES = {
     "status": "",
@@ -102,7 +104,7 @@ def measure(db: Database) -> Iterator[dict[str, Any]]:
             "plan": plan,
         }
     began = time.perf_counter()
-    found = doctor.examine(db, missing=schema.missing(db), queues_new=schema.queues_new(db))
+    found = doctor.examine(db, missing=migration.missing(db), queues_new=migration.queues_new(db))
     took = round((time.perf_counter() - began) * 1000, 1)
     yield {
         "page": "doctor",
@@ -134,7 +136,7 @@ def main() -> None:
     given = parser.parse_args()
     with table(given.rows, given.keep) as db:
         rows = list(measure(db))
-    show.table([{key: value for key, value in row.items() if key not in ("values", "plan")} for row in rows])
+    console.table([{key: value for key, value in row.items() if key not in ("values", "plan")} for row in rows])
     write(f"scale-{given.rows}", {"rows": rows})
 
 

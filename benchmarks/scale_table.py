@@ -10,8 +10,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from opskit import embedded, schema
-from opskit.database import Database
+from opskit import migration
+from opskit.database import Database, embedded
 from opskit.settings import Settings
 
 SERVERS = 50
@@ -29,7 +29,7 @@ def fill(db: Database, rows: int) -> None:
         for name, value in {":rows": rows, ":servers": SERVERS, ":queued": min(QUEUED, rows)}.items():
             text = text.replace(name, str(value))
         connection.execute(text.encode())
-    schema.migrate(db)
+    migration.migrate(db)
     with db.connection() as connection:
         connection.execute(b"VACUUM (ANALYZE) dev_uploaded_files, dev_processing_nodes, dev_processing_events")
         connection.execute(b"CHECKPOINT")
@@ -50,7 +50,7 @@ def table(rows: int, folder: str | None = None) -> Iterator[Database]:
     try:
         url = embedded.start(settings, OPTIONS)
         with Database(Settings.load({}, database_url=url, home=str(home))) as db:
-            schema.migrate(db)
+            migration.migrate(db)
             if not db.run("any_file"):
                 began = time.monotonic()
                 fill(db, rows)

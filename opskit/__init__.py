@@ -9,14 +9,25 @@ with opskit.connect() as db:
 
 from __future__ import annotations
 
-from typing import Any
+import importlib
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from opskit._version import __version__
 from opskit.database import Database
 from opskit.errors import ClaimLostError, OpskitError, Reject
-from opskit.files import ClaimedFile
-from opskit.server_id import server_id, server_info
+from opskit.files.claimed import ClaimedFile
+from opskit.queue.identity import server_id, server_info
 from opskit.settings import Settings
+
+if TYPE_CHECKING:
+    from opskit import doctor as doctor
+    from opskit import jupyter as jupyter
+    from opskit import migration as migration
+    from opskit import queue as queue
+    from opskit import stats as stats
+
+_ON_FIRST_USE = ("doctor", "jupyter", "migration", "queue", "stats")
 
 __all__ = [
     "ClaimLostError",
@@ -27,8 +38,13 @@ __all__ = [
     "Settings",
     "__version__",
     "connect",
+    "doctor",
+    "jupyter",
+    "migration",
+    "queue",
     "server_id",
     "server_info",
+    "stats",
 ]
 
 
@@ -44,3 +60,14 @@ def connect(database_url: str | None = None, **settings: Any) -> Database:
         EmbeddedServerError: The embedded server cannot be started.
     """
     return Database(Settings.load(database_url=database_url, **settings))
+
+
+def __getattr__(name: str) -> ModuleType:
+    """The packages, imported on first use (PEP 562): `import opskit` loads neither pandas nor plotly."""
+    if name in _ON_FIRST_USE:
+        return importlib.import_module(f"opskit.{name}")
+    raise AttributeError(f"module 'opskit' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

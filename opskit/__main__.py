@@ -1,6 +1,8 @@
 """`python -m opskit` is `opskit`."""
 
-from opskit.cli import main
+from __future__ import annotations
+
+from opskit.cli.main import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -6,24 +6,24 @@ default stand beside each other, and README's table, `--help` and this file are 
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import dataclasses
 import os
 import re
 import stat
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from opskit import display, hosts
 from opskit.errors import SettingError
-from opskit.logs import masked
+from opskit.support import hosts, notebook_output
+from opskit.support.logs import masked
 
 ENVIRONMENTS = {"production": "", "development": "dev_"}
-
 DEFAULT_TABLE = "uploaded_files"
-
 # PostgreSQL cuts identifiers at 63 bytes; the longest suffix we add is "_opskit_events_pkey".
 LONGEST_TABLE_NAME = 63 - len("_opskit_events_pkey") - len("dev_")
 
@@ -264,7 +264,7 @@ class Settings:
 
     def _repr_html_(self) -> str:
         """What a notebook shows, and keeps in its file: no secret."""
-        return display.record("opskit settings", self._shown())
+        return notebook_output.record("opskit settings", self._shown())
 
     def _shown(self) -> dict[str, Any]:
         """The settings without their secrets; an URL keeps all but its password."""
@@ -332,3 +332,46 @@ def _convert(source: str, type_name: str, value: Any) -> Any:
     except ValueError:
         wanted = "a number" if kind == "float" else "a whole number"
         raise SettingError(f"{source} is {value!r}; it must be {wanted}") from None
+
+
+def flag_name(field_name: str) -> str:
+    """The flag of a setting: `lease_seconds` is `--lease-seconds`."""
+    return "--" + field_name.replace("_", "-")
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """Give a parser a flag for every setting, with the variable that sets it otherwise."""
+    group = parser.add_argument_group("settings", "each also an environment variable; a flag goes first")
+    for field in dataclasses.fields(Settings):
+        text = f"{field.metadata['help']} [{field.metadata['env']}]".replace("%", "%%")
+        metavar = field.metadata["env"].rsplit("_", 1)[-1]
+        if field.type == "bool":
+            group.add_argument(flag_name(field.name), dest=field.name, action="store_const", const="1", help=text)
+        else:
+            group.add_argument(flag_name(field.name), dest=field.name, metavar=metavar, help=text)
+
+
+def settings_of(given: argparse.Namespace) -> Settings:
+    """The settings that a command line and the environment give.
+
+    Raises:
+        SettingError: A value cannot be used.
+    """
+    values = {field.name: getattr(given, field.name, None) for field in dataclasses.fields(Settings)}
+    _warn_of_secrets(values)
+    return Settings.load(**values)
+
+
+def _warn_of_secrets(values: dict[str, str | None]) -> None:
+    """Say, once, that what stands on a command line is no secret any more."""
+    open_to_all = [field for field in dataclasses.fields(Settings) if holds_secret(field, values[field.name])]
+    if not open_to_all:
+        return
+    flags = " and ".join(flag_name(field.name) for field in open_to_all)
+    variables = ", ".join(field.metadata["env"] for field in open_to_all)
+    if any(field.name == "database_url" for field in open_to_all):
+        variables += " (or leave the password to PGPASSFILE)"
+    print(
+        f"opskit: every user of this machine can read {flags} in the list of processes; set {variables} instead",
+        file=sys.stderr,
+    )

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import servers
 
-from opskit import schema
+from opskit import migration
 from opskit.database import Database
 from opskit.settings import Settings
+from tests.support import servers
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +34,7 @@ def migrated(server: servers.Server) -> str:
     """The name of a migrated database, to be copied: faster than migrating each test's own."""
     url = server.create_database()
     with Database(Settings.load({}, database_url=url, env="development")) as database:
-        schema.migrate(database)
+        migration.migrate(database)
     return url.rpartition("/")[2]
 
 

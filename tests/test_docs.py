@@ -12,14 +12,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from field import ask, queue
 
-from opskit import errors, schema
-from opskit.api import create_api
-from opskit.cli import build_parser
+from opskit import errors, migration
+from opskit.cli.main import build_parser
 from opskit.database import Database
-from opskit.flags import flag_name
-from opskit.settings import Settings
+from opskit.settings import Settings, flag_name
+from opskit.web.api.app import create_api
+from tests.support.nodes import add_files, ask
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -38,7 +37,7 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_table_of_states_is_the_codes() -> None:
-    assert tuple(row[0].strip("` ") for row in table("States")) == schema.STATES
+    assert tuple(row[0].strip("` ") for row in table("States")) == migration.STATES
 
 
 def test_the_table_of_verbs_is_the_command_lines() -> None:
@@ -105,7 +104,7 @@ def test_every_opskit_command_of_the_page_is_one_that_the_parser_takes() -> None
 
 
 def test_the_python_example_runs_as_it_stands(db: Database, tmp_path: Path) -> None:
-    example = next(block for block in blocks("python") if "reaper.cleanup" in block)
+    example = next(block for block in blocks("python") if "queue.cleanup" in block)
 
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", example],
@@ -124,7 +123,7 @@ def test_the_example_processor_does_what_its_comments_say(db: Database, tmp_path
     (tmp_path / "ledger.py").write_text(next(block for block in blocks("python") if "# ledger.py" in block))
     (tmp_path / "book.csv").write_text("a,b\n1,2\n3,4\n")
     (tmp_path / "empty.csv").touch()
-    full, empty = queue(db, "book.csv", "empty.csv")
+    full, empty = add_files(db, "book.csv", "empty.csv")
     for id, name in ((full, "book.csv"), (empty, "empty.csv")):
         ask(db, f"UPDATE {db.settings.files} SET storage_path = %s WHERE id = %s", str(tmp_path / name), id)
 

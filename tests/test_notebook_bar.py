@@ -8,28 +8,30 @@ from typing import Any
 
 import nbformat
 import pytest
-from test_notebooks import execute
 
-from opskit import claims, doctor, schema
+from opskit import doctor, migration
 from opskit.database import Database
-from opskit.notebook_bar import notebook_bar
+from opskit.queue import claims
+from opskit.support.notebook_output import notebook_bar
+from tests.jupyter.test_notebooks import execute
 
 CELLS = """
     import asyncio
     assert asyncio.get_running_loop().is_running()  # the kernel's own; no call of opskit's minds it
     import opskit
-    from opskit import intake, notebook_bar, schema, stats
-    notebook_bar.DELAY_SECONDS = 0
+    from opskit import migration, queue, stats
+    from opskit.support import notebook_output
+    notebook_output.DELAY_SECONDS = 0
     db = opskit.connect()
     ---
-    schema.rollback(db)
-    schema.migrate(db)
-    intake.insert(db, ((f"/{n}", f"{n}.csv", n) for n in range(12_000)))
+    migration.rollback(db)
+    migration.migrate(db)
+    queue.insert(db, ((f"/{n}", f"{n}.csv", n) for n in range(12_000)))
     ---
     with db.connection() as connection:
         connection.execute(f"ALTER TABLE {db.settings.files} ALTER processing_status DROP DEFAULT")
         connection.execute(f"UPDATE {db.settings.files} SET processing_status = NULL")
-    intake.adopt(db, "true", actor="notebook")
+    queue.adopt(db, "true", actor="notebook")
     ---
     async def within():
         return int(stats.concurrency(db)["queued"].iloc[0])
@@ -75,7 +77,7 @@ def test_records_show_themselves_as_tables_with_everything_escaped(db: Database)
         claims.Answer("claimed", "a-token", row)._repr_html_(),
         claims.Answer("empty", "a-token")._repr_html_(),
         doctor.Finding("warning", "a < b", "why", "opskit migrate")._repr_html_(),
-        schema.Step("indexes", "build the indexes", "none", "CREATE INDEX", reads=2)._repr_html_(),
+        migration.Step("indexes", "build the indexes", "none", "CREATE INDEX", reads=2)._repr_html_(),
     ]
 
     assert "<caption>claim: claimed</caption>" in shown[0]

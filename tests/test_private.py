@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import servers
-from test_embedded import as_root, as_user, data_directory, free_port, kill_postmaster
 
-from opskit import embedded, private, storage
+from opskit.database import embedded, programs
 from opskit.errors import EmbeddedServerError, OpskitError, SettingError
+from opskit.files import storage
+from opskit.local.nodes import Part
 from opskit.settings import Settings
-from opskit.up import Part
+from opskit.support import private
+from tests.database.test_embedded import as_root, as_user, data_directory, free_port, kill_postmaster
+from tests.support import servers
 
 USERS = (0, pwd.getpwnam("nobody").pw_uid) if os.geteuid() == 0 else (os.geteuid(),)
 DAEMON = pwd.getpwnam("daemon").pw_uid
@@ -224,7 +226,7 @@ def test_root_reads_nothing_through_a_link_that_the_servers_user_has_made(shared
 def test_data_of_another_user_are_not_served(shared: Path) -> None:
     settings = settings_in(shared)
     settings.home_path.mkdir(mode=0o711)
-    major = embedded._major(embedded.find_binaries(settings))
+    major = programs.major_version(programs.find_binaries(settings))
     prepared = settings.home_path / f"pg{major}"
     prepared.mkdir(mode=0o700)
     os.chown(prepared, DAEMON, -1)
@@ -273,13 +275,13 @@ def test_a_log_of_up_is_ours_alone_and_no_link_is_followed(tmp_path: Path) -> No
     log, victim = tmp_path / "page.log", tmp_path / "victim"
     log.touch(mode=0o644)
     victim.write_text("kept")
-    part = Part("page", ["true"], Settings.load({}), log)
+    part = Part("page", "this", [], Settings.load({}), log)
 
     part.start()
     assert part.process is not None
     part.process.wait()
-    assert part.answers is not None
-    part.answers.close()
+    assert part.output is not None
+    part.output.close()
     assert mode(log) == 0o600
     log.unlink()
     log.symlink_to(victim)

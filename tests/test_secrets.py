@@ -13,19 +13,19 @@ from pathlib import Path
 
 import httpx
 import pytest
-from field import field, queue
 
-from opskit.api import create_api
 from opskit.database import Database
-from opskit.logs import masked
 from opskit.settings import Settings
+from opskit.support.logs import masked
+from opskit.web.api.app import create_api
+from tests.support.nodes import add_files, running_nodes
 
 SECRET = "hunter2"
 
 
 def test_a_password_in_a_processors_error_reaches_neither_log_nor_table_nor_api(db: Database, tmp_path: Path) -> None:
-    (id,) = queue(db, "a")
-    with field(db, tmp_path) as start:
+    (id,) = add_files(db, "a")
+    with running_nodes(db, tmp_path) as start:
         node = start("node-a", "--drain", act="betray", OPSKIT_MAX_FAILURES="1")
         assert node.end() == 0
 
@@ -138,7 +138,7 @@ def test_settings_keep_their_secrets_for_who_uses_them() -> None:
     assert dataclasses.replace(settings, port=1).api_token == SECRET
 
 
-@pytest.mark.parametrize("program", ["opskit info", "opskit.worker --drain", "opskit.dashboard --pg-bin /nowhere"])
+@pytest.mark.parametrize("program", ["opskit info", "opskit.worker --drain", "opskit.web --pg-bin /nowhere"])
 def test_a_secret_given_as_an_argument_is_warned_of_once(db: Database, program: str) -> None:
     url = db.settings.database_url or ""
     assert ":" in url.split("@")[0].removeprefix("postgresql://"), "the tests' own server has a password"

@@ -18,15 +18,16 @@ from pathlib import Path
 import psycopg
 import pytest
 import yaml
-from field import TESTS, Node, ask, until
 from psycopg import errors as pg
 from psycopg import sql
-from tables import ROOT, application, environ, psql_program, rows, run
 
-from opskit import schema
-from opskit.cli import build_parser
-from opskit.database import Connection, Database
+from opskit import migration
+from opskit.cli.main import build_parser
+from opskit.database import Database
+from opskit.database.session import Connection
 from opskit.settings import Settings
+from tests.support.nodes import SUPPORT, Node, ask, until
+from tests.support.tables import ROOT, application, environ, psql_program, rows, run
 
 GUIDE = ROOT / "docs" / "upgrade.md"
 TABLE = "uploaded_files"
@@ -136,7 +137,7 @@ def shell(settings: Settings, tmp_path: Path) -> dict[str, str]:
     (tmp_path / "sql").symlink_to(ROOT / "sql")
     path = f"{programs}:{Path(psql_program()).parent}:{os.environ['PATH']}"
     own = dataclasses.replace(settings, env="production", home=str(tmp_path))
-    return environ(own, PATH=path, PYTHONPATH=f"{tmp_path}:{TESTS}", PYTHONWARNINGS="error")
+    return environ(own, PATH=path, PYTHONPATH=f"{tmp_path}:{SUPPORT}", PYTHONWARNINGS="error")
 
 
 def follow(block: Block, shell: dict[str, str], folder: Path) -> str:
@@ -284,7 +285,7 @@ def test_a_prepared_select_of_everything_is_refused_after_the_migration_and_one_
     live.execute(everything.encode(), prepare=True)
     live.execute(by_name.encode(), prepare=True)
     with Database(dataclasses.replace(settings, env="production"), pooled=False) as db:
-        schema.migrate(db)
+        migration.migrate(db)
 
     live.execute(by_name.encode(), prepare=True)
     for _ in range(2):

@@ -13,14 +13,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from field import ask, field, queue
 from rich.console import Console
 
-from opskit import figures, show, stats
+from opskit import stats
 from opskit.database import Database
-from opskit.display import record
-from opskit.logs import set_up_logging
-from opskit.visible import directions_shown, visible, visible_lines
+from opskit.stats import figures
+from opskit.support import console
+from opskit.support.logs import set_up_logging
+from opskit.support.notebook_output import record
+from opskit.support.visible import directions_shown, visible, visible_lines
+from tests.support.nodes import add_files, ask, running_nodes
 
 FORGED = "2031-01-02 00:00:00,000 INFO    [prod production] all fine"
 NASTY = (
@@ -52,7 +54,7 @@ def opskit(db: Database, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def failed(db: Database, name: str, error: str) -> str:
-    (id,) = queue(db, name)
+    (id,) = add_files(db, name)
     ask(
         db,
         f"UPDATE {db.settings.files} SET processing_status = 'failed', processing_errors = %s, "
@@ -116,8 +118,8 @@ def test_a_terminal_gets_no_more_than_a_pipe(db: Database) -> None:
 def test_a_file_processed_by_hand_and_its_log_begin_no_line_with_its_name_or_error(
     db: Database, tmp_path: Path
 ) -> None:
-    (id,) = queue(db, NASTY)
-    with field(db, tmp_path) as start:
+    (id,) = add_files(db, NASTY)
+    with running_nodes(db, tmp_path) as start:
         node = start("node-a", "--drain", act="speak_evil", OPSKIT_MAX_FAILURES="1")
         assert node.end() == 0
     by_hand = opskit(db, "requeue", id)
@@ -159,21 +161,21 @@ def test_a_users_mistake_is_told_without_what_it_would_do_to_the_terminal(db: Da
 @pytest.mark.parametrize("make", [lambda text: text, lambda text: [{"name": text, "count": 1}]])
 def test_a_console_has_neither_markup_nor_emoji(monkeypatch: pytest.MonkeyPatch, make: Callable[[str], object]) -> None:
     told = io.StringIO()
-    monkeypatch.setattr(show, "out", show.Terminal(file=told, width=200, force_terminal=True, color_system=None))
+    monkeypatch.setattr(console, "out", console.Terminal(file=told, width=200, force_terminal=True, color_system=None))
     what = make("[red]x[/red] :smile: [link=http://evil]y[/link] \\[z]")
 
-    show.out.print(what) if isinstance(what, str) else show.table(what)  # type: ignore[arg-type]  # rows, then
+    console.out.print(what) if isinstance(what, str) else console.table(what)  # type: ignore[arg-type]  # rows, then
 
     assert "[red]x[/red] :smile: [link=http://evil]y[/link] \\[z]" in told.getvalue()
-    assert isinstance(show.out, Console)
+    assert isinstance(console.out, Console)
 
 
 def test_a_progress_line_is_data(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     told = io.StringIO()
-    monkeypatch.setattr(show, "err", show.Terminal(file=told, width=600))
-    monkeypatch.setattr(show.Bar, "LINE_SECONDS", 0)
+    monkeypatch.setattr(console, "err", console.Terminal(file=told, width=600))
+    monkeypatch.setattr(console.Bar, "LINE_SECONDS", 0)
 
-    with show.progress() as bar:
+    with console.progress() as bar:
         bar.line(NASTY)
         bar.at(0.5, NASTY)
 
@@ -203,7 +205,7 @@ def test_lines_are_kept_and_all_but_the_first_are_indented() -> None:
 
 def test_a_direction_mark_is_shown_on_the_page_and_in_figures(db: Database) -> None:
     name = "invoice\u202efdp.exe"
-    (id,) = queue(db, name)
+    (id,) = add_files(db, name)
     ask(
         db,
         f"UPDATE {db.settings.files} SET processing_status = 'processing', processing_server_id = 'a', "

@@ -10,14 +10,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
-from opskit import schema
+from opskit import migration
 from opskit.database import Database
 from opskit.doctor import server, table, trends, work
 from opskit.doctor.finding import Check, Finding, Findings, opskit
 from opskit.errors import DatabaseError
 
 __all__ = ["CHECKS", "WORK", "Finding", "Findings", "examine"]
-
 CHECKS: tuple[Check, ...] = (
     table.privileges, server.durability, table.structure,
     work.queue, work.claims, trends.failing, trends.backlog, work.nodes, work.quarantines, work.pauses, work.breaker,
@@ -26,10 +25,8 @@ CHECKS: tuple[Check, ...] = (
     server.heartbeats, server.horizon, server.vacuum, server.connections, server.pooler, server.clock,
 )  # fmt: skip
 """Every check but `work.waiting`, which has to be told whether the table is cut over."""
-
 WORK = frozenset({"queue", "claims", "nodes", "quarantines", "breaker", "pauses", "failing", "backlog"})
 """The checks of the work itself, by name: what they find needs a person now, warnings too."""
-
 _DENIED, _CANCELED = "42501", "57014"
 
 
@@ -54,13 +51,13 @@ def examine(db: Database, *, missing: Sequence[str] | None = None, queues_new: b
     After: PgHero, for the shape: each finding with the statement that mends it.
     """
     if missing is None:
-        missing = schema.missing(db)
+        missing = migration.missing(db)
     if missing:
         more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
         what = "; ".join(missing[:5]) + more
         return Findings([Finding("error", what, "without them the promises do not hold", opskit(db, "migrate"))])
     if queues_new is None:
-        queues_new = schema.queues_new(db)
+        queues_new = migration.queues_new(db)
     findings: list[Finding] = []
     unexamined: dict[str, list[str]] = {_DENIED: [], _CANCELED: []}
     checks: dict[str, Check] = {"waiting": partial(work.waiting, queues_new=queues_new)}

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
-from opskit import display
 from opskit.database import Database
 from opskit.settings import Settings
-
-_NAMED = 5  # of a longer list, so many are named
+from opskit.support import notebook_output
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +31,7 @@ class Finding:
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
-        return display.record(self.level, {"what": self.what, "why": self.why, "mend": self.mend})
+        return notebook_output.record(self.level, {"what": self.what, "why": self.why, "mend": self.mend})
 
 
 class Findings(list[Finding]):
@@ -41,7 +39,7 @@ class Findings(list[Finding]):
 
     def _repr_html_(self) -> str:
         """What a notebook shows: a table, its commands one a line."""
-        return display.findings([asdict(finding) for finding in self])
+        return notebook_output.findings([asdict(finding) for finding in self])
 
 
 Check = Callable[[Database], Iterator[Finding]]
@@ -64,13 +62,6 @@ def command(settings: Settings, words: str, *, env: str | None = None) -> str:
 def lines(*commands: str) -> str:
     """Several commands, one a line."""
     return "\n".join(commands)
-
-
-def named(names: Iterable[str]) -> str:
-    """A list in words, its end counted only."""
-    listed = list(names)
-    more = f" and {len(listed) - _NAMED} more" if len(listed) > _NAMED else ""
-    return ", ".join(listed[:_NAMED]) + more
 
 
 def span(seconds: float) -> str:

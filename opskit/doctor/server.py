@@ -6,7 +6,8 @@ import socket
 import time
 from collections.abc import Iterator
 
-from opskit.database import Database, Row
+from opskit.database import Database
+from opskit.database.session import Row
 from opskit.doctor.finding import Finding, lines, span
 
 LONG_SECONDS = 600.0

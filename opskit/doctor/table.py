@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from opskit.database import Database
-from opskit.doctor.finding import Finding, lines, named, opskit
+from opskit.doctor.finding import Finding, lines, opskit
 from opskit.settings import ENVIRONMENTS
+from opskit.support.wording import named
 
 MOST_FOREIGN_INDEXES = 5
 """How many indexes of the application's own go without a word."""

@@ -7,14 +7,15 @@ import re
 import shlex
 from collections.abc import Iterator
 
-from opskit.database import Database, Row
-from opskit.doctor.finding import Finding, lines, named, opskit, span
+from opskit.database import Database
+from opskit.database.session import Row
+from opskit.doctor.finding import Finding, lines, opskit, span
+from opskit.support.wording import named
 
 EXACT_ROWS = 100_000
 """Rows without a status up to which they are counted in a table of any size [rows]."""
 EXACT_BYTES = 2**26
 """Size of the table up to which rows without a status are counted [bytes]."""
-
 _LOOK_SECONDS = 2.0  # as the reaper's; verbs do not import one another
 _COUNTED = 10_000  # a longer queue is "more than"; more finished files are not looked at
 

@@ -26,10 +26,10 @@ from opskit.stats.columns import (
     TIMELINE,
 )
 from opskit.stats.counts import concurrency, counted, counted_at, distribution, failures, server_counts
+from opskit.stats.current import evidence, longest_running, nodes, pauses, stale
 from opskit.stats.frames import iso, records
-from opskit.stats.lists import events, files, place
-from opskit.stats.running import evidence, longest_running, nodes, pauses, stale
-from opskit.stats.times import throughput, timeline
+from opskit.stats.listings import events, files, place
+from opskit.stats.periods import throughput, timeline
 
 __all__ = [
     "CONCURRENCY",
@@ -64,7 +64,6 @@ __all__ = [
     "throughput",
     "timeline",
 ]
-
 STATISTICS: dict[str, Callable[..., pd.DataFrame]] = {
     "concurrency": concurrency,
     "distribution": distribution,

@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 
 import pandas as pd
 
-from opskit.database import Database, Row
+from opskit.database import Database
+from opskit.database.session import Row
 from opskit.errors import StillCountingError
 from opskit.stats.columns import CONCURRENCY, DISTRIBUTION, FAILURES
 from opskit.stats.frames import frame_of, most, records
@@ -40,7 +41,7 @@ def distribution(db: Database, *, patience_seconds: float | None = None) -> pd.D
     SQL: sql/distribution.sql; with *patience_seconds* sql/live_distribution.sql and sql/ended.sql
     """
     ended = None if patience_seconds is None else _ended(db, patience_seconds)
-    if patience_seconds is None or db.kept.quick("ended"):
+    if patience_seconds is None or db.cache.quick("ended"):
         rows, moment = _whole(db, "distribution")
         return frame_of(rows, DISTRIBUTION, counted_at=moment)
     rows = db.run("live_distribution") + [row for row in ended or [] if row["processing_status"]]
@@ -81,7 +82,7 @@ def concurrency(db: Database, *, patience_seconds: float | None = None) -> pd.Da
     """
     stale_after = db.settings.stale_after_seconds
     ended = None if patience_seconds is None else _ended(db, patience_seconds)
-    if patience_seconds is None or db.kept.quick("ended"):
+    if patience_seconds is None or db.cache.quick("ended"):
         return frame_of(_whole(db, "concurrency", stale_after_seconds=stale_after)[0], CONCURRENCY)
     row = db.one("live", stale_after_seconds=stale_after)
     if ended is not None:
@@ -153,7 +154,7 @@ def failures(db: Database, *, limit: int = 100, patience_seconds: float | None =
         begun = datetime.now(UTC)
         return db.run_long("failures", seconds=_LONGEST_COUNT_SECONDS, **values), begun
 
-    found = db.kept.read(
+    found = db.cache.read(
         ("failures", limit),
         count,
         lambda found: 10 * sum(row["file_count"] for row in found[0]),  # each costs ten times what a count does
@@ -183,9 +184,9 @@ def counted_at(frame: pd.DataFrame) -> datetime | None:
 
 def _ended(db: Database, patience_seconds: float) -> list[Row] | None:
     """What `sql/ended.sql` answers, perhaps as of a minute ago; None when it is quick, or was not counted in time."""
-    if db.kept.quick("ended"):
+    if db.cache.quick("ended"):
         return None
-    return db.kept.read(
+    return db.cache.read(
         "ended",
         lambda: db.run_long("ended", seconds=_LONGEST_COUNT_SECONDS),
         lambda rows: sum(row["file_count"] for row in rows),
@@ -198,7 +199,7 @@ def _whole(db: Database, name: str, **values: object) -> tuple[list[Row], dateti
     moment, begun = datetime.now(UTC), time.monotonic()
     rows = db.run(name, **values)
     counted = sum(row.get("file_count") or row.get("total_files", 0) + row.get("waiting_files", 0) for row in rows)
-    db.kept.note("ended", seconds=time.monotonic() - begun, size=counted)
+    db.cache.note("ended", seconds=time.monotonic() - begun, size=counted)
     return rows, moment
 
 

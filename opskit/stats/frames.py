@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from opskit.database import Row
+from opskit.database.session import Row
 from opskit.errors import SettingError
 
 _MOST_ROWS = 2**31 - 1

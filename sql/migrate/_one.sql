@@ -1,4 +1,4 @@
--- Migrate one environment's tables (psql only; Python: opskit/schema/ runs the same parts).
+-- Migrate one environment's tables (psql only; Python: opskit/migration/ runs the same parts).
 \ir ../_session.sql
 \set QUIET on
 \warn migrating :files

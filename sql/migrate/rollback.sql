@@ -1,4 +1,4 @@
--- Remove what the migration added beside columns; opskit/schema/rollback.py drops those, as noted in the events.
+-- Remove what the migration added beside columns; opskit/migration/rolling_back.py drops those, as noted in the events.
 DROP TRIGGER IF EXISTS :"wake" ON :"files";
 
 DROP TRIGGER IF EXISTS :"guard" ON :"files";

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import cluster as clusters
 import pytest
-from field import Node, field
 
-from opskit import schema
+from opskit import migration
 from opskit.database import Database
 from opskit.settings import Settings
+from tests.support import cluster as clusters
+from tests.support.nodes import Node, running_nodes
 
 Start = Callable[..., Node]
 
@@ -25,7 +25,7 @@ def settings_for(url: str, folder: Path, **given: object) -> Settings:
 @pytest.fixture
 def start(db: Database, tmp_path: Path) -> Iterator[Start]:
     """Start a node of the test's own."""
-    with field(db, tmp_path) as begin:
+    with running_nodes(db, tmp_path) as begin:
         yield begin
 
 
@@ -40,12 +40,12 @@ def cluster() -> Iterator[clusters.Cluster]:
 def hurt_db(cluster: clusters.Cluster, tmp_path: Path) -> Iterator[Database]:
     """A migrated database on it."""
     with Database(settings_for(cluster.create_database(), tmp_path)) as database:
-        schema.migrate(database)
+        migration.migrate(database)
         yield database
 
 
 @pytest.fixture
 def hurt(hurt_db: Database, tmp_path: Path) -> Iterator[Start]:
     """Start a node on that database."""
-    with field(hurt_db, tmp_path) as begin:
+    with running_nodes(hurt_db, tmp_path) as begin:
         yield begin

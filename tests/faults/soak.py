@@ -1,13 +1,12 @@
 """A seeded storm: nodes at work, and at random moments a child, a supervisor or a backend is killed or frozen.
 
-    python tests/faults/soak.py --kills 1000 --seed 1        (make soak KILLS=1000 SEED=1)
+    python -m tests.faults.soak --kills 1000 --seed 1        (make soak KILLS=1000 SEED=1)
 
 The seed chooses whom and when; what the victims are doing at that moment is up to the machine. Every
 file carries an effect that a processor writes in the completion's own transaction, and every change of
 state is recorded; at the end the history is checked. Exit 1 on any violation.
 """
 
-# ruff: noqa: E402  the tests' folders come first on the path, also when this runs as a script
 from __future__ import annotations
 
 import argparse
@@ -23,15 +22,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
-
-import field as fields
-import servers
-from chores import child_of, eventually, signal_if_alive
-
-from opskit import schema
+from opskit import migration
 from opskit.database import Database
 from opskit.settings import Settings
+from tests.support import servers
+from tests.support.nodes import Node, add_many, ask, counts, record, running_nodes, violations
+from tests.support.waiting import child_of, eventually, signal_if_alive
 
 NODES = 4
 LEASE_SECONDS = 1.5
@@ -72,26 +68,26 @@ def blow(db: Database, folder: Path, *, kills: int, seed: int, out: bool = False
     rng = random.Random(seed)
     storm = Storm(seed=seed)
     began = time.monotonic()
-    fields.record(db)
+    record(db)
     _top_up(db, storm)
     thaws: list[tuple[float, list[int]]] = []
 
-    with fields.field(db, folder) as start:
-        logs: list[fields.Node] = []
+    with running_nodes(db, folder) as start:
+        logs: list[Node] = []
 
-        def node(n: int) -> fields.Node:
+        def node(n: int) -> Node:
             began_node = start(f"node-{n}", act="effect", ACT_SECONDS="0.05")
             logs.append(began_node)
             return began_node
 
         nodes = [node(n) for n in range(NODES)]
-        eventually(lambda: fields.counts(db).get("completed", 0) > 0)
+        eventually(lambda: counts(db).get("completed", 0) > 0)
         while storm.kills < kills:
             time.sleep(rng.uniform(*PAUSE_SECONDS))
             _thaw(thaws)
             n = rng.randrange(NODES)
             (act,) = rng.choices(list(ACTS), list(ACTS.values()))
-            held = fields.ask(
+            held = ask(
                 db,
                 "SELECT id::text AS id, processing_token AS token, clock_timestamp() AS at FROM dev_uploaded_files "
                 "WHERE processing_status = 'processing' AND processing_server_id = %s",
@@ -103,13 +99,13 @@ def blow(db: Database, folder: Path, *, kills: int, seed: int, out: bool = False
                     storm.hits += [(row["id"], row["token"], row["at"]) for row in held]
                 storm.acts[act] = storm.acts.get(act, 0) + 1
                 if out and storm.kills % 50 == 0:
-                    print(f"{storm.kills} kills, {fields.counts(db)}", file=sys.stderr, flush=True)
+                    print(f"{storm.kills} kills, {counts(db)}", file=sys.stderr, flush=True)
             for n, one in enumerate(nodes):
                 if one.process.poll() is not None:
                     nodes[n] = node(n)
             _top_up(db, storm)
         _thaw(thaws, everything=True)
-        eventually(lambda: fields.counts(db) == {"completed": storm.files}, 120, "the end of the queue")
+        eventually(lambda: counts(db) == {"completed": storm.files}, 120, "the end of the queue")
         storm.seconds = round(time.monotonic() - began, 1)
         storm.zombie_writes_refused = sum(one.log.count("is lost") for one in logs)
 
@@ -119,16 +115,16 @@ def blow(db: Database, folder: Path, *, kills: int, seed: int, out: bool = False
 
 def _top_up(db: Database, storm: Storm) -> None:
     """See to it that files wait."""
-    missing = WAITING - fields.counts(db).get("queued", 0)
+    missing = WAITING - counts(db).get("queued", 0)
     if missing > 0:
-        fields.queue_many(db, missing)
+        add_many(db, missing)
         storm.files += missing
 
 
 def _strike(
     act: str,
     db: Database,
-    nodes: list[fields.Node],
+    nodes: list[Node],
     n: int,
     rng: random.Random,
     thaws: list[tuple[float, list[int]]],
@@ -146,7 +142,7 @@ def _strike(
         one.end()
         return True
     if act == "backend":
-        ended = fields.ask(
+        ended = ask(
             db,
             "SELECT pg_terminate_backend(pid) AS ended FROM pg_stat_activity WHERE datname = current_database() "
             "AND application_name LIKE 'opskit development%%' AND pid <> pg_backend_pid() "
@@ -174,10 +170,10 @@ def _thaw(thaws: list[tuple[float, list[int]]], *, everything: bool = False) -> 
 
 def _judge(db: Database, storm: Storm) -> None:
     """Fill in what the history says."""
-    storm.violations = fields.violations(db)
-    if fields.counts(db) != {"completed": storm.files}:
-        storm.violations.append(f"{storm.files} files became {fields.counts(db)}")
-    effects = fields.ask(db, "SELECT count(*) AS n, count(DISTINCT file_id) AS d FROM effects")[0]
+    storm.violations = violations(db)
+    if counts(db) != {"completed": storm.files}:
+        storm.violations.append(f"{storm.files} files became {counts(db)}")
+    effects = ask(db, "SELECT count(*) AS n, count(DISTINCT file_id) AS d FROM effects")[0]
     if effects != {"n": storm.files, "d": storm.files}:
         storm.violations.append(f"{storm.files} files have {effects['n']} effects")
     events = db.run("events", file_id="", kind="attempt", row_limit=1_000_000)
@@ -190,7 +186,7 @@ def _judge(db: Database, storm: Storm) -> None:
     ]
     # From a blow at whoever had a file in hand to the next claim of that file.
     waits = [
-        fields.ask(
+        ask(
             db,
             "SELECT extract(epoch FROM min(at) - %s)::float8 AS seconds FROM transitions "
             "WHERE file_id = %s AND became = 'processing' AND token <> %s AND at > %s",
@@ -236,7 +232,7 @@ def main() -> int:
             **short_times(),
         )
         db = stack.enter_context(Database(settings))
-        schema.migrate(db)
+        migration.migrate(db)
         storm = blow(db, folder, kills=given.kills, seed=given.seed, out=True)
     print(table(storm))
     told = {"at": time.strftime("%Y-%m-%d", time.gmtime()), **storm.figures()}

@@ -8,27 +8,28 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from chores import eventually, prove
-from conftest import Start
-from field import ask, counts, queue, queue_many, record
-from tables import boot, claim
 
-from opskit import claims, reaper
+from opskit import queue
 from opskit.database import Database
 from opskit.errors import ClaimLostError
+from opskit.queue import claims
+from tests.faults.conftest import Start
+from tests.support.nodes import add_files, add_many, ask, counts, record
+from tests.support.tables import boot, claim
+from tests.support.waiting import eventually, prove
 
 
 def test_a_cleanup_skips_the_file_that_is_being_completed_this_moment(db: Database) -> None:
     record(db)
-    (file,) = queue(db, "a")
+    (file,) = add_files(db, "a")
     held = claim(db, boot(db))
     expire(db)
-    (suspect,) = reaper.preview(db)
+    (suspect,) = queue.preview(db)
 
     with claims.completing(db, id=file, token=held.token) as tx:
-        done = reaper.cleanup(db, claims=[suspect["claim"]], look_seconds=0, actor="operator")
+        done = queue.cleanup(db, claims=[suspect["claim"]], look_seconds=0, actor="operator")
         tx.execute("INSERT INTO effects (file_id) VALUES (%s)", (file,))
-    again = reaper.cleanup(db, claims=[suspect["claim"]], look_seconds=0, actor="operator")
+    again = queue.cleanup(db, claims=[suspect["claim"]], look_seconds=0, actor="operator")
 
     assert (done.ended, done.skipped) == ([], [suspect["claim"]])
     assert (again.ended, again.skipped) == ([], [suspect["claim"]])
@@ -39,16 +40,16 @@ def test_whoever_is_first_of_a_cleanup_and_a_completion_wins_and_the_other_is_to
     record(db)
     rounds, cleaned = 60, 0
     for n in range(rounds):
-        (file,) = queue(db, f"file-{n}")
+        (file,) = add_files(db, f"file-{n}")
         held = claim(db, boot(db, f"node-{n}"))
         expire(db)
-        (suspect,) = reaper.preview(db)
+        (suspect,) = queue.preview(db)
         both, lost = threading.Barrier(2), list[str]()
         node = threading.Thread(target=_complete, args=(db, file, held.token, both, lost))
         node.start()
         both.wait()
         time.sleep(0.0002 * (n % 6))
-        done = reaper.cleanup(db, claims=[suspect["claim"]], look_seconds=0, actor="operator")
+        done = queue.cleanup(db, claims=[suspect["claim"]], look_seconds=0, actor="operator")
         node.join()
 
         state = db.one("file", id=file)["processing_status"]
@@ -65,7 +66,7 @@ def test_whoever_is_first_of_a_cleanup_and_a_completion_wins_and_the_other_is_to
 @pytest.mark.slow
 def test_an_operator_who_hammers_cleanup_at_working_nodes_ends_no_completed_file(db: Database, start: Start) -> None:
     record(db)
-    queue_many(db, 300)
+    add_many(db, 300)
     for n in range(2):
         start(f"node-{n}", act="effect", ACT_SECONDS="0.01", OPSKIT_MAX_FAILURES="1000")
     eventually(lambda: counts(db).get("completed", 0) > 5)
@@ -75,9 +76,9 @@ def test_an_operator_who_hammers_cleanup_at_working_nodes_ends_no_completed_file
     with Database(db.settings, pooled=False) as operator:
         while time.monotonic() < deadline and counts(db).get("completed", 0) < 300:
             with expired(operator):
-                wanted = [row["claim"] for row in reaper.preview(operator)]
+                wanted = [row["claim"] for row in queue.preview(operator)]
             with expired(operator):
-                done = reaper.cleanup(operator, claims=wanted, look_seconds=0, actor="operator") if wanted else None
+                done = queue.cleanup(operator, claims=wanted, look_seconds=0, actor="operator") if wanted else None
             if done:
                 ended |= {row["claim"].split("/")[1] for row in done.ended}
                 skipped |= {claim.split("/")[1] for claim in done.skipped}

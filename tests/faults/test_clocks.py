@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from chores import DEEDS, drained, eventually, prove, reasons
-from cluster import Cluster, own_folder
-from conftest import Start
-from field import ask, counts, queue_many, record
 
 from opskit.database import Database
+from tests.faults.conftest import Start
+from tests.support.cluster import Cluster, own_folder
+from tests.support.nodes import add_many, ask, counts, record
+from tests.support.waiting import PROCESSORS, drained, eventually, prove, reasons
 
 LIBRARY = next(
     (str(path) for folder in Path("/usr/lib").glob("*/faketime") for path in [folder / "libfaketime.so.1"]), None
@@ -35,15 +35,22 @@ def tidy() -> Iterator[None]:
 
 def test_nodes_with_wrong_clocks_rob_nobody_and_are_not_robbed(db: Database, start: Start) -> None:
     record(db)
-    queue_many(db, 24)
-    wrong = {"LD_PRELOAD": str(LIBRARY), "DONT_FAKE_MONOTONIC": "1", **DEEDS}
+    add_many(db, 24)
+    wrong = {"LD_PRELOAD": str(LIBRARY), "DONT_FAKE_MONOTONIC": "1", **PROCESSORS}
 
     nodes = [
-        start("right", act="deeds:waiting", ACT_SECONDS="0.8", **DEEDS),
-        start("ahead", act="deeds:waiting", ACT_SECONDS="0.8", FAKETIME="+1h", **wrong),
-        start("behind", act="deeds:waiting", ACT_SECONDS="0.8", FAKETIME="-1d", **wrong),
+        start("right", act="fault_processors:waiting", ACT_SECONDS="0.8", **PROCESSORS),
+        start("ahead", act="fault_processors:waiting", ACT_SECONDS="0.8", FAKETIME="+1h", **wrong),
+        start("behind", act="fault_processors:waiting", ACT_SECONDS="0.8", FAKETIME="-1d", **wrong),
         # All its clocks run three times as fast, the one that counts its beats, too.
-        start("fast", act="deeds:waiting", ACT_SECONDS="0.8", FAKETIME="+0 x3", LD_PRELOAD=str(LIBRARY), **DEEDS),
+        start(
+            "fast",
+            act="fault_processors:waiting",
+            ACT_SECONDS="0.8",
+            FAKETIME="+0 x3",
+            LD_PRELOAD=str(LIBRARY),
+            **PROCESSORS,
+        ),
     ]
 
     drained(db, 24, 30, *nodes)
@@ -67,7 +74,7 @@ def test_a_jump_of_the_databases_clock_robs_nobody_because_it_takes_two_looks(
         }  # fmt: skip
         cluster.pg_ctl("restart", "-m", "fast", "-w")
         record(hurt_db)
-        queue_many(hurt_db, 8)
+        add_many(hurt_db, 8)
         for n in range(4):
             hurt(f"node-{n}", act="effect", ACT_SECONDS="5", OPSKIT_LEASE_SECONDS="3")
         eventually(lambda: counts(hurt_db).get("processing") == 4)

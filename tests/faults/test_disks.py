@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from chores import AWAY, drained, eventually, prove, reasons
-from cluster import Cluster, own_folder, running_cluster
-from conftest import settings_for
-from field import Node, ask, counts, field, queue_many, record
 
-from opskit import schema
+from opskit import migration
 from opskit.database import Database
+from tests.faults.conftest import settings_for
+from tests.support.cluster import Cluster, own_folder, running_cluster
+from tests.support.nodes import Node, add_many, ask, counts, record, running_nodes
+from tests.support.waiting import AWAY, drained, eventually, prove, reasons
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")]
 
@@ -53,10 +53,10 @@ def fill(disk: Path) -> Path:
 def at_work(cluster: Cluster, url: str, folder: Path, files: int) -> Iterator[tuple[Database, list[Node]]]:
     """Two nodes at work on a database."""
     with Database(settings_for(url, folder)) as db:
-        schema.migrate(db)
+        migration.migrate(db)
         record(db)
-        queue_many(db, files)
-        with field(db, folder) as start:
+        add_many(db, files)
+        with running_nodes(db, folder) as start:
             nodes = [start(f"node-{n}", act="effect", ACT_SECONDS="0.01") for n in range(2)]
             eventually(lambda: counts(db).get("completed", 0) >= 20)
             yield db, nodes

@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from chores import drained, eventually, prove, reasons
-from cluster import Cluster, own_folder
-from conftest import settings_for
-from field import ask, counts, field, queue_many, record, until
 
-from opskit import schema
+from opskit import migration
 from opskit.database import Database
+from tests.faults.conftest import settings_for
+from tests.support.cluster import Cluster, own_folder
+from tests.support.nodes import add_many, ask, counts, record, running_nodes, until
+from tests.support.waiting import drained, eventually, prove, reasons
 
 QUICK = {"wal_level": "replica", "max_wal_senders": "5", "wal_retrieve_retry_interval": "200ms"}
 
@@ -46,10 +46,10 @@ def test_after_a_synchronous_failover_every_completed_file_is_still_completed(tm
         both = re.sub(r"@[^/]*/\w+", f"@127.0.0.1:{primary.port},127.0.0.1:{standby.port}/faults", primary.url)
         url = f"{both}?target_session_attrs=read-write"
         with Database(settings_for(url, tmp_path)) as db:
-            schema.migrate(db)
+            migration.migrate(db)
             record(db)
-            queue_many(db, 200)
-            with field(db, tmp_path) as start:
+            add_many(db, 200)
+            with running_nodes(db, tmp_path) as start:
                 nodes = [start(f"node-{n}", act="effect", ACT_SECONDS="0.02") for n in range(3)]
                 eventually(lambda: counts(db).get("completed", 0) >= 40)
                 # What the primary has told anybody, the standby must know.
@@ -77,10 +77,10 @@ def test_a_node_waits_for_a_standby_that_is_slow_to_confirm_and_does_not_give_it
         url = primary.url.rpartition("/")[0] + "/faults"
         # It asks after two seconds without an answer whether the server is still at work.
         with Database(settings_for(url, tmp_path, lease_seconds=12.0)) as db:
-            schema.migrate(db)
+            migration.migrate(db)
             record(db)
-            queue_many(db, 40)
-            with field(db, tmp_path) as start:
+            add_many(db, 40)
+            with running_nodes(db, tmp_path) as start:
                 node = start("node-a", act="effect", ACT_SECONDS="0.02")
                 until(lambda: counts(db).get("completed", 0) >= 10)
                 (receiver,) = standby.ask("SELECT pid FROM pg_stat_wal_receiver")

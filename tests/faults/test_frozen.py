@@ -7,11 +7,11 @@ import signal
 import time
 
 import pytest
-from chores import DEEDS, drained, prove, reasons, said
-from conftest import Start
-from field import Node, ask, queue, record, status, until, violations
 
 from opskit.database import Database
+from tests.faults.conftest import Start
+from tests.support.nodes import Node, add_files, ask, record, status, until, violations
+from tests.support.waiting import PROCESSORS, drained, prove, reasons, said
 
 
 def in_hand(db: Database, node: Node) -> str | None:
@@ -24,7 +24,7 @@ def test_a_frozen_child_under_a_living_supervisor_is_not_robbed_and_finishes_whe
     db: Database, start: Start
 ) -> None:
     record(db)
-    (file,) = queue(db, "a")
+    (file,) = add_files(db, "a")
     node = start("node-a", act="effect", ACT_SECONDS="0.5")
     until(lambda: in_hand(db, node) == file)
     start("node-b", act="effect")
@@ -44,7 +44,7 @@ def test_a_child_frozen_for_longer_than_stale_after_is_ended_by_its_own_supervis
     db: Database, start: Start
 ) -> None:
     record(db)
-    file, later = queue(db, "a", "b")
+    file, later = add_files(db, "a", "b")
     node = start("node-a", act="effect", ACT_SECONDS="0.5", OPSKIT_STALE_AFTER_SECONDS="1.5")
     until(lambda: in_hand(db, node) == file)
 
@@ -62,7 +62,7 @@ def test_a_child_whose_supervisor_is_frozen_past_the_lease_is_refused_and_the_no
     db: Database, start: Start
 ) -> None:
     record(db)
-    (file,) = queue(db, "a")
+    (file,) = add_files(db, "a")
     node = start("node-a", act="effect", ACT_SECONDS="5")
     until(lambda: in_hand(db, node) == file)
 
@@ -73,7 +73,7 @@ def test_a_child_whose_supervisor_is_frozen_past_the_lease_is_refused_and_the_no
     os.kill(node.process.pid, signal.SIGCONT)
     heir.kill(signal.SIGTERM)
     heir.end()
-    (later,) = queue(db, "b")
+    (later,) = add_files(db, "b")
 
     until(lambda: status(db, later) == "completed", 30)
     prove(db, 2)
@@ -83,8 +83,8 @@ def test_a_child_whose_supervisor_is_frozen_past_the_lease_is_refused_and_the_no
 
 def test_the_checker_catches_a_zombie_that_completes_by_id_alone(db: Database, start: Start) -> None:
     record(db)
-    (file,) = queue(db, "a")
-    unfenced = {"act": "deeds:unfenced", **DEEDS}
+    (file,) = add_files(db, "a")
+    unfenced = {"act": "fault_processors:unfenced", **PROCESSORS}
     node = start("node-a", ACT_SECONDS="1", **unfenced)
     until(lambda: in_hand(db, node) == file)
     child = node.child() or 0

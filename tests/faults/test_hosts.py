@@ -10,15 +10,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import field as fields
 import pytest
-from chores import DEEDS, drained, eventually, prove, reasons, said
-from cluster import Cluster
-from conftest import Start, settings_for
-from field import ask, queue, record, status, until
-from proxy import Proxy
 
 from opskit.database import Database
+from tests.faults.conftest import Start, settings_for
+from tests.support import nodes as fields
+from tests.support.cluster import Cluster
+from tests.support.nodes import add_files, ask, record, status, until
+from tests.support.tcp_proxy import Proxy
+from tests.support.waiting import PROCESSORS, drained, eventually, prove, reasons, said
 
 pytestmark = pytest.mark.slow
 
@@ -106,12 +106,12 @@ def test_a_host_that_is_cut_off_while_it_locks_its_file_loses_it_to_the_other_an
                 return begin(name, **environ)
 
         # In its own transaction for a minute, as a load is: the row is locked by a host that has vanished.
-        (file,) = queue(hurt_db, "a")
-        lost = node("node-a", one, act="deeds:holding", ACT_SECONDS="60", **DEEDS)
+        (file,) = add_files(hurt_db, "a")
+        lost = node("node-a", one, act="fault_processors:holding", ACT_SECONDS="60", **PROCESSORS)
         eventually(lambda: ask(hurt_db, "SELECT 1 FROM pg_stat_activity WHERE state = 'idle in transaction'"))
         one.cut()
         cut = time.monotonic()
-        heir = node("node-b", two, act="deeds:waiting", ACT_SECONDS="0.1", **DEEDS)
+        heir = node("node-b", two, act="fault_processors:waiting", ACT_SECONDS="0.1", **PROCESSORS)
 
         eventually(lambda: status(hurt_db, file) == "completed", 40, "the heir's completion")
         took = time.monotonic() - cut
@@ -121,7 +121,7 @@ def test_a_host_that_is_cut_off_while_it_locks_its_file_loses_it_to_the_other_an
         heir.kill(15)
         assert heir.end() == 0
         # What it finds now, it does not finish within this test.
-        (later,) = queue(hurt_db, "b")
+        (later,) = add_files(hurt_db, "b")
         until(lambda: hurt_db.run("held", server_id="node-a"), 20)
 
         # The server gives a vanished host's lock back after 11 s, the lease and the looks take 4 more.

@@ -6,13 +6,13 @@ import os
 import signal
 
 import pytest
-from chores import DEEDS, child_of, drained, prove, reasons
-from conftest import Start
-from field import ask, queue, record, until, violations
 
 from opskit.database import Database
+from tests.faults.conftest import Start
+from tests.support.nodes import add_files, ask, record, until, violations
+from tests.support.waiting import PROCESSORS, child_of, drained, prove, reasons
 
-LONG = {"ACT_SECONDS": "100", **DEEDS}
+LONG = {"ACT_SECONDS": "100", **PROCESSORS}
 IN_TRANSACTION = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND {} AND pid <> pg_backend_pid()"
 
 
@@ -20,8 +20,8 @@ def test_a_killed_child_frees_its_file_although_the_server_is_busy_with_its_stat
     db: Database, start: Start
 ) -> None:
     record(db)
-    queue(db, "a")
-    node = start("node-a", act="deeds:asking_at_first", **LONG)
+    add_files(db, "a")
+    node = start("node-a", act="fault_processors:asking_at_first", **LONG)
     until(lambda: ask(db, IN_TRANSACTION.format("query LIKE 'SELECT pg_sleep%' AND state = 'active'")), 30)
 
     os.kill(child_of(node) or 0, signal.SIGKILL)
@@ -33,9 +33,9 @@ def test_a_killed_child_frees_its_file_although_the_server_is_busy_with_its_stat
 
 def test_a_crashed_child_takes_along_what_its_processor_has_forked(db: Database, start: Start) -> None:
     record(db)
-    queue(db, "a")
+    add_files(db, "a")
 
-    node = start("node-a", act="deeds:forking_at_first", **LONG)
+    node = start("node-a", act="fault_processors:forking_at_first", **LONG)
 
     drained(db, 1, 40, node)
     prove(db, 1)
@@ -49,14 +49,14 @@ def test_a_node_frozen_within_its_transaction_loses_its_file_to_others_and_to_it
     db: Database, start: Start, heir: str
 ) -> None:
     record(db)
-    queue(db, "a", "b")
-    node = start("node-a", act="deeds:holding_at_first", **LONG)
+    add_files(db, "a", "b")
+    node = start("node-a", act="fault_processors:holding_at_first", **LONG)
     until(lambda: ask(db, IN_TRANSACTION.format("state = 'idle in transaction'")), 30)
     for pid in (node.process.pid, child_of(node) or 0):
         os.kill(pid, signal.SIGSTOP)
 
     # The second file is taken by nobody before the first is free: one server ID holds one file.
-    start(heir, act="deeds:slow_at_first", ACT_SECONDS="0", **DEEDS)
+    start(heir, act="fault_processors:slow_at_first", ACT_SECONDS="0", **PROCESSORS)
 
     drained(db, 2, 60)
     prove(db, 2)

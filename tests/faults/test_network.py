@@ -8,12 +8,12 @@ import signal
 from pathlib import Path
 
 import pytest
-from chores import DEEDS, drained, reasons
-from conftest import Start
-from field import ask, field, queue, queue_many, record, status, until, violations
-from proxy import Proxy
 
 from opskit.database import Database
+from tests.faults.conftest import Start
+from tests.support.nodes import add_files, add_many, ask, record, running_nodes, status, until, violations
+from tests.support.tcp_proxy import Proxy
+from tests.support.waiting import PROCESSORS, drained, reasons
 
 FILES = 30
 # A phrase that only this statement holds, as a node sends it, and a processor that makes it do so.
@@ -31,14 +31,14 @@ def test_a_node_outlives_a_failing_connection_and_does_nothing_twice(
     db: Database, tmp_path: Path, path: str, when: str, how: str
 ) -> None:
     record(db)
-    queue_many(db, FILES)
+    add_many(db, FILES)
     phrase, act = PATHS[path]
 
     with Proxy(db.settings.database_url or "") as proxy:
         # Some pass, so that what fails is a prepared statement of a node at work.
         fault = proxy.strike(phrase, when, how, spared=8)
         behind = Database(dataclasses.replace(db.settings, database_url=proxy.url))
-        with field(behind, tmp_path) as start:
+        with running_nodes(behind, tmp_path) as start:
             node = start("node-a", act=act, ACT_SECONDS="0.02")
             assert fault.struck.wait(10), node.log
             drained(db, FILES, 20, node)
@@ -57,13 +57,13 @@ def test_the_true_reason_is_kept_although_the_connection_breaks_while_it_is_writ
     db: Database, tmp_path: Path, start: Start
 ) -> None:
     record(db)
-    (file,) = queue(db, "a")
+    (file,) = add_files(db, "a")
 
     with Proxy(db.settings.database_url or "") as proxy:
         # Its lease outlives all this; its neighbour looks for orphans ten times a second.
         behind = Database(dataclasses.replace(db.settings, database_url=proxy.url, lease_seconds=12.0))
-        with field(behind, tmp_path) as begin:
-            node = begin("node-a", act="deeds:slow_at_first", ACT_SECONDS="100", **DEEDS)
+        with running_nodes(behind, tmp_path) as begin:
+            node = begin("node-a", act="fault_processors:slow_at_first", ACT_SECONDS="100", **PROCESSORS)
             until(lambda: db.run("held", server_id="node-a") and node.child())
             start("node-b", act="effect", OPSKIT_LEASE_SECONDS="0.3")
             until(lambda: len(db.run("nodes")) == 2)

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chores import eventually, prove, reasons
-from cluster import Cluster
-from conftest import Start, settings_for
-from field import Node, counts, field, queue, record
 
-from opskit import schema
+from opskit import migration
 from opskit.database import Database
+from tests.faults.conftest import Start, settings_for
+from tests.support.cluster import Cluster
+from tests.support.nodes import Node, add_files, counts, record, running_nodes
+from tests.support.waiting import eventually, prove, reasons
 
 LEASE = 1.0
 
@@ -24,7 +24,7 @@ def short(cluster: Cluster, tmp_path: Path) -> Any:
     """A migrated database with a short lease and the usual retry budget."""
     settings = settings_for(cluster.create_database(), tmp_path, lease_seconds=LEASE, max_failures=3)
     with Database(settings) as database:
-        schema.migrate(database)
+        migration.migrate(database)
         record(database)
         yield database
 
@@ -32,7 +32,7 @@ def short(cluster: Cluster, tmp_path: Path) -> Any:
 @pytest.fixture
 def begin(short: Database, tmp_path: Path) -> Any:
     """Start a node on it."""
-    with field(short, tmp_path) as start:
+    with running_nodes(short, tmp_path) as start:
         yield start
 
 
@@ -53,7 +53,7 @@ def away(cluster: Cluster, seconds: float = 2.5 * LEASE) -> None:
 def test_three_outages_longer_than_a_lease_cost_a_file_in_hand_no_failure(
     cluster: Cluster, short: Database, begin: Start
 ) -> None:
-    ids = queue(short, "long-1", "long-2")
+    ids = add_files(short, "long-1", "long-2")
     nodes = [begin(name, act="slow_effect", ACT_SECONDS="6") for name in ("node-a", "node-b")]
 
     for _ in range(3):
@@ -74,7 +74,7 @@ def test_three_outages_longer_than_a_lease_cost_a_file_in_hand_no_failure(
 def test_a_child_that_may_continue_finishes_its_file_through_three_outages_in_one_attempt(
     cluster: Cluster, short: Database, begin: Start
 ) -> None:
-    ids = queue(short, "long-1", "long-2")
+    ids = add_files(short, "long-1", "long-2")
     nodes = [
         begin(name, act="slow_effect", ACT_SECONDS="14", OPSKIT_ON_OUTAGE="continue") for name in ("node-a", "node-b")
     ]
@@ -95,7 +95,7 @@ def test_a_child_that_may_continue_finishes_its_file_through_three_outages_in_on
 def test_work_that_is_done_while_the_database_is_away_is_kept_by_a_child_that_may_continue(
     cluster: Cluster, short: Database, begin: Start
 ) -> None:
-    (id,) = queue(short, "long-1")
+    (id,) = add_files(short, "long-1")
     node = begin("node-a", act="slow_effect", ACT_SECONDS="1.5", OPSKIT_ON_OUTAGE="continue")
     eventually(lambda: held(short, node), what="the node at work")
 
@@ -110,7 +110,7 @@ def test_work_that_is_done_while_the_database_is_away_is_kept_by_a_child_that_ma
 def test_a_server_that_goes_away_within_completing_interrupts_the_attempt_and_fails_nothing(
     cluster: Cluster, short: Database, begin: Start
 ) -> None:
-    (id,) = queue(short, "load-1")
+    (id,) = add_files(short, "load-1")
     node = begin("node-a", act="effect_then_wait", ACT_SECONDS="1")
 
     for _ in range(2):
@@ -128,7 +128,7 @@ def test_a_server_that_goes_away_within_completing_interrupts_the_attempt_and_fa
 def test_a_file_whose_node_did_not_survive_the_outage_is_taken_by_another(
     cluster: Cluster, short: Database, begin: Callable[..., Node]
 ) -> None:
-    (id,) = queue(short, "a")
+    (id,) = add_files(short, "a")
     dead = begin("node-dead", act="slow", ACT_SECONDS="60")
     eventually(lambda: held(short, dead), what="the node at work")
     heir = begin("node-heir", act="slow_effect", ACT_SECONDS="0")

@@ -17,13 +17,13 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
-from chores import drained, eventually, prove, reasons
-from cluster import FIRST_PORT, free_port, own_folder
-from field import ask, counts, field, queue_many, record, until
 
 from opskit import stats
 from opskit.database import Database
 from opskit.errors import DatabaseError
+from tests.support.cluster import FIRST_PORT, free_port, own_folder
+from tests.support.nodes import add_many, ask, counts, record, running_nodes, until
+from tests.support.waiting import drained, eventually, prove, reasons
 
 PGBOUNCER = shutil.which("pgbouncer", path="/usr/sbin:/usr/bin:/usr/local/bin")
 
@@ -92,10 +92,10 @@ def pooler(db: Database) -> Iterator[Pooler]:
 
 def test_nodes_work_behind_pgbouncer_and_outlive_its_death(db: Database, pooler: Pooler, tmp_path: Path) -> None:
     record(db)
-    queue_many(db, 200)
+    add_many(db, 200)
     behind = Database(dataclasses.replace(db.settings, database_url=pooler.url))
 
-    with field(behind, tmp_path) as start:
+    with running_nodes(behind, tmp_path) as start:
         nodes = [start(f"node-{n}", act="effect", ACT_SECONDS="0.02") for n in range(3)]
         eventually(lambda: counts(db).get("completed", 0) >= 50)
         pooler.end()
@@ -104,7 +104,7 @@ def test_nodes_work_behind_pgbouncer_and_outlive_its_death(db: Database, pooler:
         drained(db, 200, 30, *nodes)
 
         # Nobody listens: what comes later is found by polling.
-        queue_many(db, 5)
+        add_many(db, 5)
         drained(db, 205, 30, *nodes)
         listening = ask(db, "SELECT count(*) AS n FROM pg_stat_activity WHERE query LIKE 'LISTEN%'")
 
@@ -121,10 +121,10 @@ def test_a_node_behind_a_frozen_pgbouncer_stops_its_child_and_goes_on_when_it_th
     db: Database, pooler: Pooler, tmp_path: Path
 ) -> None:
     record(db)
-    queue_many(db, 100)
+    add_many(db, 100)
     behind = Database(dataclasses.replace(db.settings, database_url=pooler.url))
 
-    with field(behind, tmp_path) as start:
+    with running_nodes(behind, tmp_path) as start:
         node = start("node-a", act="effect", ACT_SECONDS="0.02")
         eventually(lambda: counts(db).get("completed", 0) >= 20)
         pooler.freeze()
@@ -141,10 +141,10 @@ def test_a_database_s_settings_change_nothing_behind_pgbouncer(db: Database, poo
                     "datestyle = 'SQL, DMY'", "default_transaction_isolation = serializable"):  # fmt: skip
         ask(db, f"ALTER DATABASE {name} SET {setting}")
     record(db)
-    queue_many(db, 20)
+    add_many(db, 20)
     behind = Database(dataclasses.replace(db.settings, database_url=pooler.url))
 
-    with field(behind, tmp_path) as start:
+    with running_nodes(behind, tmp_path) as start:
         node = start("node-a", act="effect")
         drained(db, 20, 30, node)
     with behind:
@@ -167,7 +167,7 @@ def test_a_database_s_settings_change_nothing_behind_pgbouncer(db: Database, poo
 
 
 def test_read_only_holds_behind_pgbouncer(db: Database, pooler: Pooler) -> None:
-    queue_many(db, 1)
+    add_many(db, 1)
     settings = dataclasses.replace(db.settings, database_url=pooler.url, read_only=True)
 
     with Database(settings) as behind:

@@ -11,13 +11,13 @@ from collections.abc import Callable
 
 import psycopg
 import pytest
-from chores import drained, eventually, prove, reasons, said
-from cluster import Cluster
-from conftest import Start
-from field import Node, counts, queue_many, record
 
 from opskit.database import Database
 from opskit.errors import DatabaseUnavailableError
+from tests.faults.conftest import Start
+from tests.support.cluster import Cluster
+from tests.support.nodes import Node, add_many, counts, record
+from tests.support.waiting import drained, eventually, prove, reasons, said
 
 SEED = int(os.environ.get("SEED", "11"))
 # What a server's troubles may write into the history: no processor is blamed for what it did not do.
@@ -30,7 +30,7 @@ def work(hurt_db: Database, hurt: Start) -> Callable[[int], list[Node]]:
 
     def begin(files: int) -> list[Node]:
         record(hurt_db)
-        queue_many(hurt_db, files)
+        add_many(hurt_db, files)
         nodes = [hurt(f"node-{n}", act="effect", ACT_SECONDS="0.02") for n in range(3)]
         eventually(lambda: counts(hurt_db).get("completed", 0) >= 10)
         return nodes

@@ -6,17 +6,17 @@ import os
 from pathlib import Path
 
 import pytest
-import soak
-from conftest import settings_for
 
-from opskit import schema
+from opskit import migration
 from opskit.database import Database
+from tests.faults import soak
+from tests.faults.conftest import settings_for
 
 
 @pytest.mark.slow
 def test_a_storm_of_random_kills_loses_nothing_and_does_nothing_twice(database_url: str, tmp_path: Path) -> None:
     with Database(settings_for(database_url, tmp_path, **soak.short_times())) as db:
-        schema.migrate(db)
+        migration.migrate(db)
 
         storm = soak.blow(db, tmp_path, kills=20, seed=int(os.environ.get("SEED", "5")))
 

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from chores import drained, eventually, prove, reasons, said
-from cluster import Cluster
-from conftest import Start
-from field import Node, ask, counts, field, queue, queue_many, record, status, until, violations
-from proxy import Proxy
 
 from opskit.database import Database
+from tests.faults.conftest import Start
+from tests.support.cluster import Cluster
+from tests.support.nodes import Node, add_files, add_many, ask, counts, record, running_nodes, status, until, violations
+from tests.support.tcp_proxy import Proxy
+from tests.support.waiting import drained, eventually, prove, reasons, said
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def proxy(db: Database) -> Iterator[Proxy]:
 @pytest.fixture
 def behind(db: Database, proxy: Proxy, tmp_path: Path) -> Iterator[Start]:
     """Start a node that reaches the database through the proxy."""
-    with field(Database(dataclasses.replace(db.settings, database_url=proxy.url)), tmp_path) as begin:
+    with running_nodes(Database(dataclasses.replace(db.settings, database_url=proxy.url)), tmp_path) as begin:
         yield begin
 
 
@@ -48,7 +48,7 @@ def test_a_node_that_finds_no_database_at_its_start_says_so_once_and_begins_when
     db: Database, proxy: Proxy, behind: Start, how: str
 ) -> None:
     record(db)
-    queue_many(db, 5)
+    add_many(db, 5)
     proxy.cut(how)
 
     node = behind("node-a", act="effect")
@@ -72,7 +72,7 @@ def test_a_node_cut_off_for_longer_than_its_lease_stops_its_child_and_goes_on_af
     db: Database, proxy: Proxy, behind: Start, start: Start, how: str
 ) -> None:
     record(db)
-    (file,) = queue(db, "a")
+    (file,) = add_files(db, "a")
     node = behind("node-a", act="effect", ACT_SECONDS="60")
     until(lambda: in_hand(db, "node-a") == file)
     child = node.child()
@@ -89,7 +89,7 @@ def test_a_node_cut_off_for_longer_than_its_lease_stops_its_child_and_goes_on_af
     until(lambda: "the database answers again" in node.log, 30)
     heir.kill(signal.SIGTERM)
     heir.end()
-    queue_many(db, 1)
+    add_many(db, 1)
 
     assert ask(db, "SELECT server_id FROM effects") == [{"server_id": "node-b"}]
     until(lambda: in_hand(db, "node-a"), 30)
@@ -103,7 +103,7 @@ def test_a_node_cut_off_for_longer_than_its_lease_stops_its_child_and_goes_on_af
 
 def test_nodes_wait_while_the_database_takes_no_writes(cluster: Cluster, hurt_db: Database, hurt: Start) -> None:
     record(hurt_db)
-    queue_many(hurt_db, 150)
+    add_many(hurt_db, 150)
     nodes = [hurt(f"node-{n}", act="effect", ACT_SECONDS="0.02") for n in range(2)]
     eventually(lambda: counts(hurt_db).get("completed", 0) >= 10)
 

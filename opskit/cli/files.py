@@ -1,0 +1,126 @@
+"""Files: enqueue, process by hand, requeue."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+
+from opskit import queue
+from opskit.cli.verbs import Verbs, actor
+from opskit.database import Database
+from opskit.errors import SettingError
+from opskit.queue.error_identity import last_line
+from opskit.settings import settings_of
+from opskit.support import console
+
+
+def add_enqueue(verbs: Verbs) -> None:
+    one = verbs.add("enqueue", enqueue, "queue files, folders and URLs, or adopt rows from before")
+    one.add_argument("paths", nargs="*", metavar="PATH", help="files, folders and URLs")
+    one.add_argument(
+        "--set", action="append", default=[], metavar="COLUMN=VALUE", help="a value for a column of the application's"
+    )
+    one.add_argument("--skip-known", action="store_true", help="leave out paths that are in the table already")
+    one.add_argument("--existing", action="store_true", help="adopt rows without a status instead")
+    one.add_argument("--where", metavar="CONDITION", help="which rows to adopt, in SQL; defaults to all")
+    one.add_argument("--dry-run", action="store_true", help="with --existing: only count")
+    verbs.finish(one)
+
+
+def enqueue(given: argparse.Namespace) -> int:
+    settings = settings_of(given)
+    columns = dict(_pair(text) for text in given.set)
+    with Database(settings, pooled=False) as db:
+        if given.existing:
+            if given.paths:
+                raise SettingError("--existing takes no paths: it adopts rows that are in the table")
+            if given.where is not None and not given.where.strip():
+                raise SettingError("--where is empty; leave it out to adopt every row without a status")
+            with console.progress(quiet=given.json) as bar:
+                count = queue.adopt(
+                    db, "true" if given.where is None else given.where, actor=actor(), dry_run=given.dry_run,
+                    say=lambda done, total: bar.at(done / total, f"{done:,} of {total:,} rows adopted"),
+                )  # fmt: skip
+            what = "rows from before would be adopted" if given.dry_run else "rows from before adopted"
+        else:
+            if given.dry_run or given.where is not None:
+                raise SettingError(f"{'--dry-run' if given.dry_run else '--where'} goes with --existing")
+            if not given.paths:
+                raise SettingError("say which files or folders: opskit enqueue PATH…")
+            with console.progress(quiet=given.json) as bar:
+                count = queue.enqueue(
+                    db, given.paths, columns=columns, skip_known=given.skip_known,
+                    say=lambda done: bar.at(None, f"{done:,} files queued"), tell=bar.line,
+                )  # fmt: skip
+            what = "files queued"
+    if given.json:
+        console.as_json({"environment": settings.env, "table": settings.files, "count": count})
+    else:
+        console.out.print(f"{count} {what} ({settings.env}, {settings.files})")
+    return 0
+
+
+def add_process(verbs: Verbs) -> None:
+    one = verbs.add("process", process, "process one file by hand, safe beside the scheduled nodes")
+    one.add_argument("id", metavar="ID", help="the file's id")
+    verbs.finish(one)
+
+
+def process(given: argparse.Namespace) -> int:
+    from opskit.worker.command import run as run_node
+
+    settings = settings_of(given)
+    if settings.node_id is not None:
+        # A node of this name may be running right here; by hand is another node.
+        settings = dataclasses.replace(settings, node_id=f"{settings.node_id[:80]}-by-hand-{os.getpid()}")
+    code = run_node(settings, only=given.id, verbose=given.verbose)
+    if code:
+        return code
+    with Database(settings, pooled=False) as db:
+        row = db.one("file", id=given.id)
+    if given.json:
+        console.as_json(row)
+    else:
+        console.out.print(f"file {row['id']} ({row['original_filename']}) is {row['processing_status']}")
+        if row["processing_result"]:
+            console.table([{"result": key, "value": value} for key, value in row["processing_result"].items()])
+        if row["processing_errors"]:
+            console.out.print(last_line(row["processing_errors"]))
+            if given.verbose:
+                console.out.print(row["processing_errors"])
+    return 0 if row["processing_status"] == "completed" else 1
+
+
+def add_requeue(verbs: Verbs) -> None:
+    one = verbs.add("requeue", requeue, "queue files again that have ended, with a fresh retry budget")
+    one.add_argument("ids", nargs="*", metavar="ID", help="files, failed or completed")
+    one.add_argument("--failed", action="store_true", help="every failed file that --error and --server let through")
+    one.add_argument("--error", default="", help="only this error, as `opskit stats failures` groups it")
+    one.add_argument("--server", default="", metavar="NODE", help="only files that this node failed")
+    one.add_argument("--reason", default="", help="why, for the history")
+    verbs.finish(one)
+
+
+def requeue(given: argparse.Namespace) -> int:
+    settings = settings_of(given)
+    if not given.ids and not given.failed:
+        raise SettingError("say which: opskit requeue ID…, or --failed for every failed file")
+    with Database(settings, pooled=False) as db:
+        rows = queue.requeue(
+            db, given.ids, failed=given.failed, error=given.error, server_id=given.server, actor=actor(),
+            reason=given.reason,
+        )  # fmt: skip
+    if given.json:
+        console.as_json({"environment": settings.env, "requeued": len(rows), "files": rows})
+    else:
+        console.table(rows, empty="no such file has ended; nothing was requeued")
+        console.out.print(f"{len(rows)} files queued again ({settings.env})")
+    return 0
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise SettingError(f"--set is {text!r}; it must look like column=value")
+    return name, value

@@ -1,0 +1,100 @@
+"""Nodes: run one, pause, resume, drain, prune."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+from opskit import queue
+from opskit.cli.verbs import Verbs, actor
+from opskit.database import Database
+from opskit.errors import SettingError
+from opskit.queue import nodes
+from opskit.settings import add_settings, settings_of
+from opskit.support import console
+
+
+def add_worker(verbs: Verbs) -> None:
+    one = verbs.add("worker", worker, "run one node: claim and process files (also: python -m opskit.worker)")
+    from opskit.worker.command import add_worker_flags
+
+    add_worker_flags(one)
+    add_settings(one)
+
+
+def worker(given: argparse.Namespace) -> int:
+    from opskit.worker.command import run_given
+
+    return run_given(given)
+
+
+def add_pause_and_resume(verbs: Verbs) -> None:
+    for name, verb, text in (
+        ("pause", pause, "claim nothing more; work in hand goes on"),
+        ("resume", resume, "claim again; ends a quarantine, too"),
+    ):
+        one = verbs.add(name, verb, text)
+        one.add_argument("node", nargs="?", metavar="NODE", help="server ID of one node")
+        one.add_argument("--all", action="store_true", help="all nodes")
+        one.add_argument("--reason", default="", help="why, for the history")
+        verbs.finish(one)
+
+
+def pause(given: argparse.Namespace) -> int:
+    return _steer(given, queue.pause, "paused", "was paused already")
+
+
+def resume(given: argparse.Namespace) -> int:
+    return _steer(given, nodes.resumption, "goes on", "was not paused")
+
+
+def _steer(given: argparse.Namespace, action: Callable[..., bool | nodes.Resumption], done: str, nothing: str) -> int:
+    settings = settings_of(given)
+    if bool(given.node) == given.all:
+        raise SettingError("say which: the server ID of one node, or --all")
+    scope = "*" if given.all else given.node
+    with Database(settings, pooled=False) as db:
+        did = action(db, scope, actor=actor(), reason=given.reason)
+    resumed = did if isinstance(did, nodes.Resumption) else None
+    changed = resumed.changed if resumed else bool(did)
+    if given.json:
+        answer = {"environment": settings.env, "scope": scope, "changed": changed}
+        console.as_json(answer | ({"leftQuarantine": resumed.cured, "stillPaused": resumed.held} if resumed else {}))
+    else:
+        who = "every node" if given.all else scope
+        more = resumed.more if resumed else ""
+        console.out.print(f"{who} {done if changed else nothing}{more} ({settings.env})")
+    return 0
+
+
+def add_drain(verbs: Verbs) -> None:
+    one = verbs.add("drain", drain, "have a node finish its file and stop")
+    one.add_argument("node", metavar="NODE", help="server ID of the node")
+    one.add_argument("--reason", default="", help="why, for the history")
+    verbs.finish(one, json=False)
+
+
+def drain(given: argparse.Namespace) -> int:
+    settings = settings_of(given)
+    with Database(settings, pooled=False) as db:
+        queue.drain(db, given.node, actor=actor(), reason=given.reason)
+    console.out.print(f"{given.node} finishes its file and stops ({settings.env})")
+    return 0
+
+
+def add_prune(verbs: Verbs) -> None:
+    one = verbs.add("prune", prune, "drop nodes silent for long and old events")
+    one.add_argument("--node-days", type=float, default=7, metavar="DAYS", help="defaults to 7")
+    one.add_argument("--event-days", type=float, default=90, metavar="DAYS", help="defaults to 90")
+    verbs.finish(one)
+
+
+def prune(given: argparse.Namespace) -> int:
+    settings = settings_of(given)
+    with Database(settings, pooled=False) as db:
+        gone = queue.prune(db, node_days=given.node_days, event_days=given.event_days)
+    if given.json:
+        console.as_json({"environment": settings.env, **gone})
+    else:
+        console.out.print(f"{gone['nodes']} nodes and {gone['events']} events dropped ({settings.env})")
+    return 0

@@ -1,0 +1,1 @@
+"""What a file is, where its bytes are, and what its rows say."""

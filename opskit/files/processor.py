@@ -1,0 +1,70 @@
+"""Loading a processor: the function is found, and refused at the start when no file could ever pass through it."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from opskit.errors import ProcessorError
+from opskit.files.claimed import Processor
+
+_NOT_AWAITED = "opskit calls it and awaits nothing; give a plain function, which may call asyncio.run()"
+
+
+def load_processor(name: str) -> Processor:
+    """Import a processor given as module:function.
+
+    Modules of the current folder are found, too; after all others, so that none of them is taken for a library.
+
+    Raises:
+        ProcessorError: The module cannot be imported, has no such function, or it cannot be called with one file.
+    """
+    here = os.getcwd()
+    if here not in sys.path:
+        sys.path.append(here)
+    module_name, _, function_name = name.partition(":")
+    try:
+        found: Any = importlib.import_module(module_name)
+        for part in function_name.split("."):
+            found = getattr(found, part)
+    except (Exception, SystemExit) as error:
+        raise ProcessorError(f"the processor {name!r} cannot be loaded: {type(error).__name__}: {error}") from error
+    if wrong := _wrong(found):
+        raise ProcessorError(f"the processor {name!r} {wrong}")
+    return found  # type: ignore[no-any-return]  # callable with a file, as has been looked at
+
+
+def _wrong(found: Any) -> str | None:
+    """Why something cannot be a processor; None when it can."""
+    if not callable(found):
+        return f"is {type(found).__name__}, not a function"
+    if inspect.isclass(found):
+        return "is a class, and calling it processes nothing; give a function, or a method of an object"
+    called = _called(found)
+    if inspect.iscoroutinefunction(called):
+        return f"is an async function: {_NOT_AWAITED}"
+    if inspect.isasyncgenfunction(called):
+        return f"is an async generator: {_NOT_AWAITED}"
+    if inspect.isgeneratorfunction(called):
+        return "is a generator: calling it runs nothing of it; give a function without yield"
+    try:
+        inspect.signature(found).bind(object())
+    except TypeError as error:
+        return f"cannot be called with one argument, the file: {error}"
+    except ValueError:
+        pass  # written in C, and silent about its arguments
+    return None
+
+
+def _called(found: Any) -> Callable[..., Any]:
+    """The function that runs when *found* is called: behind partials, and behind an object's `__call__`."""
+    while isinstance(found, functools.partial):
+        found = found.func
+    if inspect.isroutine(found):
+        return found
+    return _called(type(found).__call__) if not inspect.isclass(found) else found

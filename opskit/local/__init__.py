@@ -1,0 +1,1 @@
+"""Real nodes on this machine: up, prove, bench."""

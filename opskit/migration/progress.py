@@ -1,0 +1,94 @@
+"""How far a long statement is, watched over a second connection while it runs."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from opskit.database import Database
+from opskit.errors import OpskitError
+from opskit.migration.steps import Step
+
+EVERY_SECONDS = 0.25
+"""How often is looked [s]."""
+# Where in the whole each phase of CREATE INDEX CONCURRENTLY begins and ends; reading the table twice is most of it.
+_PHASES = (
+    ("waiting for writers before build", 0.0, 0.0),
+    ("building index: scanning table", 0.0, 0.4),
+    ("building index: sorting", 0.4, 0.45),
+    ("building index: loading", 0.45, 0.5),
+    ("building index", 0.0, 0.5),
+    ("waiting for writers before validation", 0.5, 0.5),
+    ("index validation: scanning index", 0.5, 0.6),
+    ("index validation: sorting", 0.6, 0.6),
+    ("index validation: scanning table", 0.6, 1.0),
+    ("waiting for", 1.0, 1.0),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a step is.
+
+    Attributes:
+        step: The step.
+        phase: What it is doing, in PostgreSQL's words; empty where PostgreSQL tells nothing.
+        share: How much of the step is done, 0 to 1; None where PostgreSQL tells nothing.
+        seconds: How long it has been running [s].
+        waits_for: Whoever it waits for, in words; empty when it does not wait.
+    """
+
+    step: Step
+    phase: str
+    share: float | None
+    seconds: float
+    waits_for: str = ""
+
+
+Tell = Callable[[Progress], None]
+
+
+@contextlib.contextmanager
+def watched(db: Database, step: Step, tell: Tell | None) -> Iterator[None]:
+    """Tell how far a step is while it runs, if it is one that takes long.
+
+    It is asked for over a second connection (pg_stat_progress_create_index).
+    """
+    if tell is None or not step.reads:
+        yield
+        return
+    ended = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(db, step, tell, ended), name="opskit progress", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
+
+
+def _watch(db: Database, step: Step, tell: Tell, ended: threading.Event) -> None:
+    began = time.monotonic()
+    with Database(db.settings, pooled=False, statement_seconds=2.0, name="progress") as other:
+        while not ended.wait(EVERY_SECONDS):
+            found = []
+            # Whatever keeps us from looking, a connection too many or a short cut, must not disturb the work.
+            with contextlib.suppress(OpskitError):
+                found = other.run("migrate/progress") if not step.transactional else []
+            seconds = time.monotonic() - began
+            if found and not ended.is_set():
+                row = found[0]
+                tell(Progress(step, row["phase"], _whole(row["phase"], row["share"]), seconds, row["waits_for"] or ""))
+            elif not ended.is_set():
+                tell(Progress(step, "", None, seconds))
+
+
+def _whole(phase: str, share: float | None) -> float | None:
+    """How much of the whole is done when so much of a phase is."""
+    for name, begin, end in _PHASES:
+        if phase.startswith(name):
+            return begin + (end - begin) * min(share or 0.0, 1.0)
+    return None

@@ -1,0 +1,15 @@
+"""The queue: who may take a file, under what token, and how it ends."""
+
+from opskit.files.listing import expand
+from opskit.queue.adopting import adopt
+from opskit.queue.control import drain, pause, resume
+from opskit.queue.enqueuing import enqueue, insert
+from opskit.queue.nodes import prune
+from opskit.queue.reaper import cleanup, preview
+from opskit.queue.requeuing import requeue
+from opskit.queue.uploading import upload
+
+__all__ = [
+    "adopt", "cleanup", "drain", "enqueue", "expand", "insert", "pause", "preview", "prune", "requeue", "resume",
+    "upload",
+]  # fmt: skip

@@ -1,0 +1,82 @@
+"""Adopt: rows that were in the table before opskit are queued, by a condition of the operator's."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+from psycopg import errors as pg
+from psycopg import sql
+from psycopg.rows import tuple_row
+
+from opskit.database import Database
+from opskit.database.session import Connection
+from opskit.database.translation import translated
+from opskit.errors import SettingError
+from opskit.queue.standing import demand_standing
+from opskit.support.notebook_output import notebook_bar
+
+
+@contextlib.contextmanager
+def _judging(db: Database, where: str) -> Iterator[Connection]:
+    """A transaction in which an operator's own condition is used; what it does not survive is told as a sentence."""
+    with translated():
+        try:
+            with db.connection(translate=False) as connection, connection.transaction():
+                yield connection
+        except (pg.ProgrammingError, pg.DataError, pg.InternalError) as error:
+            said = error.diag.message_primary or str(error)
+            raise SettingError(f"the condition {where!r} cannot be used: {said}") from error
+
+
+def _from_before(connection: Connection, db: Database, what: str, where: str, more: str = "") -> list[str]:
+    """Something of the rows without a status that meet a condition, as text."""
+    rows = sql.SQL("FROM {} WHERE processing_status IS NULL AND deleted IS NOT TRUE AND ({})").format(
+        sql.Identifier(db.settings.files), sql.SQL(where)
+    )
+    query = sql.SQL("SELECT {}::text AS told {} {}").format(sql.SQL(what), rows, sql.SQL(more))
+    return [text for (text,) in connection.cursor(row_factory=tuple_row).execute(query)]
+
+
+_BATCH = 5000
+
+
+def adopt(
+    db: Database, where: str, *, actor: str, dry_run: bool = False, say: Callable[[int, int], None] | None = None
+) -> int:
+    """Queue rows from before: those without a status that meet a condition, in batches.
+
+    Args:
+        db: An open database.
+        where: An SQL condition on the application's table, such as "processed = false". It is the
+            operator's own SQL, run with the operator's rights.
+        actor: Who does it, for the history.
+        dry_run: Only count.
+        say: Called with (adopted so far, all). Defaults to a bar in a notebook, elsewhere to nothing.
+
+    Returns:
+        How many rows were adopted, or would be.
+
+    SQL: sql/adopt.sql
+    """
+    demand_standing(db)
+    if not dry_run:
+        db.writing()
+    with _judging(db, where) as connection:
+        connection.execute("SET TRANSACTION READ ONLY")
+        (count,) = _from_before(connection, db, "count(*)", where)
+    if dry_run:
+        return int(count)
+    adopted, following = 0, ""
+    with notebook_bar("adopting", "rows", total=int(count), say=say) as told:
+        while True:
+            # Chosen and queued in one transaction: what the application has done with a row meanwhile counts.
+            with _judging(db, where) as connection:
+                connection.execute("SET LOCAL enable_sort = off")  # a batch is a stretch of the primary key
+                more = f"{following} ORDER BY id LIMIT {_BATCH} FOR NO KEY UPDATE"
+                ids = _from_before(connection, db, "id", where, more)
+                if not ids:
+                    return adopted
+                adopted += db.run_on(connection, "adopt", ids=ids, actor=actor)[0]["adopted"]
+            following = sql.SQL("AND id > {}").format(ids[-1]).as_string()
+            told(adopted)

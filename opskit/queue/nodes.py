@@ -1,0 +1,213 @@
+"""The node registry: who lives, under which boot and epoch, and what nodes are told to do."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+from typing import Any
+
+from opskit._version import __version__
+from opskit.database import Database
+from opskit.database.session import Row
+from opskit.errors import UnknownNodeError
+from opskit.queue.identity import Boot
+from opskit.queue.standing import demand_standing
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """What a heartbeat answered.
+
+    Attributes:
+        state: What the node shall do: active, draining or quarantined.
+        holds: Whether the claim that its child works on is still its own.
+        others: Whether there are claims beside it: only then is there anything to reap.
+        paused: Whether claiming is paused, for this node or for all.
+    """
+
+    state: str
+    holds: bool
+    others: bool
+    paused: bool
+
+
+def register(db: Database, server_id: str, boot: str) -> Boot | None:
+    """Register a new boot of a server ID.
+
+    Returns:
+        The boot with its epoch, or None while the ID is alive elsewhere (`alive` says where).
+
+    Raises:
+        NotMigratedError: The table is not migrated, or by half: no promise could be kept.
+
+    SQL: sql/register.sql
+    """
+    db.writing()
+    demand_standing(db)
+    settings = db.settings
+    rows = db.run(
+        "register",
+        server_id=server_id,
+        boot=boot,
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        version=__version__,
+        lease_seconds=settings.lease_seconds,
+        on_orphan=settings.on_orphan,
+        max_failures=settings.max_failures,
+        stale_after_seconds=settings.stale_after_seconds,
+    )
+    return Boot(server_id, boot, rows[0]["epoch"]) if rows else None
+
+
+def alive(db: Database, server_id: str) -> Row | None:
+    """Who holds a server ID now: host, pid, started_at, lease_left_seconds; None when unknown.
+
+    SQL: sql/alive.sql
+    """
+    rows = db.run("alive", server_id=server_id)
+    return rows[0] if rows else None
+
+
+def heartbeat(
+    db: Database,
+    node: Boot,
+    *,
+    token: str = "",
+    done: int | None = None,
+    total: int | None = None,
+    progress_age_seconds: float | None = None,
+) -> Heartbeat | None:
+    """Renew a node's lease and send its progress.
+
+    Returns:
+        What the node must know, or None when another boot has taken its place: it is deposed.
+
+    SQL: sql/heartbeat.sql
+    """
+
+    def optional(value: float | None) -> object:
+        return "" if value is None else value
+
+    rows = db.run(
+        "heartbeat",
+        server_id=node.server_id,
+        boot=node.boot,
+        token=token,
+        progress_done=optional(done),
+        progress_total=optional(total),
+        progress_age_seconds=optional(progress_age_seconds),
+    )
+    if not rows:
+        return None
+    row = rows[0]
+    return Heartbeat(state=row["state"], holds=row["holds"], others=row["others"], paused=row["paused"])
+
+
+def advance(db: Database, node: Boot) -> int | None:
+    """Raise a node's epoch once its claims in flight have landed; None when it is deposed.
+
+    SQL: sql/advance.sql
+    """
+    rows = db.run("advance", server_id=node.server_id, boot=node.boot)
+    return rows[0]["epoch"] if rows else None
+
+
+def deregister(db: Database, node: Boot, reason: str) -> None:
+    """Say good-bye: the lease ends now.
+
+    SQL: sql/deregister.sql
+    """
+    db.run("deregister", server_id=node.server_id, boot=node.boot, reason=reason)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumption:
+    """What a resume did.
+
+    Attributes:
+        scope: A server ID, or "*" for all.
+        unpaused: Whether a pause of that scope was ended.
+        cured: The nodes that left quarantine.
+        closed: Whether the breaker was open, and is closed.
+        held: What still pauses them: after "*" the nodes that are paused by name, after a name "*" if all are paused.
+    """
+
+    scope: str
+    unpaused: bool
+    cured: tuple[str, ...]
+    held: tuple[str, ...]
+    closed: bool = False
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything changed."""
+        return self.unpaused or bool(self.cured) or self.closed
+
+    @property
+    def more(self) -> str:
+        """What there is to say beside "resumed" or "was not paused", as the end of a sentence; often nothing."""
+        phrases = []
+        if self.cured:
+            left = f"{_listed(self.cured)} left quarantine"
+            phrases.append(left if self.unpaused or self.scope != "*" else f"{left}; there was no pause of all")
+        if self.closed:
+            phrases.append("the breaker is closed")
+        if self.held == ("*",):
+            phrases.append("all nodes are paused still")
+        elif self.held:
+            phrases.append(f"{_listed(self.held)} {'stay' if len(self.held) > 1 else 'stays'} paused by name")
+        return "".join(f"; {phrase}" for phrase in phrases)
+
+
+def resumption(db: Database, scope: str = "*", *, actor: str, reason: str = "") -> Resumption:
+    """Resume one node, or with "*" all, as `resume` does; answers what that did.
+
+    Raises:
+        UnknownNodeError: There is no such node.
+
+    SQL: sql/resume.sql
+    """
+    db.writing()
+    row = db.one("resume", scope=scope, actor=actor, reason=reason)
+    refuse_unknown(row)
+    return Resumption(
+        scope=scope, unpaused=row["unpaused"], cured=tuple(row["cured"]), held=tuple(row["held"]), closed=row["closed"]
+    )
+
+
+def refuse_unknown(row: Row) -> None:
+    if row["refused"]:
+        raise UnknownNodeError(f"{row['refused']}; opskit stats nodes lists them")
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    """Up to five names, the rest counted."""
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more
+
+
+def spare(db: Database) -> None:
+    """After an outage: who is silent now has a whole lease to come back before anybody judges it.
+
+    SQL: sql/spare.sql
+    """
+    db.run("spare")
+
+
+def may_prune(db: Database) -> bool:
+    """Whether this role may delete what `prune` deletes.
+
+    SQL: sql/may_prune.sql
+    """
+    return bool(db.one("may_prune")["may"])
+
+
+def prune(db: Database, *, node_days: float = 7, event_days: float = 90) -> dict[str, Any]:
+    """Drop nodes that are silent for long and hold nothing, and old events; answers how many of each.
+
+    SQL: sql/prune.sql
+    """
+    db.writing()
+    return db.one("prune", node_days=node_days, event_days=event_days)

@@ -1,0 +1,163 @@
+"""What people see on a terminal: tables, bars and lines; programs get JSON."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import sys
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from opskit.support.visible import visible, visible_lines
+
+
+class Terminal(Console):
+    """A console for which every text is data: no markup, no emoji names, nothing that the terminal would obey."""
+
+    def __init__(self, **how: Any) -> None:
+        super().__init__(highlight=False, markup=False, emoji=False, **how)
+
+    def print(self, *objects: Any, **how: Any) -> None:
+        """Print as rich does, with texts made visible; for style give a `rich.text.Text`."""
+        super().print(*(visible_lines(one) if isinstance(one, str) else one for one in objects), **how)
+
+
+out = Terminal()
+err = Terminal(stderr=True)
+_ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")  # a time, as `stats.records` writes it
+
+
+def as_json(value: object) -> None:
+    """One JSON document on stdout."""
+    json.dump(value, sys.stdout, default=_plain, ensure_ascii=False)
+    sys.stdout.write("\n")
+    sys.stdout.flush()
+
+
+def table(
+    rows: Iterable[Mapping[str, Any]],
+    *,
+    title: str = "",
+    empty: str = "nothing to show",
+    in_lines: Collection[str] = (),
+) -> None:
+    """Rows as a table; numbers to the right, times and long numbers made short.
+
+    Args:
+        rows: Each with the same columns.
+        title: Stands above it.
+        empty: What is said where there are no rows.
+        in_lines: Columns whose lines are our own, and are kept.
+    """
+    rows = list(rows)
+    if not rows:
+        out.print(empty)
+        return
+    shown = Table(
+        title=Text(visible(title)) if title else None,
+        title_justify="left",
+        box=None,
+        header_style="bold",
+        pad_edge=False,
+    )
+    for name in rows[0]:
+        number = any(isinstance(row[name], (int, float)) and not isinstance(row[name], bool) for row in rows)
+        shown.add_column(Text(visible(name)), justify="right" if number else "left", overflow="fold")
+    for row in rows:
+        shown.add_row(*(Text(_lines(value) if name in in_lines else _cell(value)) for name, value in row.items()))
+    out.print(shown)
+
+
+class Bar:
+    """Lines and how far a long piece of work is, on stderr: a bar on a terminal, now and then a line elsewhere."""
+
+    LINE_SECONDS = 10.0
+    """How often a line says how far the work is where there is no terminal [s]."""
+
+    def __init__(self, progress: Progress | None, *, quiet: bool) -> None:
+        self._progress, self._quiet = progress, quiet
+        self._task: TaskID | None = None
+        self._told = time.monotonic()
+
+    def line(self, text: str) -> None:
+        """Say something that stays."""
+        self._clear()
+        if not self._quiet:
+            err.print(text, soft_wrap=True)
+
+    def at(self, share: float | None, text: str) -> None:
+        """Show how far the work is.
+
+        Args:
+            share: 0 to 1; None where nobody knows.
+            text: What is being done.
+        """
+        if self._quiet:
+            return
+        if self._progress is not None:
+            total, done = (None, 0) if share is None else (100, 100 * share)
+            if self._task is None:
+                self._task = self._progress.add_task(visible(text), total=total)
+            self._progress.update(self._task, description=visible(text), total=total, completed=done)
+        elif time.monotonic() - self._told > self.LINE_SECONDS:
+            self._told = time.monotonic()
+            how_far = "" if share is None else f", {share:.0%}"
+            err.print(f"  {text}{how_far}", soft_wrap=True)
+
+    def _clear(self) -> None:
+        if self._progress is not None and self._task is not None:
+            self._progress.remove_task(self._task)
+            self._task = None
+
+
+@contextlib.contextmanager
+def progress(*, quiet: bool = False) -> Iterator[Bar]:
+    """A bar for a long piece of work.
+
+    Args:
+        quiet: Nothing is shown: a program reads.
+    """
+    if quiet or not err.is_terminal:
+        yield Bar(None, quiet=quiet)
+        return
+    columns = (
+        TextColumn("  {task.description}", markup=False),
+        BarColumn(30),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=err, transient=True) as shown:
+        yield Bar(shown, quiet=False)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:,.2f}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S}"
+    text = str(value)
+    return f"{text[:10]} {text[11:19]}" if _ISO.fullmatch(text) else visible(text)
+
+
+def _lines(value: object) -> str:
+    return "\n".join(map(visible, str(value).split("\n")))
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    if hasattr(value, "item"):
+        return value.item()
+    return str(value)

@@ -1,0 +1,35 @@
+"""Durations, counts and lists in words: one wording for every door."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+def span(seconds: float | None) -> str:
+    """A stretch of time in the two units that matter."""
+    if seconds is None or seconds != seconds:
+        return "–"
+    left = int(max(0, seconds))
+    parts: list[str] = []
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        if count or (unit == "s" and not parts):
+            parts.append(f"{count} {unit}")
+        elif parts:
+            break
+    return " ".join(parts[:2])
+
+
+def count(number: int, what: str, many: str = "") -> str:
+    """A number and its noun: "1 file", "2 files"."""
+    return f"{number:,} {what if number == 1 else many or what + 's'}"
+
+
+_NAMED = 5  # of a longer list, so many are named
+
+
+def named(names: Iterable[str]) -> str:
+    """A list in words, its end counted only."""
+    listed = list(names)
+    more = f" and {len(listed) - _NAMED} more" if len(listed) > _NAMED else ""
+    return ", ".join(listed[:_NAMED]) + more

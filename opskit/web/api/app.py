@@ -1,0 +1,88 @@
+"""The API: the same verbs over HTTP, as JSON, to be mounted under /api beside the page.
+
+The handlers only translate: parameters in, one call of a verb, camelCase keys out. Those that touch the
+database are plain functions, which FastAPI runs in its thread pool. An error is one sentence under "error";
+a database that is away is a 503, never zeros.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from fastapi import FastAPI
+
+from opskit._version import __version__
+from opskit.database import Database
+from opskit.queue.identity import server_id
+from opskit.settings import Settings
+from opskit.web.api import metrics, probes, reads, writes
+from opskit.web.api.events import StatsStream
+from opskit.web.api.middleware import guard
+
+STATEMENT_SECONDS = 5.0
+"""Longest time a statement of page or API may take [s]: nobody waits longer for a page."""
+UPLOAD_BYTES = 1 << 30
+"""Most bytes of one upload, unless `create_api` is told otherwise."""
+
+
+class SharedDatabase:
+    """One database for a whole process, opened when it is first called for.
+
+    Args:
+        settings: Which database.
+        statement_seconds: Longest time a statement may take [s]. Defaults to 5.
+    """
+
+    def __init__(self, settings: Settings, *, statement_seconds: float = STATEMENT_SECONDS) -> None:
+        self._settings, self._seconds = settings, statement_seconds
+        self._lock = threading.Lock()
+        self._database: Database | None = None
+
+    def __call__(self) -> Database:
+        with self._lock:
+            if self._database is None:
+                self._database = Database(self._settings, statement_seconds=self._seconds)
+            return self._database
+
+    def close(self) -> None:
+        """Close it; the next call opens it again."""
+        with self._lock:
+            database, self._database = self._database, None
+        if database is not None:
+            database.close()
+
+
+def create_api(
+    database: Database | Callable[[], Database], settings: Settings, *, upload_limit_bytes: int = UPLOAD_BYTES
+) -> FastAPI:
+    """The API as an application, to be mounted under /api: `Mount("/api", create_api(…))`.
+
+    Args:
+        database: An open database, or what opens one and keeps it, such as `SharedDatabase(settings)`.
+            It is asked at every request, and never closed here.
+        settings: Environment, server ID, token and storage.
+        upload_limit_bytes: Most bytes of one upload. Defaults to 1 GiB.
+
+    Raises:
+        SettingError: NODE_ID cannot be used.
+    """
+    server_id(settings)
+    api = FastAPI(
+        title="opskit",
+        summary="Process uploaded files on many nodes, each file once: see and steer it.",
+        version=__version__,
+        redirect_slashes=False,
+        docs_url=None,  # our own: FastAPI's comes from a CDN, which closed networks do not reach
+        redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
+    )
+    api.state.database = (lambda: database) if isinstance(database, Database) else database
+    api.state.settings = settings
+    api.state.upload_limit_bytes = upload_limit_bytes
+    api.state.tally = metrics.Tally()
+    api.state.pulse = StatsStream(lambda: reads.current(api.state.database(), settings))
+    guard(api, settings, upload_limit_bytes=upload_limit_bytes)
+    for routes in (reads.router, writes.router, probes.router):
+        api.include_router(routes)
+    return api

@@ -1,0 +1,238 @@
+"""The API's GET endpoints: one statistic each, and the stream of the current numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, HTTPException, Path, Query, Request
+from fastapi.responses import Response
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+from pydantic.alias_generators import to_camel
+
+from opskit import doctor, migration, stats
+from opskit.database import Database
+from opskit.errors import DatabaseError
+from opskit.queue.identity import server_id, server_info
+from opskit.settings import Settings
+from opskit.web.api import schemas
+from opskit.web.api.dependencies import Db, Json, SettingsOf
+from opskit.web.api.events import EVERY_SECONDS
+from opskit.web.api.schemas import READING_ERRORS, Kind, Status, Text, described, rows
+
+PATIENCE_SECONDS = 5.0
+"""How long a call waits for the first count of what has ended; later ones get the last one at once [s]."""
+NO_SERVER = "(none yet)"
+Limit = Annotated[int, Query(ge=1, le=10_000, description="Most rows.")]
+PageLimit = Annotated[int, Query(ge=1, le=10_000, description="Most rows of a page.")]
+STATUS = "Only this state; none: rows that have no status yet."
+CURSOR = "Where to go on: what the Link header of the page before says."
+router = APIRouter(prefix="/processing", tags=["look"], responses=READING_ERRORS)
+
+
+@router.get("/concurrency-stats", summary="The numbers of the moment", responses=described(schemas.Concurrency))
+def concurrency_stats(db: Db, settings: SettingsOf) -> Json:
+    return current(db, settings)
+
+
+@router.get(
+    "/concurrency-stats/stream",
+    summary="The same again and again, as Server-Sent Events",
+    description=f"Every {EVERY_SECONDS:g} s; while the database is away an event of the type unavailable.",
+    response_class=EventSourceResponse,
+)
+async def concurrency_stream(request: Request) -> AsyncIterator[ServerSentEvent]:
+    async for event in request.app.state.pulse.listen():
+        yield event
+
+
+def current(db: Database, settings: Settings) -> Json:
+    """The numbers of the moment, as `concurrency-stats` answers them."""
+    (now,) = stats.records(stats.concurrency(db, patience_seconds=PATIENCE_SECONDS))
+    by_server: dict[str, dict[str, int]] = {}
+    spread = stats.counted(stats.distribution(db, patience_seconds=PATIENCE_SECONDS))
+    for row in stats.records(spread):
+        by_server.setdefault(row["processing_server_id"] or NO_SERVER, {})[row["processing_status"]] = row["file_count"]
+    by_status = {state: sum(counts.get(state, 0) for counts in by_server.values()) for state in migration.STATES}
+    oldest = stats.records(stats.longest_running(db, limit=1))
+    answer = {
+        "totalFiles": sum(by_status.values()),
+        "processingByServer": {name: row["processing"] for name, row in by_server.items() if "processing" in row},
+        "staleProcessingFiles": now["stale_files"],
+        "serverId": server_id(settings),
+        "timestamp": now["as_of"],
+        "environment": settings.env,
+        "byStatus": by_status,
+        "byServer": by_server,
+        "oldestQueuedSeconds": now["oldest_queued_seconds"],
+        "orphanedFiles": now["orphaned_files"],
+        "activeServers": now["active_servers"],
+        "waitingFiles": now["waiting_files"],
+        "allPaused": now["all_paused"],
+        "countedAt": stats.iso(stats.counted_at(spread)),
+    }
+    if now["breaker"]:
+        answer["breaker"] = now["breaker"]
+    if oldest:
+        answer["longestProcessingFile"] = _longest(oldest[0])
+    return answer
+
+
+def _longest(row: Json) -> Json:
+    minutes = row["minutes_processing"]
+    return {
+        "filename": row["original_filename"],
+        "serverId": row["processing_server_id"],
+        "startedAt": row["processing_started_at"],
+        "durationMinutes": None if minutes is None else round(minutes, 2),
+    }
+
+
+@router.get(
+    "/server-info",
+    summary="What this process is, and what its server ID has done",
+    responses=described(schemas.ServerInfo),
+)
+def server_information(db: Db, settings: SettingsOf) -> Json:
+    info = server_info(settings)
+    return info | {"stats": stats.server_counts(db, info["serverId"], patience_seconds=PATIENCE_SECONDS)}
+
+
+@router.get("/distribution", summary="Files per server and state", responses=rows(stats.DISTRIBUTION))
+def distribution(db: Db) -> list[Json]:
+    return _camel(stats.records(stats.counted(stats.distribution(db, patience_seconds=PATIENCE_SECONDS))))
+
+
+@router.get(
+    "/longest-running", summary="The files in processing, oldest claim first", responses=rows(stats.LONGEST_RUNNING)
+)
+def longest_running(db: Db, limit: Limit = 10) -> list[Json]:
+    return _camel(stats.records(stats.longest_running(db, limit=limit)))
+
+
+@router.get("/nodes", summary="The nodes: who is there, what each does, how far it is", responses=rows(stats.NODES))
+def all_nodes(db: Db) -> list[Json]:
+    return _camel(stats.records(stats.nodes(db)))
+
+
+@router.get(
+    "/stale", summary="Claims that cleanup would end or suspects, with the evidence", responses=rows(stats.STALE)
+)
+def stale(db: Db, every: Annotated[bool, Query(description="The claims that are well, too.")] = False) -> list[Json]:
+    return _camel(stats.records(stats.stale(db, every=every)))
+
+
+@router.get("/throughput", summary="How many files ended in each stretch of time", responses=rows(stats.THROUGHPUT))
+def throughput(
+    db: Db,
+    since_seconds: Annotated[float, Query(alias="sinceSeconds", gt=0, le=366 * 86400)] = 86400,
+    bucket_seconds: Annotated[float, Query(alias="bucketSeconds", ge=1, le=366 * 86400)] = 3600,
+) -> list[Json]:
+    return _camel(stats.records(stats.throughput(db, since_seconds=since_seconds, bucket_seconds=bucket_seconds)))
+
+
+@router.get(
+    "/timeline", summary="Attempts as bars, and what happened to nodes as marks", responses=rows(stats.TIMELINE)
+)
+def timeline(
+    db: Db,
+    since_seconds: Annotated[float, Query(alias="sinceSeconds", gt=0, le=366 * 86400)] = 3600,
+    until_seconds: Annotated[float, Query(alias="untilSeconds", ge=0, le=366 * 86400)] = 0,
+    limit: Limit = 2000,
+) -> list[Json]:
+    return _camel(
+        stats.records(stats.timeline(db, since_seconds=since_seconds, until_seconds=until_seconds, limit=limit))
+    )
+
+
+@router.get("/failures", summary="Failed files grouped by their error", responses=rows(stats.FAILURES))
+def failures(db: Db, limit: Limit = 100) -> list[Json]:
+    return _camel(stats.records(stats.failures(db, limit=limit, patience_seconds=PATIENCE_SECONDS)))
+
+
+@router.get(
+    "/files",
+    name="list_files",
+    summary="The files by their last event, newest first, in pages",
+    responses=rows(stats.FILES, pages=True),
+)
+def files(
+    db: Db,
+    request: Request,
+    response: Response,
+    status: Annotated[Status, Query(description=STATUS)] = "",
+    server_id: Annotated[Text, Query(alias="serverId", description="Only this server's.")] = "",
+    search: Annotated[Text, Query(description="Only names that contain this, or the file with this id.")] = "",
+    cursor: Annotated[Text, Query(description=f"{CURSOR} Rows without a status have no further pages.")] = "",
+    limit: PageLimit = 200,
+) -> list[Json]:
+    found = stats.files(db, status=status, server_id=server_id, search=search, before=cursor, limit=limit + 1)
+    if len(found) > limit and status != "none":
+        _there_is_more(request, response, stats.place(found.iloc[limit - 1].to_dict()))
+    return _camel(stats.records(found.head(limit)))
+
+
+@router.get(
+    "/files/{id}",
+    summary="One file as it stands now; its attempts are its events",
+    responses=described(schemas.File) | schemas.errors({404: "There is no such file."}),
+)
+def file(db: Db, id: Annotated[Text, Path(description="The file.")]) -> Json:
+    try:
+        found = db.run("file", id=id)
+    except DatabaseError as error:
+        if not (error.sqlstate or "").startswith("22"):
+            raise
+        found = []  # ids of this table look different
+    if not found:
+        raise HTTPException(404, f"there is no file {id!r}")
+    (row,) = found
+    return {to_camel(name): stats.iso(value) if isinstance(value, datetime) else value for name, value in row.items()}
+
+
+@router.get(
+    "/events",
+    summary="The history: ends of attempts and what operators did, newest first, in pages",
+    responses=rows(stats.EVENTS, pages=True),
+)
+def events(
+    db: Db,
+    request: Request,
+    response: Response,
+    file_id: Annotated[Text, Query(alias="fileId", description="Only this file's.")] = "",
+    kind: Annotated[Kind, Query(description="Only this kind.")] = "",
+    server_id: Annotated[Text, Query(alias="serverId", description="Only this server's.")] = "",
+    cursor: Annotated[int | None, Query(ge=0, lt=2**63, description=CURSOR)] = None,
+    limit: PageLimit = 100,
+) -> list[Json]:
+    found = stats.events(db, file_id=file_id, kind=kind, server_id=server_id, before=cursor, limit=limit + 1)
+    if len(found) > limit:
+        _there_is_more(request, response, str(found["id"].iloc[limit - 1]))
+    return _camel(stats.records(found.head(limit)))
+
+
+def _there_is_more(request: Request, response: Response, cursor: str) -> None:
+    """Say where: without the host's name, which a proxy may have changed."""
+    following = request.url.include_query_params(cursor=cursor)
+    response.headers["Link"] = f'<{following.path}?{following.query}>; rel="next"'
+
+
+@router.get("/pauses", summary="What is paused, since when, by whom and why", responses=rows(stats.PAUSES))
+def pauses(db: Db) -> list[Json]:
+    return _camel(stats.records(stats.pauses(db)))
+
+
+@router.get(
+    "/doctor",
+    summary="What is wrong, why it matters, and what mends it",
+    responses={200: {"model": list[schemas.Finding]}},
+)
+def diagnosis(db: Db) -> list[Json]:
+    found = doctor.examine(db)
+    return [dataclasses.asdict(finding) for finding in found]
+
+
+def _camel(rows: list[Json]) -> list[Json]:
+    return [{to_camel(name): value for name, value in row.items()} for row in rows]

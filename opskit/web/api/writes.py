@@ -1,0 +1,144 @@
+"""What the API does: its POST endpoints. A handler is one call of a verb; the gate has judged who calls."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, File, Form, HTTPException, Request, Response, Security, UploadFile
+from fastapi.security import HTTPBearer
+
+from opskit import queue, stats
+from opskit.database.session import Row
+from opskit.queue import nodes
+from opskit.web.api import schemas
+from opskit.web.api.dependencies import Actor, Db, Json
+from opskit.web.api.schemas import WRITING_ERRORS, described
+
+router = APIRouter(
+    prefix="/processing",
+    tags=["act"],
+    responses=WRITING_ERRORS,
+    # For the document alone: the gate has judged the call before it comes here.
+    dependencies=[Security(HTTPBearer(auto_error=False, description="The token of OPSKIT_API_TOKEN."))],
+)
+
+
+@router.post("/cleanup-stale-locks", summary="End stale claims and orphans", responses=described(schemas.Cleaned))
+def cleanup_stale_locks(db: Db, actor: Actor, body: schemas.CleanupBody | None = None) -> Json:
+    body = body or schemas.CleanupBody()
+    done = queue.cleanup(db, claims=body.claims, server_id=body.server_id, actor=actor, reason=body.reason)
+    return {
+        "success": True,
+        "cleanedFiles": len(done.ended),
+        "message": done.message,
+        "files": [_ended(row) for row in done.ended],
+        "pending": [_ended(row) for row in done.pending],
+        "skipped": done.skipped,
+    }
+
+
+def _ended(row: Row) -> Json:
+    return _file(row) | {"outcome": row["outcome"], "reason": row["reason"]}
+
+
+def _file(row: Row) -> Json:
+    return {
+        "id": row["id"],
+        "filename": row["original_filename"],
+        "serverId": row["server_id"],
+        "startedAt": stats.iso(row["started_at"]),
+    }
+
+
+@router.post("/requeue", summary="Queue files again that have ended", responses=described(schemas.Requeued))
+def requeue(db: Db, actor: Actor, body: schemas.RequeueBody) -> Json:
+    if bool(body.ids) == body.failed:
+        raise HTTPException(400, 'say which files: either "ids", or "failed": true')
+    if body.ids and (body.error or body.server_id):
+        raise HTTPException(400, '"error" and "serverId" choose among failed files; they do not go with "ids"')
+    rows = queue.requeue(
+        db,
+        body.ids,
+        failed=body.failed,
+        error=body.error,
+        server_id=body.server_id,
+        limit=body.limit,
+        actor=actor,
+        reason=body.reason,
+    )
+    return {
+        "success": True,
+        "requeuedFiles": len(rows),
+        "message": f"Queued {len(rows)} files again" if rows else "No files to queue again",
+        "files": [_file(row) | {"was": row["was"]} for row in rows],
+    }
+
+
+@router.post(
+    "/pause", summary="Pause a node, or all: no new claims; work in hand goes on", responses=described(schemas.Changed)
+)
+def pause(db: Db, actor: Actor, body: schemas.ScopeBody | None = None) -> Json:
+    body = body or schemas.ScopeBody()
+    changed = queue.pause(db, body.server_id, actor=actor, reason=body.reason)
+    return _changed(body.server_id, changed, "is paused" if changed else "was paused already")
+
+
+@router.post("/resume", summary="Resume a node, or all; ends quarantine, too", responses=described(schemas.Resumed))
+def resume(db: Db, actor: Actor, body: schemas.ScopeBody | None = None) -> Json:
+    body = body or schemas.ScopeBody()
+    did = nodes.resumption(db, body.server_id, actor=actor, reason=body.reason)
+    changed = _changed(body.server_id, did.changed, ("is resumed" if did.changed else "was not paused") + did.more)
+    return changed | {"leftQuarantine": list(did.cured), "stillPaused": list(did.held)}
+
+
+def _changed(scope: str, changed: bool, what: str) -> Json:
+    name = "every node" if scope == "*" else scope
+    return {"success": True, "serverId": scope, "changed": changed, "message": f"{name} {what}"}
+
+
+@router.post(
+    "/files",
+    status_code=201,
+    summary="Upload files and queue them",
+    responses=described(schemas.Uploaded, 201) | described(schemas.Uploaded, 200),
+)
+def upload(
+    db: Db,
+    request: Request,
+    response: Response,
+    files: Annotated[list[UploadFile], File(min_length=1, description="One or more files.")],
+    columns: Annotated[
+        list[str] | None, Form(alias="set", description="Values for the application's columns, as name=value.")
+    ] = None,
+    again: Annotated[bool, Form(description="Queue files, too, whose bytes are there already.")] = False,
+) -> Json:
+    limit = request.app.state.upload_limit_bytes
+    sent = [(file.filename, file.file) for file in files]
+    done = queue.upload(db, sent, columns=_assignments(columns or []), limit_bytes=limit, again=again)
+    queued, duplicates = (sum(file[key] is not None for file in done) for key in ("id", "duplicate_of"))
+    were = "was" if duplicates == 1 else "were"
+    if not queued:
+        response.status_code = 200
+    return {
+        "success": True,
+        "queuedFiles": queued,
+        "duplicateFiles": duplicates,
+        "message": f"Queued {queued} files" + (f"; {duplicates} {were} there already" if duplicates else ""),
+        "files": [
+            {
+                "id": file["id"],
+                "filename": file["original_filename"],
+                "fileSize": file["file_size"],
+                "sha256": file["sha256"],
+                "duplicateOf": file["duplicate_of"],
+            }
+            for file in done
+        ],
+    }
+
+
+def _assignments(given: list[str]) -> dict[str, str]:
+    for text in given:
+        if not text.partition("=")[0] or "=" not in text:
+            raise HTTPException(400, f"set is {text!r}; it must look like name=value, for a column of the application")
+    return dict(text.split("=", 1) for text in given)

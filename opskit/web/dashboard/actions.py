@@ -1,0 +1,262 @@
+"""What an operator may do from the page: each action is asked about, named with its environment, and recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
+
+from opskit import queue
+from opskit.database import Database
+from opskit.database.session import Row
+from opskit.queue import nodes, reaper
+from opskit.support import wording
+from opskit.web.dashboard import markdown, readings, times, uploads
+from opskit.web.dashboard.dialog import Result, ask, button
+from opskit.web.dashboard.permission import allow
+
+VERDICTS = {
+    "stale": "stale: no known node holds it",
+    "hung": "hung: two looks saw no progress",
+    "dead": "dead: its node's lease ran out, seen twice",
+    "rebooted": "its node has started again since",
+    "silent": "silent: lease ran out, second look needed",
+    "stuck": "stuck: no progress, second look needed",
+}
+UPLOAD_BYTES = 1 << 30
+"""Most bytes of one file; Streamlit's own limit (server.maxUploadSize) is the same."""
+
+
+def results() -> None:
+    """Say what the last action came to, until it is dismissed."""
+    st.session_state.update(done=False, asking=False)
+    uploads.refuse_here()
+    result: Result | None = st.session_state.get("result")
+    if result is None:
+        return
+    icon = ":material/check_circle:" if result.fine else ":material/block:"
+    if st.session_state.pop("toast", False):
+        st.toast(markdown.escaped(result.sentence), icon=icon)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        (st.success if result.fine else st.error)(markdown.escaped(result.sentence), icon=icon, width="stretch")
+        again = result.requeue and button(
+            f"Requeue {wording.count(len(result.requeue), 'file')}…", icon=":material/replay:", key="requeue_result"
+        )
+        st.button("Dismiss", key="dismiss", on_click=lambda: st.session_state.pop("result", None))
+    if result.lines:
+        with st.expander("What became of each", icon=":material/list:"):
+            st.dataframe(list(result.lines), hide_index=True)
+    if again:
+        requeue(result.requeue)
+
+
+def cleanup(chosen: Sequence[Row] | None = None) -> None:
+    """Preview what a cleanup would end, with the evidence; end exactly that.
+
+    Args:
+        chosen: The claims that an operator has approved, as `reaper.preview` answers them. Defaults to all it finds.
+    """
+    found: list[Row] = []
+    looked: list[bool] = []
+
+    def show() -> str:
+        # Opening counts as the first of the two looks; drawing it again must not.
+        found[:] = queue.preview(readings.database(), look=not looked) if chosen is None else chosen
+        looked.append(True)
+        if not found:
+            st.success("No stale processing locks found: every claim has a live node that makes progress.")
+            return ""
+        fail = sum(row["would_become"] == "failed" for row in found)
+        unsure = sum(row["verdict"] in ("silent", "stuck") for row in found)
+        st.markdown(
+            f"**{wording.count(len(found), 'claim')}** to end: {fail} would fail, "
+            f"{len(found) - fail} would go back to the queue. "
+            + (f"To be confirmed by a second look, two seconds from now: {unsure}. " if unsure else "")
+            + "Each is judged anew; one that has moved on is left alone."
+        )
+        evidence(found)
+        return f"End {wording.count(len(found), 'claim')}"
+
+    def act(db: Database, actor: str, reason: str) -> Result:
+        return _cleaned(queue.cleanup(db, claims=[row["claim"] for row in found], actor=actor, reason=reason), found)
+
+    ask("Clean up stale processing locks", show, act)
+
+
+def _cleaned(done: reaper.Cleanup, found: Sequence[Row]) -> Result:
+    failed = tuple(str(row["id"]) for row in done.ended if row["outcome"] == "failed")
+    sentence = (
+        f"{len(done.ended)} ended, {len(done.pending)} pending a second look, "
+        f"{len(done.skipped)} skipped because they moved."
+    )
+    if done.pending:
+        sentence += " Clean up again in two seconds for the pending ones."
+    became = {row["claim"]: (row["outcome"], row["reason"]) for row in (*done.ended, *done.pending)}
+    lines = [
+        {
+            "File": readings.shown(row["original_filename"] or row["id"]),
+            "Server": row["processing_server_id"] or "",
+            "Became": became.get(row["claim"], ("skipped", ""))[0],
+            "Why": became.get(row["claim"], ("", "it has moved on by itself"))[1],
+        }
+        for row in found
+    ]
+    return Result(sentence, requeue=failed, lines=tuple(lines))
+
+
+def evidence(found: Sequence[dict[str, Any]]) -> None:
+    """Every claim in question, and why."""
+    st.dataframe(
+        [
+            {
+                "File": readings.shown(row["original_filename"]),
+                "Server": row["processing_server_id"],
+                "Verdict": VERDICTS.get(row["verdict"], row["verdict"]),
+                "Becomes": row["would_become"],
+                "Held for": wording.span((row["minutes_processing"] or 0) * 60),
+                "No progress for": wording.span((row["minutes_without_progress"] or 0) * 60),
+                "Last heartbeat": "none known"
+                if row["seconds_since_heartbeat"] is None
+                else wording.span(row["seconds_since_heartbeat"]) + " ago",
+                "Bad attempts": row["processing_failures"],
+            }
+            for row in found
+        ],
+        hide_index=True,
+    )
+
+
+def pause(scope: str = "*") -> None:
+    """Pause one node, or all."""
+
+    def act(db: Database, actor: str, reason: str) -> Result:
+        changed = queue.pause(db, scope, actor=actor, reason=reason)
+        return Result(f"Paused {_named(scope)}." if changed else f"{_capital(_named(scope))} was paused already.")
+
+    def show() -> str:
+        who = "No node" if scope == "*" else f"{markdown.escaped(scope)} no longer"
+        st.markdown(f"**{who}** claims a new file until resumed; work in hand goes on.")
+        return "Pause"
+
+    ask(f"Pause {markdown.escaped(_named(scope))}?", show, act)
+
+
+def resume(scope: str = "*") -> None:
+    """Resume one node, or all."""
+
+    def act(db: Database, actor: str, reason: str) -> Result:
+        did = nodes.resumption(db, scope, actor=actor, reason=reason)
+        if did.changed:
+            return Result(f"Resumed {_named(scope)}{did.more}.")
+        everyone = "There was no pause of all nodes, and none was in quarantine"
+        was = everyone if scope == "*" else f"{scope} was neither paused nor in quarantine"
+        return Result(f"{was}{did.more}.", fine=False)
+
+    def show() -> str:
+        note = "This also ends a quarantine."
+        if scope == "*":
+            note = "This also ends every quarantine. Nodes that were paused by name stay paused."
+        st.markdown(f"**{markdown.escaped(_capital(_named(scope)))}** may claim files again. {note}")
+        return "Resume"
+
+    ask(f"Resume {markdown.escaped(_named(scope))}?", show, act)
+
+
+def drain(server_id: str) -> None:
+    """Tell a node to finish its file and stop."""
+
+    def act(db: Database, actor: str, reason: str) -> Result:
+        queue.drain(db, server_id, actor=actor, reason=reason)
+        return Result(f"{server_id} is draining: it finishes its file and stops.")
+
+    def show() -> str:
+        st.markdown(
+            f"**{markdown.escaped(server_id)}** finishes the file in hand, claims nothing more and stops. "
+            "It comes back only when it is started again."
+        )
+        return "Drain"
+
+    ask(f"Drain {markdown.escaped(server_id)}?", show, act)
+
+
+def requeue(ids: Sequence[str], names: Sequence[str] = ()) -> None:
+    """Queue given files again."""
+
+    def show() -> str:
+        st.markdown(
+            f"**{wording.count(len(ids), 'file')}** would go back to the queue with a fresh retry budget. "
+            "A file that is running or queued by then is left alone."
+        )
+        for name in names[:20]:
+            st.markdown(f"- {markdown.escaped(name)}")
+        return f"Requeue {wording.count(len(ids), 'file')}"
+
+    def act(db: Database, actor: str, reason: str) -> Result:
+        done = queue.requeue(db, ids, actor=actor, reason=reason)
+        return _requeued(len(done), len(ids) - len(done))
+
+    ask(f"Requeue {wording.count(len(ids), 'file')}?", show, act)
+
+
+def requeue_group(error: str, file_count: int) -> None:
+    """Queue every failed file of one error again."""
+
+    def show() -> str:
+        st.markdown(f"**{wording.count(file_count, 'failed file')}** with this error would go back to the queue:")
+        st.code(error, language=None, wrap_lines=True)
+        return f"Requeue {wording.count(file_count, 'file')}"
+
+    def act(db: Database, actor: str, reason: str) -> Result:
+        done = queue.requeue(db, failed=True, error=error, actor=actor, reason=reason)
+        return _requeued(len(done)) if done else Result(f"0 files requeued: {_who_was_first(db)}.", fine=False)
+
+    ask(f"Requeue {wording.count(file_count, 'file')}?", show, act)
+
+
+def upload() -> None:
+    """Queue files from the operator's own machine."""
+    chosen: list[UploadedFile] = []
+
+    def show() -> str:
+        allow()  # a dialog that was opened an hour ago is no right
+        uploads.allow_here()
+        chosen[:] = st.file_uploader("Files", accept_multiple_files=True, key="upload")
+        return f"Queue {wording.count(len(chosen), 'file')}" if chosen else ""
+
+    def act(db: Database, actor: str, reason: str) -> Result:
+        done = queue.upload(db, [(file.name, file) for file in chosen], limit_bytes=UPLOAD_BYTES)
+        uploads.refuse_here()
+        queued = sum(file["id"] is not None for file in done)
+        known = (
+            f", {len(done) - queued} left out because the same bytes are there already" if queued < len(done) else ""
+        )
+        return Result(f"{wording.count(queued, 'file')} queued{known}.")
+
+    ask("Upload files", show, act, recorded=False)
+
+
+def _who_was_first(db: Database) -> str:
+    last = db.run("events", file_id="", kind="requeue", row_limit=1)
+    if not last:
+        return "no file has failed with this error any more"
+    return f"no file has failed with this error any more; {last[0]['actor']} requeued last, at {_clock(last[0]['at'])}"
+
+
+def _clock(moment: datetime) -> str:
+    return f"{times.local(moment):%H:%M:%S} {times.zone()}"
+
+
+def _requeued(done: int, skipped: int = 0) -> Result:
+    left = f", {skipped} skipped because they moved" if skipped else ""
+    return Result(f"{wording.count(done, 'file')} requeued{left}.", fine=done > 0 or not skipped)
+
+
+def _named(scope: str) -> str:
+    return "all nodes" if scope == "*" else scope
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:] if text == "all nodes" else text

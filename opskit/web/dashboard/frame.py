@@ -1,0 +1,98 @@
+"""The page that `st.App` runs: the frame around every page, with the environment always in sight."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+from streamlit.navigation.page import StreamlitPage
+
+from opskit.errors import OpskitError
+from opskit.support.logs import masked
+from opskit.web.dashboard import actions, banners, permission, readings, sign_in
+
+HERE = Path(__file__).parent
+PAGES = ("overview", "nodes", "files", "failures", "cleanup", "timeline", "doctor", "history")
+"""The pages, by their file and their address; the first one's address is the page's own."""
+HOME = PAGES[0]
+TICKING = ("", "nodes")
+"""The pages with parts that renew themselves, by their address."""
+# Streamlit leaves six lines empty above a page; at night every line counts.
+# Streamlit's own download writes formulas raw; ours, in each panel's menu, makes them harmless.
+# Where the pages' names are behind a button, as on a phone, the page says which one it is.
+STYLE = """
+[data-testid=stMainBlockContainer] {padding-top: 4.1rem; padding-bottom: 2rem}
+[data-testid=stElementContainer]:has(.pagename) {display: none; font-weight: 600}
+body:has([data-testid=stExpandSidebarButton]) [data-testid=stElementContainer]:has(.pagename) {display: block}
+[data-testid=stElementToolbar] button[aria-label="Download as CSV"] {display: none}
+"""
+PRODUCTION_STYLE = """
+[data-testid=stHeader] {border-top: 5px solid #b3261e}
+.production {background: #b3261e; color: #fff; font-weight: 700; padding: .15rem .6rem; border-radius: .3rem}
+"""
+
+
+def frame() -> None:
+    """Draw the frame, then the page in it; before a closed door, the door."""
+    inside = sign_in.role() is not None
+    page = navigate(inside=inside)
+    if not inside:
+        st.set_page_config(page_title="Sign in · opskit", page_icon=str(HERE / "favicon.svg"))
+        page.run()
+        return
+    try:
+        settings = readings.settings()
+        st.set_page_config(
+            page_title=f"{page.title} · {settings.env} · opskit",
+            page_icon=str(HERE / "favicon.svg"),
+            layout="wide",
+        )
+        st.html(f"<style>{STYLE}{PRODUCTION_STYLE if settings.env == 'production' else ''}</style>")
+        with st.container(horizontal=True, vertical_alignment="center", key="frame"):
+            st.html(f'<span class="pagename">{page.title}</span>', width="content")
+            environment()
+            st.space("stretch")
+            banners.stamp()
+            permission.unlock()
+            sign_in.badge()
+            if page.url_path in TICKING:
+                st.toggle("Live", value=True, key="live", persist_state="session", help="Off: the numbers stand still.")
+            else:
+                st.button("Refresh", icon=":material/refresh:", key="refresh", on_click=readings.forget)
+        actions.results()
+        page.run()
+        if page.url_path not in TICKING or not st.session_state.get("live", True):
+            banners.come_back()
+    except OpskitError as error:
+        banners.say_error(error)
+
+
+def navigate(*, inside: bool) -> StreamlitPage:
+    """The page that the address names; outside each of them is the door, or a shared link would lead nowhere."""
+    # No icons: the browser would fetch the page's one from the internet.
+    pages = [
+        st.Page(
+            HERE / "views" / f"{name}.py" if inside else sign_in.door,
+            title=name.capitalize() if inside else "Sign in",
+            url_path="" if name == HOME else name,
+            default=name == HOME,
+        )
+        for name in PAGES
+    ]
+    return st.navigation(pages, position="top" if inside else "hidden")
+
+
+def environment() -> None:
+    """Which environment, table and database this page acts on."""
+    settings = readings.settings()
+    if settings.env == "production":
+        st.html('<span class="production">PRODUCTION</span>', width="content")
+    else:
+        st.badge(settings.env, icon=":material/science:", color="blue")
+    if settings.read_only:
+        st.badge("read-only", icon=":material/lock:", color="gray")
+    where = masked(settings.database_url or "the embedded database").partition("?")[0].rpartition("@")[2]
+    st.caption(f"`{settings.files}` on `{where}`", width="content")
+
+
+frame()

@@ -1,0 +1,94 @@
+"""Whether this session may act: sign-in, token, read-only, address; and under whose name."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import streamlit as st
+
+from opskit.errors import ForbiddenError
+from opskit.web import authorization, proxies
+from opskit.web.dashboard import readings, sign_in
+
+WRONG_TOKEN_SECONDS = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who asks, as the page's connection told it."""
+
+    host: str
+    headers: Mapping[str, str]
+    authorization: str | None
+
+
+def client() -> Client:
+    """The browser of this tab."""
+    headers = st.context.headers
+    token = st.session_state.get("token")
+    return Client(
+        # Streamlit says None for a client on this machine.
+        host=st.context.ip_address or "127.0.0.1",
+        headers=headers,
+        authorization=f"Bearer {token}" if token else headers.get("Authorization"),
+    )
+
+
+def refusal() -> str | None:
+    """Why this page may change nothing; None when it may."""
+    try:
+        allow()
+    except ForbiddenError as error:
+        return str(error)
+    return None
+
+
+def allow() -> None:
+    """Return when this page's client may act.
+
+    Raises:
+        ForbiddenError: It may not.
+    """
+    asking, settings = client(), readings.settings()
+    if sign_in.may_act():
+        # An operator has shown who they are: that stands for the token, not for read-only mode or the Origin.
+        settings = dataclasses.replace(settings, api_token="signed in")
+        asking = dataclasses.replace(asking, authorization="Bearer signed in")
+    authorization.writing_allowed(
+        settings,
+        client_host=asking.host,
+        host_header=asking.headers.get("Host"),
+        origin=asking.headers.get("Origin"),
+        authorization=asking.authorization,
+        forwarded=proxies.passed_on(asking.headers.items()),
+    )
+
+
+def unlock() -> None:
+    """Where the token is given, when one is needed."""
+    settings = readings.settings()
+    if settings.api_token is None or settings.read_only or sign_in.roles():
+        return
+    open_already = refusal() is None
+    label = "Unlocked" if open_already else "Unlock actions"
+    icon = ":material/lock_open:" if open_already else ":material/lock:"
+    with st.popover(label, icon=icon, width="content"):
+        st.text_input("OPSKIT_API_TOKEN", type="password", key="token", persist_state="session", on_change=_slowed)
+        st.caption("Kept for this tab only." if open_already else "Actions need the token of this installation.")
+
+
+def actor(name: str = "") -> str:
+    """Who acts, for the history."""
+    user = sign_in.user()
+    who = user.email if user is not None else name.strip()
+    place = f"page, {client().host}"
+    return f"{who} ({place})" if who else place
+
+
+def _slowed() -> None:
+    """A wrong token costs whoever tries it a moment."""
+    if refusal() is not None:
+        time.sleep(WRONG_TOKEN_SECONDS)

@@ -1,0 +1,242 @@
+"""What the pages share: one database and one set of readings for all tabs, and what is said when it is away."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from opskit import doctor, queue, stats
+from opskit.database import Database
+from opskit.database.session import Row
+from opskit.errors import DatabaseUnavailableError, OpskitError
+from opskit.queue.error_identity import last_line
+from opskit.settings import Settings
+from opskit.support.visible import directions_shown
+from opskit.web.dashboard.markdown import escaped
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+TICK_SECONDS = 4.0
+"""How often the live parts of a page are drawn anew: a database that is away is seen within five seconds [s]."""
+FRESH_SECONDS = 3.5
+"""How old a reading may be before it is taken again: less than a tick, so that many tabs cost what one does [s]."""
+STATEMENT_SECONDS = 5.0
+"""Longest time a statement of the page may take [s]."""
+SLOW_SECONDS = 0.05
+"""A reading that takes longer is taken behind the scenes, while the page shows the last one [s]."""
+SELDOM_SECONDS = 10.0
+"""How often the whole doctor is asked by a page that ticks [s]."""
+PATIENCE_SECONDS = 1.0
+"""How long a page waits for the first count of what has ended, before it is drawn without that [s]."""
+PROBE_SECONDS = 0.5
+"""How long an unreachable database is left alone before it is asked again [s]."""
+_REMEMBERED = 200
+
+
+def _claims(db: Database, *, look: bool) -> list[Row]:
+    """Every claim as the reaper judges it; whoever may only read takes no look."""
+    return queue.preview(db, look=look, every=True)
+
+
+def _examined(db: Database) -> list[Row]:
+    """What the doctor finds."""
+    return [dataclasses.asdict(finding) for finding in doctor.examine(db)]
+
+
+STATISTICS: dict[str, Callable[..., Any]] = {
+    name: getattr(stats, name)
+    for name in (
+        "events", "evidence", "files", "longest_running", "nodes", "pauses", "throughput", "timeline",
+    )
+} | {
+    "concurrency": functools.partial(stats.concurrency, patience_seconds=PATIENCE_SECONDS),
+    "distribution": functools.partial(stats.distribution, patience_seconds=PATIENCE_SECONDS),
+    "failures": functools.partial(stats.failures, patience_seconds=STATEMENT_SECONDS),
+    "claims": _claims,
+    "doctor": _examined,
+    "event": lambda db, *, event_id: db.run("event", event_id=event_id),
+    "failed_files": lambda db, *, limit, **values: db.run("failed_files", row_limit=limit, **values),
+    "file": lambda db, *, file_id: db.run("file", id=file_id),
+}  # fmt: skip
+"""What a page may read, by name; `source.py` says of each where else the same numbers are had."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the database said last.
+
+    Attributes:
+        frame: The numbers, or plain rows; None when there have been none yet.
+        taken_at: When they were read.
+        error: Why there are no newer ones.
+        name: Which statistic.
+        values: What it was asked with.
+    """
+
+    frame: DataFrame | list[Row] | None
+    taken_at: datetime
+    error: OpskitError | None = None
+    name: str = ""
+    values: tuple[tuple[str, object], ...] = ()
+
+    @property
+    def counted_at(self) -> datetime | None:
+        """When what takes long to count was counted, where the statistic says so; None: not yet."""
+        return None if self.frame is None or isinstance(self.frame, list) else stats.counted_at(self.frame)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The numbers as plain rows, missing ones as None."""
+        if self.frame is None or isinstance(self.frame, list):
+            return self.frame or []
+        plain = self.frame.astype(object).where(self.frame.notna(), None)
+        names = [str(name) for name in plain.columns]
+        return [dict(zip(names, row, strict=True)) for row in plain.itertuples(index=False, name=None)]
+
+
+@dataclass(slots=True)
+class _Memory:
+    """The last good readings, and whether the database is known to be away."""
+
+    known: dict[object, Reading] = field(default_factory=dict)
+    cost: dict[object, float] = field(default_factory=dict)
+    failed_at: float = -1e9
+    failure: DatabaseUnavailableError | None = None
+
+    def keep(self, key: object, reading: Reading) -> Reading:
+        self.failure = None
+        self.known[key] = reading
+        while len(self.known) > _REMEMBERED:
+            oldest = next(iter(self.known))
+            self.known.pop(oldest, None)
+            self.cost.pop(oldest, None)
+        return reading
+
+    def last(self, key: object, error: OpskitError) -> Reading:
+        if isinstance(error, DatabaseUnavailableError) and error is not self.failure:
+            self.failed_at, self.failure = time.monotonic(), error
+        last = self.known.get(key) or Reading(None, datetime.now(UTC))
+        return dataclasses.replace(last, error=error)
+
+
+@st.cache_resource(show_spinner=False)
+def settings() -> Settings:
+    """The settings of this process."""
+    return Settings.load()
+
+
+@st.cache_resource(show_spinner=False, on_release=Database.close)
+def database() -> Database:
+    """The one database of this process, for every tab."""
+    return Database(settings(), statement_seconds=STATEMENT_SECONDS)
+
+
+@st.cache_resource(show_spinner=False)
+def _memory() -> _Memory:
+    return _Memory()
+
+
+# In the foreground: behind the scenes Streamlit would hand out what is up to twice as old.
+@st.cache_resource(ttl=FRESH_SECONDS, show_spinner=False, max_entries=_REMEMBERED)
+def _reading(name: str, values: tuple[tuple[str, object], ...]) -> Reading:
+    return _taken(name, values)
+
+
+# Streamlit hands out an entry for twice its ttl while it is renewed: more than a tick here, less than one above.
+@st.cache_resource(ttl=TICK_SECONDS, refresh_mode="background", show_spinner=False, max_entries=_REMEMBERED)
+def _slow_reading(name: str, values: tuple[tuple[str, object], ...]) -> Reading:
+    # That it is slow was learnt by taking it a moment ago: nobody has to wait for the same again.
+    last = _memory().known.get((name, values))
+    young = last is not None and (datetime.now(UTC) - last.taken_at).total_seconds() < TICK_SECONDS
+    return last if last is not None and young else _taken(name, values)
+
+
+@st.cache_resource(ttl=SELDOM_SECONDS, refresh_mode="background", show_spinner=False, max_entries=_REMEMBERED)
+def _seldom_reading(name: str) -> Reading:
+    return _taken(name, ())
+
+
+def _taken(name: str, values: tuple[tuple[str, object], ...]) -> Reading:
+    """A reading of this moment; what was last known, with the reason, when there is none."""
+    memory, key, began = _memory(), (name, values), time.monotonic()
+    try:
+        # One reading waits for the database that is away; the others of the page need not.
+        if memory.failure is not None and time.monotonic() - memory.failed_at < PROBE_SECONDS:
+            raise memory.failure
+        frame = STATISTICS[name](database(), **dict(values))
+        memory.cost[key] = time.monotonic() - began
+        if memory.failure is not None:
+            _slow_reading.clear()
+        return memory.keep(key, Reading(frame, datetime.now(UTC), name=name, values=values))
+    except OpskitError as error:
+        return memory.last(key, error)
+
+
+def read(name: str, /, **values: object) -> Reading:
+    """One statistic, read once for all tabs; never raises what the database does."""
+    key = (name, tuple(sorted(values.items())))
+    # While the database is away nothing is slow, and its return is not to be seen two ticks late.
+    memory = _memory()
+    slow = memory.cost.get(key, 0.0) > SLOW_SECONDS and memory.failure is None
+    reading = _slow_reading(*key) if slow else _reading(*key)
+    if isinstance(reading.error, DatabaseUnavailableError) and time.monotonic() - memory.failed_at >= PROBE_SECONDS:
+        # What another tab was told is no news: it may be back.
+        _reading.clear(*key)
+        reading = _reading(*key)
+    return reading
+
+
+def read_seldom(name: str) -> Reading:
+    """One statistic that changes slowly, read once in a while for all tabs."""
+    return _seldom_reading(name)
+
+
+def fresh(name: str, /, **values: object) -> Reading:
+    """One statistic, read now: where somebody is about to decide by it."""
+    key = (name, tuple(sorted(values.items())))
+    _memory().cost.pop(key, None)
+    _reading.clear(*key)
+    _slow_reading.clear(*key)
+    return read(name, **values)
+
+
+def forget() -> None:
+    """Read everything anew: something was changed."""
+    database().cache.outdate()
+    _memory().cost.clear()
+    _reading.clear()
+    _slow_reading.clear()
+    _seldom_reading.clear()
+
+
+def capital(text: str) -> str:
+    text = text.rstrip(".")
+    return text[:1].upper() + text[1:]
+
+
+def shown(name: object) -> str | None:
+    """A file's name for a table: a mark that turns the reading direction is written out."""
+    return None if name is None else directions_shown(str(name))
+
+
+def why(event: Mapping[str, Any]) -> str:
+    """The reason of an event: of an attempt the line that tells its error, of others what was said."""
+    reason = event["reason"] or ""
+    return directions_shown(last_line(reason) if event["kind"] == "attempt" else reason)
+
+
+def in_full(error: str | None, label: str) -> None:
+    """An error with its traceback, to be opened by whoever asks; nothing where its last line is all of it."""
+    if error and error.strip() != last_line(error):
+        with st.expander(escaped(label)):
+            st.code(error, language=None, wrap_lines=True)
+
+
+# Markdown makes links of bare addresses after it has undone the escapes: a character of no width keeps them apart.

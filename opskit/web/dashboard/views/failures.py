@@ -1,0 +1,146 @@
+"""Failures: what goes wrong, grouped by error and by when; the files behind a group; queue a whole group again."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from opskit.database.session import Row
+from opskit.queue.error_identity import last_line
+from opskit.support import wording
+from opskit.web.dashboard import actions, banners, columns, dialog, markdown, readings, sources, times
+
+WITHIN = {"": "all", "3600": "1 h", "86400": "24 h", "604800": "7 d"}
+MOST_FILES = 200
+
+
+def groups() -> None:
+    """The groups, and the one that is chosen. It does not tick: nothing moves under the pointer."""
+    failures = readings.read("failures")
+    banners.as_of(failures)
+    if not banners.healthy([failures]):
+        return
+    rows = failures.rows()
+    if not rows:
+        st.success("No failed file.", icon=":material/check_circle:")
+        return
+    total = sum(row["file_count"] for row in rows)
+    counted = failures.counted_at
+    as_of = f" Counted as of {times.moment(counted)}." if counted and _late(failures) else ""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(
+            f"{wording.count(total, 'failed file')} in {wording.count(len(rows), 'group')}; "
+            f"numbers, ids, paths and quoted values are taken out.{as_of}",
+            width="content",
+        )
+        sources.menu(failures)
+    group = choose(rows)
+    if group is None:
+        st.caption("Tick a group to read it in full, to see its files and to queue them again.")
+        return
+    st.code(group["message"], language=None, wrap_lines=True)
+    if group["place"]:
+        st.caption(f"Raised at {markdown.escaped(group['place'])}.")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        label = f"Requeue {wording.count(group['file_count'], 'file')}…"
+        if dialog.button(label, icon=":material/replay:", key="requeue_group", primary=True):
+            actions.requeue_group(group["error"], group["file_count"])
+        st.page_link(
+            "views/files.py", label="All failed files", query_params={"state": "failed"}, icon=":material/list:"
+        )
+    members(group)
+
+
+def _late(failures: readings.Reading) -> bool:
+    """Whether they were counted some time before they were read."""
+    counted = failures.counted_at
+    return counted is not None and (failures.taken_at - counted).total_seconds() > 1
+
+
+def choose(rows: list[Row]) -> Row | None:
+    """The groups as a table; answers the one that is ticked."""
+    ticked = st.dataframe(
+        [
+            {
+                "Error": readings.shown(row["message"]),
+                "Place": readings.shown(row["place"]),
+                "1 h": row["last_hour"],
+                "24 h": row["last_day"],
+                "7 d": row["last_week"],
+                "All": row["file_count"],
+                "Latest": row["latest"],
+                "For example": row["example"],
+            }
+            for row in rows
+        ],
+        column_config={"Error": st.column_config.TextColumn(width="large"), "Latest": columns.time_column()},
+        hide_index=True,
+        height="content",
+        # A new list is a new table: a tick never moves to another group.
+        key="failures " + str(hash(tuple(row["error"] for row in rows))),
+        on_select="rerun",
+        selection_mode="single-row",
+    )
+    return next((rows[place] for place in ticked.selection.rows if place < len(rows)), None)
+
+
+def members(group: Row) -> None:
+    """The files of a group, from the time that is chosen; a tick leads to a file's story."""
+    counts = {"": group["file_count"], "3600": group["last_hour"], "86400": group["last_day"]}
+    counts["604800"] = group["last_week"]
+    within = st.segmented_control(
+        "Failed within",
+        list(WITHIN),
+        format_func=lambda seconds: f"{WITHIN[seconds]} ({counts[seconds]:,})",
+        default="",
+        required=True,
+        key="within",
+    )
+    found = readings.read("failed_files", error=group["error"], since_seconds=within or "", limit=MOST_FILES)
+    if not banners.healthy([found]):
+        return
+    rows = found.rows()
+    if rows:
+        name = rows[0]["original_filename"] or rows[0]["id"]
+        readings.in_full(rows[0]["processing_errors"], f"The traceback of {name}")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        newest = f"The newest {MOST_FILES:,} of them." if len(rows) == MOST_FILES else ""
+        st.caption(f"{newest} Tick files to read their story or to queue just these again.".strip(), width="content")
+        sources.menu(found)
+    ticked = st.dataframe(
+        [
+            {
+                "File": readings.shown(row["original_filename"]),
+                "Failed": row["processing_completed_at"],
+                "Server": row["processing_server_id"] or "",
+                "Attempts": row["processing_attempt"],
+                "Error": readings.shown(last_line(row["processing_errors"])),
+                "Id": row["id"],
+            }
+            for row in rows
+        ],
+        column_config={"Failed": columns.time_column(), "Error": st.column_config.TextColumn(width="large")},
+        hide_index=True,
+        placeholder="None in this time.",
+        key="failed files " + str(hash(tuple(row["id"] for row in rows))),
+        on_select="rerun",
+        selection_mode="multi-row",
+    )
+    chosen = [rows[place] for place in ticked.selection.rows if place < len(rows)]
+    if chosen:
+        lead_on(chosen)
+
+
+def lead_on(chosen: list[Row]) -> None:
+    """From chosen files: to their stories, and back to the queue."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        label = f"Requeue {wording.count(len(chosen), 'ticked file')}…"
+        if dialog.button(label, icon=":material/replay:", key="requeue_members"):
+            actions.requeue([row["id"] for row in chosen], [row["original_filename"] or row["id"] for row in chosen])
+        for row in chosen[:5]:
+            name = markdown.escaped(row["original_filename"] or row["id"])
+            st.page_link(
+                "views/files.py", label=f"The story of {name}", query_params={"file": row["id"]}, icon=":material/link:"
+            )
+
+
+groups()

@@ -1,0 +1,262 @@
+"""Overview: what needs an operator now, and the numbers of the moment."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import streamlit as st
+
+from opskit import doctor
+from opskit.database.session import Row
+from opskit.doctor.finding import command
+from opskit.stats.figures import STATE_COLORS
+from opskit.support import wording
+from opskit.web.dashboard import actions, banners, columns, dialog, markdown, readings, sources, times
+
+STATES = ("queued", "processing", "completed", "failed")
+SERVERS_DRAWN = 12
+HERE_NOW = ("live", "paused", "draining", "quarantined", "silent")
+
+
+def buttons() -> None:
+    """The actions, above everything that ticks: a click below a ticking chart was once lost."""
+    with st.container(horizontal=True):
+        if dialog.button("Clean up…", icon=":material/mop:", key="cleanup", primary=True, why="Shows what first"):
+            actions.cleanup()
+        if dialog.button("Pause all…", icon=":material/pause:", key="pause_all"):
+            actions.pause()
+        if dialog.button("Resume all…", icon=":material/play_arrow:", key="resume_all"):
+            actions.resume()
+
+
+def moment() -> None:
+    """Everything that ticks."""
+    numbers, nodes, pauses = readings.read("concurrency"), readings.read("nodes"), readings.read("pauses")
+    distribution, longest = readings.read("distribution"), readings.read("longest_running")
+    throughput = readings.read("throughput", since_seconds=86400, bucket_seconds=3600)
+    examined = readings.read_seldom("doctor")
+    taken = (numbers, nodes, pauses, distribution, longest, throughput)
+    banners.as_of(*taken)
+    if not banners.healthy(taken):
+        return
+    now = numbers.rows()[0]
+    last_day = _last_day(throughput)
+    attention(now, None if examined.frame is None else examined.rows(), last_day)
+    sources.heading("Now", numbers, pauses)
+    metrics(now, last_day)
+    counted(now)
+    left, right = st.columns(2, gap="medium")
+    with left:
+        spread(distribution)
+    with right:
+        outcomes(throughput)
+    left, right = st.columns([3, 2], gap="medium")
+    with left:
+        workers(nodes)
+    with right:
+        oldest(longest)
+
+
+def attention(now: Row, examined: list[Row] | None, last_day: dict[str, int]) -> None:
+    """What needs a person now, the gravest first, one box for each gravity; one calm line when nothing does.
+
+    The doctor alone judges, here as in the shell: the calm line stands only where `opskit doctor` exits 0.
+    """
+    findings = examined or []
+    grave = [finding for finding in findings if finding["level"] == "error"]
+    warnings = [finding for finding in findings if finding["level"] == "warning"]
+    worrying = [finding for finding in warnings if finding["check"] in doctor.WORK]
+    minor = [finding for finding in warnings if finding["check"] not in (*doctor.WORK, "waiting")]
+    if grave:
+        st.error("  \n".join(map(line, grave)), icon=":material/emergency_home:")
+    if worrying:
+        st.warning("  \n".join(map(line, worrying)), icon=":material/warning:")
+    if now["waiting_files"]:
+        settings = readings.settings()
+        st.info(
+            f"**{wording.count(now['waiting_files'], 'row')}** without a status wait until you let them in.  \n"
+            f"New rows: `{command(settings, 'migrate --queue-new')}`; "
+            f'rows from before: `{command(settings, "enqueue --existing --where")} "…"`.',
+            icon=":material/inbox:",
+        )
+    # The numbers are younger than what the doctor has said: a fleet that stands since then is not calm.
+    stands = bool(now["queued"]) and not now["claiming_nodes"]
+    if examined is None or (stands and not (grave or worrying)):
+        st.caption("The doctor is being asked.")
+    elif not (grave or worrying or now["waiting_files"]):
+        st.success(calm(now, last_day), icon=":material/check_circle:")
+    if minor:
+        st.page_link(
+            "doctor.py", label=f"The doctor has {wording.count(len(minor), 'warning')}", icon=":material/stethoscope:"
+        )
+
+
+def line(finding: Row) -> str:
+    """A finding in one line."""
+    return f"**{markdown.escaped(finding['what'])}**: {markdown.escaped(finding['why'])}."
+
+
+def calm(now: Row, last_day: dict[str, int]) -> str:
+    """That all is well, with the numbers that say so."""
+    claiming, live = now["claiming_nodes"], now["active_servers"]
+    nodes = (
+        f"{claiming} of {wording.count(live, 'node')} {'claims' if claiming == 1 else 'claim'}"
+        if live
+        else "no node runs"
+    )
+    return f"Nothing needs you now: {nodes}, {last_day['failed']:,} failed in 24 h."
+
+
+def metrics(now: Row, last_day: dict[str, int]) -> None:
+    """The headline numbers."""
+    with st.grid(8 if now["waiting_files"] else 7, min_column_width=110, gap="small"):
+        st.metric(
+            "Oldest queued",
+            wording.span(now["oldest_queued_seconds"]) if now["queued"] else "none",
+            border=True,
+            height="stretch",
+        )
+        st.metric("Queued", f"{now['queued']:,}", border=True, height="stretch")
+        st.metric("Processing", f"{now['processing']:,}", border=True, height="stretch")
+        for state, color in (("completed", "green"), ("failed", "red")):
+            st.metric(
+                state.capitalize(),
+                "…" if now[state] is None else f"{now[state]:,}",
+                f"{last_day[state]:,} in 24 h" if last_day[state] else None,
+                delta_color=color,  # type: ignore[arg-type]  # both are among the colours allowed
+                delta_arrow="off",
+                border=True,
+                height="stretch",
+            )
+        st.metric(
+            "Nodes claiming", f"{now['claiming_nodes']:,} of {now['active_servers']:,}", border=True, height="stretch"
+        )
+        st.metric(
+            "Stale + orphaned",
+            f"{now['stale_files']:,} + {now['orphaned_files']:,}",
+            border=True,
+            height="stretch",
+        )
+        if now["waiting_files"]:
+            st.metric("No status yet", f"{now['waiting_files']:,}", border=True, height="stretch")
+
+
+def counted(now: Row) -> None:
+    """When what takes long to count was counted: as of then it is exact."""
+    if now["counted_at"] is None:
+        st.caption("What has ended is still being counted.")
+    elif (now["as_of"] - now["counted_at"]).total_seconds() > 1:
+        st.caption(f"What has ended and what has no status: counted as of {times.moment(now['counted_at'])}.")
+
+
+def _last_day(throughput: readings.Reading) -> dict[str, int]:
+    rows = throughput.rows()
+    return {
+        state: sum(row["file_count"] for row in rows if row["processing_status"] == state)
+        for state in ("completed", "failed")
+    }
+
+
+def spread(distribution: readings.Reading) -> None:
+    """How many files each server has in each state: plot, and table for the exact numbers."""
+    sources.heading("Files per server and state", distribution)
+    by_server: dict[str, dict[str, int]] = {}
+    for row in distribution.rows():
+        server = row["processing_server_id"] or ("(queue)" if row["processing_status"] == "queued" else "(no server)")
+        by_server.setdefault(server, dict.fromkeys(STATES, 0))[row["processing_status"]] += row["file_count"]
+    if not by_server:
+        st.caption("No files yet.")
+        return
+    ranked = sorted(by_server, key=lambda server: (-by_server[server]["processing"], -sum(by_server[server].values())))
+    drawn = {server: by_server[server] for server in sorted(ranked[:SERVERS_DRAWN])}
+    if rest := ranked[SERVERS_DRAWN:]:
+        other = f"{len(rest)} others"
+        drawn[other] = {state: sum(by_server[server][state] for server in rest) for state in STATES}
+    states = [state for state in STATES if any(counts[state] for counts in drawn.values())]
+    plot, table = st.tabs(["Plot", "Table"])
+    plot.bar_chart(
+        [{"server": server, **{state: counts[state] for state in states}} for server, counts in drawn.items()],
+        x="server",
+        y=states,
+        color=[STATE_COLORS[state] for state in states],
+        horizontal=True,
+        x_label="",
+        y_label="",
+        height=max(160, 60 + 34 * len(drawn)),
+    )
+    table.dataframe(
+        [{"server": server, **by_server[server], "all": sum(by_server[server].values())} for server in ranked],
+        hide_index=True,
+    )
+
+
+def outcomes(throughput: readings.Reading) -> None:
+    """How many files ended in each hour of the last day."""
+    sources.heading(f"Ended in each hour, last 24 h ({times.zone()})", throughput)
+    rows = throughput.rows()
+    if not rows:
+        st.caption("Nothing has ended in the last 24 hours.")
+        return
+    now = throughput.taken_at.replace(minute=0, second=0, microsecond=0)
+    hours = {now - timedelta(hours=back): {"completed": 0, "failed": 0} for back in range(23, -1, -1)}
+    for row in rows:
+        if counts := hours.get(row["bucket_start"]):
+            counts[row["processing_status"]] += row["file_count"]
+    st.bar_chart(
+        [{"hour": times.local(hour).strftime("%H"), **counts} for hour, counts in hours.items()],
+        x="hour",
+        y=["completed", "failed"],
+        color=[STATE_COLORS["completed"], STATE_COLORS["failed"]],
+        x_label="",
+        y_label="",
+        sort=False,
+        height=260,
+    )
+
+
+def workers(nodes: readings.Reading) -> None:
+    """The nodes that are here, each with the file in hand and how far it is."""
+    sources.heading("Nodes", nodes)
+    here = [row for row in nodes.rows() if row["state"] in HERE_NOW]
+    if not here:
+        st.caption("No node is alive. Start one: `opskit up`, or `python -m opskit.worker`.")
+        return
+    st.dataframe(
+        [
+            {
+                "Node": row["server_id"],
+                "State": [row["state"]],
+                "File": readings.shown(row["original_filename"] or ""),
+                "Progress": columns.progress(row),
+                "For": wording.span(row["minutes_processing"] * 60) if row["minutes_processing"] is not None else "",
+            }
+            for row in here
+        ],
+        column_config={"Progress": columns.progress_column(), "State": columns.state_column(columns.NODE_BADGES)},
+        hide_index=True,
+        placeholder="",
+    )
+
+
+def oldest(longest: readings.Reading) -> None:
+    """The claims held for longest."""
+    sources.heading("Longest running", longest)
+    rows = longest.rows()
+    if not rows:
+        st.caption("Nothing is being processed.")
+        return
+    st.dataframe(
+        [
+            {
+                "File": readings.shown(row["original_filename"]),
+                "Server": row["processing_server_id"],
+                "For": wording.span((row["minutes_processing"] or 0) * 60),
+            }
+            for row in rows
+        ],
+        hide_index=True,
+    )
+
+
+buttons()
+banners.live(moment)

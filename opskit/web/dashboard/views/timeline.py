@@ -1,0 +1,121 @@
+"""Timeline: a lane a server, files as bars, what happened to the nodes as marks; attempts that overlap in red."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import plotly.graph_objects as go
+import streamlit as st
+
+from opskit.stats import figures, timeline_figure
+from opskit.support import wording
+from opskit.web.dashboard import banners, columns, markdown, readings, sources, times
+
+WINDOWS = {900: "15 min", 3600: "1 h", 6 * 3600: "6 h", 86400: "24 h", 7 * 86400: "7 d"}
+MOST_ROWS = 2000
+
+
+def timeline() -> None:
+    """The window, the chart, and what overlaps. It does not tick: a chart that one reads must stand still."""
+    length, back = window()
+    begin = length + back
+    found = readings.read("timeline", since_seconds=float(begin), until_seconds=float(back), limit=MOST_ROWS)
+    banners.as_of(found)
+    if not banners.healthy([found]):
+        return
+    rows = found.rows()
+    ends = found.taken_at - timedelta(seconds=back)
+    chart, title = drawn(found, ends - timedelta(seconds=length), ends)
+    attempts = [row for row in rows if row["kind"] == "attempt"]
+    overlapping = [row for row in attempts if row["overlaps"]]
+    times = {"From": columns.time_column(), "To": columns.time_column()}
+    with st.container(horizontal=True, vertical_alignment="center"):
+        more = f" · the newest {MOST_ROWS:,} only; choose a shorter time" if len(rows) >= MOST_ROWS else ""
+        st.caption(
+            f"{title} · {wording.count(len(attempts), 'attempt')} · "
+            f"{wording.count(len(rows) - len(attempts), 'mark')}{more} · click a bar for its file",
+            width="content",
+        )
+        sources.menu(found)
+    if overlapping:
+        st.error(
+            f"**{wording.count(len(overlapping), 'attempt')}** overlap: one file was processed twice at one time.",
+            icon=":material/emergency_home:",
+        )
+        st.dataframe([line(row) for row in overlapping], column_config=times, hide_index=True, placeholder="")
+    clicked = st.plotly_chart(
+        chart,
+        key="timeline",
+        theme=None,
+        on_select="rerun",
+        selection_mode="points",
+        config={"displaylogo": False},
+    )
+    chosen(clicked, rows)
+    with st.expander(f"As a table ({wording.count(len(rows), 'row')})", icon=":material/table:"):
+        st.dataframe([line(row) for row in reversed(rows)], column_config=times, hide_index=True, placeholder="")
+
+
+def drawn(found: readings.Reading, begins: datetime, ends: datetime) -> tuple[go.Figure, str]:
+    """The chart in the page's own letters, and its title beside it: on a phone the legend needs the room."""
+    assert found.frame is not None
+    assert not isinstance(found.frame, list)
+    chart = figures.timeline(found.frame, begins=begins, ends=ends, zone=times.zone())
+    title = str(chart.layout.title.text)
+    # A figure's grey is readable on any ground; of the page's ground the browser tells which it is.
+    ink = "#c9ced8" if st.context.theme.type == "dark" else "#4a5160"
+    chart.update_layout(title=None, margin_t=10, font={"family": '"Source Sans", sans-serif', "color": ink})
+    return chart, title
+
+
+def window() -> tuple[int, int]:
+    """How long the window is, and how long ago it ended [s]."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        label = st.segmented_control(
+            "Time", list(WINDOWS.values()), default=WINDOWS[3600], required=True, key="window", bind="query-params",
+            label_visibility="collapsed", on_change=_move, args=(None,),
+        )  # fmt: skip
+        length = next(seconds for seconds, name in WINDOWS.items() if name == label)
+        steps = st.session_state.setdefault("steps_back", 0)
+        st.button("Earlier", icon=":material/chevron_left:", key="earlier", on_click=_move, args=(1,))
+        st.button("Later", icon=":material/chevron_right:", key="later", on_click=_move, args=(-1,), disabled=not steps)
+        if steps:
+            st.button("Now", icon=":material/last_page:", key="now", on_click=_move, args=(None,))
+            st.caption(f"ends {wording.span(steps * length / 2)} ago", width="content")
+    return length, steps * length // 2
+
+
+def _move(steps: int | None) -> None:
+    """Half a window at a time, so that what one looked at stays in sight; None: back to now."""
+    st.session_state["steps_back"] = 0 if steps is None else max(0, st.session_state.get("steps_back", 0) + steps)
+
+
+def chosen(clicked: object, rows: list[dict[str, object]]) -> None:
+    """The way from a bar to its file's story."""
+    points = getattr(getattr(clicked, "selection", None), "points", None) or []
+    ids = [point["customdata"][0] for point in points if point.get("customdata")]
+    names = {row["file_id"]: row["original_filename"] for row in rows}
+    for file_id in dict.fromkeys(filter(None, ids)):
+        label = markdown.escaped(names.get(file_id) or file_id)
+        st.page_link(
+            "views/files.py", label=f"The story of {label}", query_params={"file": file_id}, icon=":material/link:"
+        )
+
+
+def line(row: dict[str, object]) -> dict[str, object]:
+    """A bar or a mark as a line of a table."""
+    what = timeline_figure.bar_kind(row) if row["kind"] == "attempt" else markdown.what_happened(row)
+    return {
+        "Server": str(row["server_id"] or "").replace("*", "all"),
+        "From": row["started_at"],
+        "To": row["ended_at"],
+        "What": what,
+        "File": readings.shown(row["original_filename"] or row["file_id"] or ""),
+        "Attempt": row["attempt"],
+        "Ended": row["outcome"] or "",
+        "Why": readings.why(row),
+        "By": row["actor"] or "",
+    }
+
+
+timeline()

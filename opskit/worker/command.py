@@ -1,0 +1,70 @@
+"""The command line of a node: `python -m opskit.worker` and `opskit worker`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Sequence
+
+from opskit.errors import OpskitError
+from opskit.queue.identity import server_id
+from opskit.settings import Settings
+from opskit.support.logs import set_up_logging
+from opskit.support.processes import end_with
+from opskit.support.visible import visible_lines
+from opskit.worker.supervisor import Supervisor
+
+
+def run(
+    settings: Settings,
+    *,
+    drain: bool = False,
+    max_files: int | None = None,
+    only: str | None = None,
+    as_json: bool = False,
+    verbose: bool = False,
+) -> int:
+    """Run one node in this process until it is told to stop; answers the exit code."""
+    set_up_logging(server_id(settings), settings.env, verbose=verbose)
+    supervisor = Supervisor(settings, drain=drain, max_files=max_files, only=only)
+    code = supervisor.run()
+    if as_json:
+        print(json.dumps(supervisor.summary()), flush=True)
+    return code
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`python -m opskit.worker`: the same as `opskit worker`."""
+    from opskit.settings import add_settings
+
+    parser = argparse.ArgumentParser(prog="opskit worker", description="Run one node: claim and process files.")
+    add_worker_flags(parser)
+    add_settings(parser)
+    given = parser.parse_args(argv)
+    try:
+        return run_given(given)
+    except OpskitError as error:
+        print(visible_lines(f"opskit: {error}"), file=sys.stderr)
+        return 1
+
+
+def run_given(given: argparse.Namespace) -> int:
+    """Run the node that a command line describes."""
+    from opskit.settings import settings_of
+
+    if given.parent is not None:
+        end_with(given.parent, signal.SIGTERM)
+    return run(
+        settings_of(given), drain=given.drain, max_files=given.max_files, as_json=given.json, verbose=given.verbose
+    )
+
+
+def add_worker_flags(parser: argparse.ArgumentParser) -> None:
+    """What only a worker knows."""
+    parser.add_argument("--drain", action="store_true", help="end when the queue is empty")
+    parser.add_argument("--max-files", type=int, metavar="N", help="end after N files")
+    parser.add_argument("--json", action="store_true", help="at the end, one JSON document on stdout")
+    parser.add_argument("-v", "--verbose", action="store_true", help="log more")
+    parser.add_argument("--parent", type=int, help=argparse.SUPPRESS)

@@ -1,0 +1,167 @@
+"""The shared status: a page of memory in which a child tells its supervisor how it is doing.
+
+Writing costs about a microsecond and waits for nobody, so that a child may report every read and every
+claim; a supervisor reads it whenever it likes, also after the child has died.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+import tempfile
+import time
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+# token, started, moved [s, monotonic], done, total, streak began [s, monotonic], completed, failed, retried, streak;
+# before it the sequence number, which is odd while it is being written
+_LAYOUT = struct.Struct("=16sddqqdQQQQ")
+_SEQUENCE = struct.Struct("=Q")
+_NO_TOKEN = bytes(16)
+# moved, done, total: where they stand within the whole
+_PROGRESS = struct.Struct("=dqq")
+_TOKEN_AT = _SEQUENCE.size
+_PROGRESS_AT = _TOKEN_AT + struct.calcsize("=16sd")
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What the shared_status says at one moment.
+
+    Attributes:
+        token: The claim that the child works on; "" when none.
+        started: When it began with it [s, monotonic clock, the same in all processes of a machine].
+        moved: When the file last moved [s, monotonic].
+        done, total: Progress in the processor's own steps; None when unknown.
+        completed, failed, retried: Attempts that ended so since the node started.
+        streak: How many of the last attempts in a row ended badly, without the file being to blame.
+        streak_began: When the first of them did [s, monotonic].
+    """
+
+    token: str
+    started: float
+    moved: float
+    done: int | None
+    total: int | None
+    completed: int
+    failed: int
+    retried: int
+    streak: int
+    streak_began: float
+
+
+class SharedStatus:
+    """One page of memory that a supervisor makes and its children inherit."""
+
+    def __init__(self, fd: int | None = None) -> None:
+        if fd is None:
+            if hasattr(os, "memfd_create"):
+                fd = os.memfd_create("opskit-shared-status")
+            else:
+                with tempfile.TemporaryFile() as file:
+                    fd = os.dup(file.fileno())
+            os.ftruncate(fd, mmap.PAGESIZE)
+        else:
+            os.set_inheritable(fd, False)
+        self.fd = fd
+        self._copy = False
+        self._memory = mmap.mmap(fd, mmap.PAGESIZE)
+        self._token, self._started, self._moved, self._done, self._total, self._streak_began, *counts = self._body()
+        self._completed, self._failed, self._retried, self._streak = counts
+        # A child that died while it wrote left an odd number.
+        (sequence,) = _SEQUENCE.unpack_from(self._memory)
+        self._sequence: int = sequence + sequence % 2
+
+    def begin(self, token: str) -> None:
+        """The child works on a claim from now."""
+        self._token = bytes.fromhex(token.replace("-", ""))
+        self._started = self._moved = time.monotonic()
+        self._done = self._total = -1
+        self._write()
+
+    def progress(self, done: int | None, total: int | None) -> None:
+        """The file moves."""
+        self._done = -1 if done is None else done
+        self._total = -1 if total is None else total
+        self._moved = time.monotonic()
+        self._write()
+
+    def settled(self) -> None:
+        """The claim is completed, though the processor still runs: nothing is held any more, and it is counted."""
+        self._token = _NO_TOKEN
+        self._completed += 1
+        self._streak = 0
+        self._write()
+
+    def end(self, *, completed: int = 0, failed: int = 0, retried: int = 0, bad: bool = False) -> None:
+        """The child works on nothing; count how it ended, and whether it was bad without the file being to blame."""
+        if bad and not self._streak:
+            self._streak_began = time.monotonic()
+        self._streak = self._streak + 1 if bad else 0 if completed else self._streak
+        self._token = _NO_TOKEN
+        self._started = self._moved = 0.0
+        self._done = self._total = -1
+        self._completed += completed
+        self._failed += failed
+        self._retried += retried
+        self._write()
+
+    def forgive(self) -> None:
+        """The attempts that ended badly in a row are forgotten: the node was resumed, or is in quarantine."""
+        if self._streak:
+            self._streak = 0
+            self._write()
+
+    def read(self) -> Snapshot:
+        """What the shared_status says now, in one piece."""
+        for _ in range(100):
+            (before,) = _SEQUENCE.unpack_from(self._memory)
+            values = self._body()
+            if before % 2 == 0 and _SEQUENCE.unpack_from(self._memory) == (before,):
+                break
+        token, started, moved, done, total, streak_began, completed, failed, retried, streak = values
+        return Snapshot(
+            str(uuid.UUID(bytes=token)) if token != _NO_TOKEN else "",
+            started,
+            moved,
+            None if done < 0 else done,
+            None if total < 0 else total,
+            completed,
+            failed,
+            retried,
+            streak,
+            streak_began,
+        )
+
+    def disarm(self) -> None:
+        """In a forked copy: only progress is written from here, and only while the file is still in hand."""
+        self._copy = True
+
+    def _write(self) -> None:
+        if self._copy:
+            if self._memory[_TOKEN_AT : _TOKEN_AT + 16] == self._token != _NO_TOKEN:
+                _PROGRESS.pack_into(self._memory, _PROGRESS_AT, self._moved, self._done, self._total)
+            return
+        _SEQUENCE.pack_into(self._memory, 0, self._sequence + 1)
+        _LAYOUT.pack_into(
+            self._memory, _SEQUENCE.size, self._token, self._started, self._moved, self._done, self._total,
+            self._streak_began, self._completed, self._failed, self._retried, self._streak,
+        )  # fmt: skip
+        self._sequence += 2
+        _SEQUENCE.pack_into(self._memory, 0, self._sequence)
+
+    def _body(self) -> tuple[Any, ...]:
+        return _LAYOUT.unpack_from(self._memory, _SEQUENCE.size)
+
+    def successor(self, *, failed: int = 0, retried: int = 0, bad: bool = False) -> SharedStatus:
+        """Start anew after a child has died, perhaps in the middle of a word: the counts go on, its claim is gone."""
+        fresh = SharedStatus(self.fd)
+        fresh.end(failed=failed, retried=retried, bad=bad)
+        return fresh
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._memory.close()
+        os.close(self.fd)

@@ -1,0 +1,1 @@
+"""Faults: kills, cuts, failovers, full disks, frozen processes."""

@@ -1,0 +1,1 @@
+"""What tests share: real servers, real nodes, tables of many shapes."""

@@ -1,0 +1,523 @@
+"""The page in a real browser: what only a browser can tell. Needs Chromium."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect
+from psycopg import sql
+
+from opskit import migration, queue, stats
+from opskit.database import Database
+from opskit.settings import Settings
+from tests.support.chromium import CHROMIUM, PATIENCE, chromium, serving
+from tests.support.cluster import running_cluster
+from tests.support.nodes import running_nodes, until
+
+PAGES = ["Overview", "Nodes", "Files", "Failures", "Cleanup", "Timeline", "Doctor", "History"]
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as one:
+        yield one
+
+
+@pytest.fixture
+def url(db: Database, settings: Settings, tmp_path: Path) -> Iterator[str]:
+    """The real server over this test's database."""
+    with serving(settings, tmp_path) as address:
+        yield address
+
+
+@pytest.fixture
+def open_page(browser: Browser, url: str) -> Iterator[Callable[..., Page]]:
+    """Open the page in a tab; at the end there must have been no error in the console, nor a request to elsewhere."""
+    errors: list[str] = []
+
+    def note(message: ConsoleMessage) -> None:
+        # Opened by a page's own address, Streamlit looks for its server below that first.
+        if message.type == "error" and not re.search(r"/\w+/_stcore/", message.location.get("url", "")):
+            errors.append(f"{message.text} {message.location.get('url')}")
+
+    contexts = []
+
+    def open_it(scheme: str = "light", path: str = "/", **device: Any) -> Page:
+        device = {"viewport": {"width": 1400, "height": 1400}} | device
+        context = browser.new_context(color_scheme=scheme, **device)  # type: ignore[arg-type]  # light or dark
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE)
+        page.on("console", note)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on(
+            "request", lambda request: request.url.startswith((url, "data:", "blob:")) or errors.append(request.url)
+        )
+        page.goto(url + path)
+        expect(page.get_by_text(re.compile("^as of "))).to_have_count(1, timeout=PATIENCE)
+        return page
+
+    yield open_it
+    for context in contexts:
+        context.close()
+    assert not errors
+
+
+def seed(db: Database) -> None:
+    """Three nodes, one of them dead; claims well and stale; ends good and bad."""
+    with db.connection() as connection:
+        connection.execute(
+            sql.SQL(
+                """
+                INSERT INTO {} (server_id, boot, host, pid, version, started_at, beat_at, lease_until, lease_seconds)
+                SELECT 'node-' || n, gen_random_uuid(), 'host', n, '0', now(), now(),
+                       now() + CASE n WHEN 3 THEN -1 ELSE 1 END * interval '1 h', 3600
+                  FROM generate_series(1, 3) AS n
+                """
+            ).format(sql.Identifier(db.names["nodes"]))
+        )
+        connection.execute(
+            sql.SQL(
+                """
+                INSERT INTO {} (original_filename, processing_status, processing_server_id, processing_started_at,
+                                processing_completed_at, processing_errors)
+                SELECT 'done-' || n, CASE WHEN n % 10 = 0 THEN 'failed' ELSE 'completed' END, 'node-' || n % 3 + 1,
+                       now() - n * interval '9 min', now() - n * interval '9 min', CASE WHEN n % 10 = 0 THEN 'bad' END
+                  FROM generate_series(1, 60) AS n
+                UNION ALL SELECT 'stale.csv', 'processing', 'legacy-1', now() - interval '2 h', NULL, NULL
+                UNION ALL SELECT 'young.csv', 'processing', 'legacy-2', now() - interval '59 min', NULL, NULL
+                UNION ALL SELECT 'next.csv', 'queued', NULL, NULL, NULL, NULL
+                """
+            ).format(sql.Identifier(db.names["files"]))
+        )
+
+
+def metric(page: Page, label: str) -> str:
+    tile = page.get_by_test_id("stMetric").filter(has=page.get_by_text(label, exact=True))
+    return tile.get_by_test_id("stMetricValue").inner_text().strip()
+
+
+def is_dark(page: Page) -> bool:
+    color = page.evaluate("getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor")
+    return sum(map(int, re.findall(r"\d+", color)[:3])) < 384
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_opens_in_light_and_dark(open_page: Callable[..., Page], db: Database, scheme: str) -> None:
+    seed(db)
+
+    page = open_page(scheme)
+
+    assert is_dark(page) == (scheme == "dark")
+    for name in PAGES:
+        go(page, name)
+        expect(drawn(page).first).to_be_visible(timeout=PATIENCE)
+        expect(page.get_by_test_id("stException")).to_have_count(0)
+        expect(page.get_by_text("development").first).to_be_visible()
+
+
+def drawn(page: Page) -> Locator:
+    """What a page shows once it has been drawn; tables in tabs that are not chosen are there, too, but hidden."""
+    return (
+        page.get_by_test_id("stDataFrame")
+        .or_(page.get_by_test_id("stPlotlyChart"))
+        .or_(page.get_by_role("checkbox", name="stale.csv"))
+        .or_(page.get_by_role("button", name="Examine again"))
+        .locator("visible=true")
+    )
+
+
+PHONE: dict[str, Any] = {
+    "viewport": {"width": 390, "height": 844},
+    "is_mobile": True,
+    "has_touch": True,
+    "user_agent": "Mozilla/5.0 (Linux; Android 14; Pixel 7) AppleWebKit/537.36 Chrome/129.0 Mobile Safari/537.36",
+}
+
+
+def test_every_page_can_be_used_on_a_phone(open_page: Callable[..., Page], url: str, db: Database) -> None:
+    seed(db)
+    page = open_page(**PHONE)
+
+    for name in PAGES:
+        if name != "Overview":
+            page.goto(f"{url}/{name.lower()}")
+        expect(page).to_have_title(f"{name} · development · opskit", timeout=PATIENCE)
+        expect(drawn(page).first).to_be_visible(timeout=PATIENCE)
+        expect(page.get_by_text("development").first).to_be_in_viewport()
+        expect(page.locator(".pagename")).to_be_visible()
+        assert beyond_the_edge(page) == [], name
+
+    # The pages are behind a button there, and an action fits as well.
+    page.get_by_test_id("stExpandSidebarButton").click()
+    page.get_by_role("link", name="Overview", exact=True).click()
+    expect(page).to_have_title("Overview · development · opskit", timeout=PATIENCE)
+    page.get_by_role("button", name="Clean up…").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_role("button", name="End 1 claim")).to_be_in_viewport(timeout=PATIENCE)
+    assert beyond_the_edge(page) == []
+
+
+def beyond_the_edge(page: Page) -> list[str]:
+    """Buttons, boxes and numbers that a narrow screen cuts off; tables scroll by themselves."""
+    parts = page.locator(
+        "[data-testid=stButton], [data-testid=stMetric], [data-testid=stAlert], [data-testid=stSelectbox], "
+        "[data-testid=stCheckbox], [data-testid=stDataFrame], [data-testid=stBadge], [data-testid=stCaptionContainer]"
+    ).locator("visible=true")
+    boxes: list[str] = parts.evaluate_all(
+        "(all) => all.filter((one) => one.getBoundingClientRect().right > innerWidth + 1"
+        " || one.getBoundingClientRect().left < -1).map((one) => one.dataset.testid + ' ' + one.innerText)"
+    )
+    wide = page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth > innerWidth + 1")
+    return [*boxes, *(["the whole page"] if wide else [])]
+
+
+def test_an_action_is_done_by_the_keyboard_alone(open_page: Callable[..., Page], db: Database) -> None:
+    page = open_page()
+
+    press_until(page, "Tab", "Pause all")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog").get_by_text("This changes development")).to_be_visible(timeout=PATIENCE)
+    press_until(page, "Tab", "Reason")
+    page.keyboard.type("disk full")
+    page.keyboard.press("Enter")  # must not confirm: it is what one presses after typing
+    page.wait_for_timeout(1000)
+    assert not db.run("pauses")
+    press_until(page, "Tab", "Pause")
+    page.keyboard.press("Enter")
+
+    expect(page.get_by_test_id("stToast")).to_contain_text("Paused all nodes", timeout=PATIENCE)
+    (pause,) = db.run("pauses")
+    assert pause["reason"] == "disk full"
+
+    # Another dialog is left by Escape, and nothing is done; the pages are reached by keys, too.
+    press_until(page, "Tab", "Resume all")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog")).to_be_visible(timeout=PATIENCE)
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0, timeout=PATIENCE)
+    assert db.run("pauses")
+    press_until(page, "Tab", "Nodes")
+    page.keyboard.press("Enter")
+    expect(page).to_have_title("Nodes · development · opskit", timeout=PATIENCE)
+
+
+def press_until(page: Page, key: str, name: str) -> None:
+    """Press a key until what has the focus begins with this name, and can be seen to have it."""
+    for _ in range(60):
+        page.keyboard.press(key)
+        focus = page.evaluate(
+            """() => { const one = document.activeElement, style = getComputedStyle(one);
+                       const name = one.getAttribute('aria-label') || one.innerText || '';
+                       const label = one.labels && one.labels.length ? one.labels[0].innerText : '';
+                       return [name.replace(/^[a-z_]+\\n/, '').trim() || label.trim(), label.trim()] }"""
+        )
+        if any(text.startswith(name) for text in focus):
+            return
+    raise AssertionError(f"{key} never reaches {name!r}")
+
+
+def test_page_database_and_api_agree(open_page: Callable[..., Page], url: str, db: Database) -> None:
+    seed(db)
+
+    page = open_page()
+
+    now = db.one("concurrency", stale_after_seconds=3600)
+    with urllib.request.urlopen(url + "/api/processing/concurrency-stats", timeout=10) as answer:
+        api = json.load(answer)
+    for label in ("Queued", "Processing", "Completed", "Failed"):
+        assert metric(page, label) == f"{now[label.lower()]:,}" == f"{api['byStatus'][label.lower()]:,}"
+    assert metric(page, "Nodes claiming") == f"{now['claiming_nodes']} of {api['activeServers']}"
+
+
+def test_cleanup_by_the_dialog(open_page: Callable[..., Page], db: Database) -> None:
+    seed(db)
+    page = open_page()
+
+    page.get_by_role("button", name="Clean up…").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_text("This changes development")).to_be_visible(timeout=PATIENCE)
+    dialog.get_by_label("Your name").fill("ann")
+    dialog.get_by_label("Reason").fill("old processor is gone")
+    # The page goes on ticking behind it: the dialog must survive that.
+    page.wait_for_timeout(6000)
+    dialog.get_by_role("button", name="End 1 claim").click()
+
+    expect(page.get_by_test_id("stToast")).to_contain_text("1 ended, 0 pending", timeout=PATIENCE)
+    expect(dialog).to_have_count(0)
+    now = db.one("concurrency", stale_after_seconds=3600)
+    assert metric(page, "Failed") == str(now["failed"]) == "7"
+    assert metric(page, "Processing") == str(now["processing"]) == "1"
+    (event,) = db.run("events", file_id="", kind="attempt", row_limit=10)
+    assert event["actor"] == "ann (page, 127.0.0.1)"
+
+
+def test_a_group_of_failures_is_requeued(open_page: Callable[..., Page], db: Database) -> None:
+    seed(db)
+    page = open_page()
+    page.get_by_role("link", name="Failures", exact=True).click()
+
+    table = page.get_by_test_id("stDataFrame").locator("visible=true")
+    expect(table).to_have_count(1, timeout=PATIENCE)
+    # The table is drawn on a canvas: the box of its first row has a place, but no element.
+    table.click(position={"x": 16, "y": 52})
+    page.get_by_role("button", name="Requeue 6 files…").click()
+    page.get_by_role("dialog").get_by_role("button", name="Requeue 6 files").click()
+
+    expect(page.get_by_test_id("stToast")).to_contain_text("6 files requeued", timeout=PATIENCE)
+    expect(page.get_by_text("No failed file.")).to_be_visible(timeout=PATIENCE)
+    now = db.one("concurrency", stale_after_seconds=3600)
+    assert (now["queued"], now["failed"]) == (7, 0)
+
+
+def test_files_are_uploaded(open_page: Callable[..., Page], db: Database) -> None:
+    page = open_page()
+    page.get_by_role("link", name="Files", exact=True).click()
+    page.get_by_role("button", name="Upload…").click()
+    dialog = page.get_by_role("dialog")
+
+    dialog.locator("input[type=file]").set_input_files(
+        [
+            {"name": "a.csv", "mimeType": "text/csv", "buffer": b"1,2\n"},
+            {"name": "b.csv", "mimeType": "text/csv", "buffer": b"3,4\n"},
+        ]
+    )
+    dialog.get_by_role("button", name="Queue 2 files").click()
+
+    expect(page.get_by_test_id("stToast")).to_contain_text("2 files queued", timeout=PATIENCE)
+    assert {row["original_filename"] for row in files_of(db)} == {"a.csv", "b.csv"}
+
+
+def files_of(db: Database) -> list[dict[str, object]]:
+    return stats.records(stats.files(db, limit=10))
+
+
+def test_what_others_do_appears_by_itself(open_page: Callable[..., Page], db: Database) -> None:
+    page = open_page()
+    expect(page.get_by_text("Nothing needs you now")).to_be_visible(timeout=PATIENCE)
+
+    queue.pause(db, actor="bob", reason="disk full")
+
+    expect(page.get_by_text("everything is paused")).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_text(re.compile("^as of "))).to_have_count(1)
+
+
+def test_a_bar_of_the_timeline_leads_to_its_files_story(open_page: Callable[..., Page], db: Database) -> None:
+    seed(db)
+    page = open_page()
+    page.get_by_role("link", name="Timeline", exact=True).click()
+
+    bars = page.get_by_test_id("stPlotlyChart").locator(".barlayer .point path")
+    expect(bars).not_to_have_count(0, timeout=PATIENCE)
+    # Finished files are hairlines here; what is being processed is broad enough for a mouse.
+    max(bars.all(), key=lambda bar: (bar.bounding_box() or {"width": 0.0})["width"]).click(force=True)
+    page.get_by_role("link", name=re.compile("^The story of")).click()
+
+    expect(page).to_have_title("Files · development · opskit", timeout=PATIENCE)
+    expect(page.get_by_text(re.compile("^id "))).to_be_visible(timeout=PATIENCE)
+
+
+def test_a_panel_says_where_its_numbers_come_from(open_page: Callable[..., Page], url: str, db: Database) -> None:
+    seed(db)
+    page = open_page()
+
+    page.locator('[class*="st-key-source-distribution"]').get_by_role("button").first.click()
+    expect(page.get_by_text('FROM :"files"')).to_be_visible(timeout=PATIENCE)
+    page.get_by_role("tab", name="HTTP").click()
+    curl = page.get_by_text("curl -s").inner_text()
+    # The page goes on ticking below it: the menu must stay open.
+    page.wait_for_timeout(6000)
+    with page.expect_download() as download:
+        page.get_by_test_id("stPopoverBody").get_by_role("button", name="CSV").click()
+    with page.expect_download() as parquet:
+        page.get_by_test_id("stPopoverBody").get_by_role("button", name="Parquet").click()
+
+    with urllib.request.urlopen(curl.removeprefix("curl -s ").strip("' \n"), timeout=10) as answer:
+        api = json.load(answer)
+    assert curl.removeprefix("curl -s ").strip("' \n").startswith(url)
+    shown = list(csv.DictReader(download.value.path().read_text().splitlines()))
+    assert [list(row.values()) for row in shown] == [[str(value or "") for value in row.values()] for row in api]
+    again = stats.records(pd.read_parquet(parquet.value.path()))
+    assert [list(row.values()) for row in again] == [list(row.values()) for row in api]
+
+
+def test_live_numbers_reach_a_browser_as_events(open_page: Callable[..., Page], db: Database) -> None:
+    page = open_page()
+
+    # It stays open to the end: the server must stop all the same.
+    told = page.evaluate(
+        """() => new Promise((done) => { const told = [];
+             window.stream = new EventSource('/api/processing/concurrency-stats/stream');
+             window.stream.onmessage = (event) => {
+               told.push(JSON.parse(event.data)); if (told.length == 2) done(told) } })"""
+    )
+
+    assert [one["byStatus"]["queued"] for one in told] == [0, 0]
+    assert told[0]["timestamp"] < told[1]["timestamp"]
+
+
+def agrees(page: Page, url: str) -> dict[str, int]:
+    """Wait until the page's tiles are the API's numbers; answers them."""
+
+    def same() -> dict[str, int] | None:
+        with urllib.request.urlopen(url + "/api/processing/concurrency-stats", timeout=10) as answer:
+            api: dict[str, int] = json.load(answer)["byStatus"]
+        tiles = {state: metric(page, state.capitalize()) for state in api}
+        return api if tiles == {state: f"{number:,}" for state, number in api.items()} else None
+
+    numbers: dict[str, int] = until(same, seconds=20, what="agreement of page and API")
+    return numbers
+
+
+def confirm(page: Page, button: str, said: str) -> None:
+    """Press the button of the open dialog, and wait for what is said then."""
+    page.get_by_role("dialog").get_by_role("button", name=button, exact=True).click()
+    expect(page.get_by_test_id("stAlert").filter(has_text=said)).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_role("dialog")).to_have_count(0, timeout=PATIENCE)
+
+
+def go(page: Page, name: str) -> None:
+    page.get_by_role("link", name=name, exact=True).click()
+    expect(page).to_have_title(f"{name} · development · opskit", timeout=PATIENCE)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_whole_story_of_a_node_that_dies(
+    open_page: Callable[..., Page], url: str, db: Database, tmp_path: Path, scheme: str
+) -> None:
+    page = open_page(scheme)
+    with running_nodes(db, tmp_path) as start:
+        # Ten files are uploaded, and wait.
+        go(page, "Files")
+        page.get_by_role("button", name="Upload…").click()
+        page.get_by_role("dialog").locator("input[type=file]").set_input_files(
+            [{"name": f"f{n}.csv", "mimeType": "text/csv", "buffer": f"{n}\n".encode()} for n in range(10)]
+        )
+        confirm(page, "Queue 10 files", "10 files queued")
+        go(page, "Overview")
+        assert agrees(page, url) == {"queued": 10, "processing": 0, "completed": 0, "failed": 0}
+        expect(page.get_by_text("no node is alive")).to_be_visible(timeout=PATIENCE)
+
+        # A node works on them, and is killed in the middle of one.
+        first = start("first", act="slow", ACT_SECONDS="3", OPSKIT_ON_ORPHAN="fail")
+        until(lambda: int(metric(page, "Completed")) >= 2, seconds=30, what="two completions on the page")
+        until(lambda: any(row["file_id"] for row in db.run("nodes")), what="a file in hand")
+        first.kill()
+        first.end()
+        go(page, "Nodes")
+        expect(page.get_by_text(re.compile(r"^1 (silent|dead)$"))).to_be_visible(timeout=PATIENCE)
+        expect(page.get_by_text("1 dead", exact=True)).to_be_visible(timeout=PATIENCE)
+
+        # Its claim is shown with the evidence, turns from silent to dead by itself, and is ended.
+        go(page, "Cleanup")
+        expect(page.get_by_text("first is dead")).to_be_visible(timeout=PATIENCE)
+        page.get_by_role("button", name="End 1 claim…").click()
+        page.get_by_role("dialog").get_by_label("Your name").fill("ann")
+        confirm(page, "End 1 claim", "1 ended, 0 pending")
+        expect(page.get_by_text("Nothing to clean up")).to_be_visible(timeout=PATIENCE)
+        page.get_by_role("button", name="Requeue 1 file…").click()
+        confirm(page, "Requeue 1 file", "1 file requeued")
+        go(page, "Overview")
+        done = agrees(page, url)
+        assert done["queued"] == 10 - done["completed"]
+        assert (done["processing"], done["failed"]) == (0, 0)
+
+        # While all is paused, a new node claims nothing; resumed, it finishes them all.
+        page.get_by_role("button", name="Pause all…").click()
+        confirm(page, "Pause", "Paused all nodes")
+        start("second", act="slow", ACT_SECONDS="0.1")
+        go(page, "Nodes")
+        expect(page.get_by_text("1 paused · 1 dead", exact=True)).to_be_visible(timeout=PATIENCE)
+        go(page, "Overview")
+        assert agrees(page, url) == done
+        page.get_by_role("button", name="Resume all…").click()
+        confirm(page, "Resume", "Resumed all nodes")
+        until(lambda: metric(page, "Completed") == "10", seconds=30, what="ten completions on the page")
+        assert agrees(page, url) == {"queued": 0, "processing": 0, "completed": 10, "failed": 0}
+
+        # All of it stands in the timeline, and nothing was worked on twice.
+        go(page, "Timeline")
+        expect(page.get_by_test_id("stPlotlyChart").locator(".barlayer .point")).not_to_have_count(0, timeout=PATIENCE)
+        expect(page.get_by_text(re.compile(r"\b11 attempts\b"))).to_be_visible(timeout=PATIENCE)
+        expect(page.get_by_text("overlap: one file")).to_have_count(0)
+
+
+@pytest.mark.slow
+def test_the_page_outlives_a_database_that_is_killed(browser: Browser, tmp_path: Path) -> None:
+    with running_cluster() as cluster:
+        settings = Settings.load({}, database_url=cluster.create_database(), home=str(tmp_path))
+        with Database(settings) as db:
+            migration.migrate(db)
+            seed(db)
+        with serving(settings, tmp_path) as address:
+            context = browser.new_context(viewport={"width": 1400, "height": 1400})
+            page, files = context.new_page(), context.new_page()
+            page.goto(address)
+            files.goto(address + "/files")
+            expect(files.get_by_text("All 63 files")).to_be_visible(timeout=PATIENCE)
+            expect(page.get_by_text(re.compile("^as of "))).to_have_count(1, timeout=PATIENCE)
+            queued = metric(page, "Queued")
+
+            # Without a good-bye. The numbers stay, with their age; nobody has to press anything.
+            cluster.kill()
+            expect(page.get_by_text(re.compile(r"last known numbers, \d+ s old"))).to_be_visible(timeout=5_000)
+            assert metric(page, "Queued") == queued == "1"
+            with pytest.raises(urllib.error.HTTPError, match="503"):
+                urllib.request.urlopen(address + "/healthz", timeout=10)
+            files.get_by_role("button", name="Refresh").click()
+            expect(files.get_by_text("last known numbers")).to_be_visible(timeout=PATIENCE)
+
+            cluster.start()
+            for tab in (page, files):
+                expect(tab.get_by_text("last known numbers")).to_have_count(0, timeout=5_000)
+                expect(tab.get_by_test_id("stException")).to_have_count(0)
+            assert metric(page, "Queued") == queued
+            context.close()
+
+
+def test_an_address_in_a_files_name_is_no_link_and_formulas_are_not_downloaded(
+    open_page: Callable[..., Page], url: str, db: Database
+) -> None:
+    names = ["https://evil.example/a.csv", "www.evil.example", "HTTP://evil.example", "ann@evil.example", "=1+1.csv"]
+    with db.connection() as connection:
+        for name in names:
+            connection.execute(
+                sql.SQL(
+                    "INSERT INTO {} (original_filename, processing_status, processing_errors, processing_completed_at)"
+                    " VALUES (%s, 'failed', %s, now())"
+                ).format(sql.Identifier(db.names["files"])),
+                (name, f"ValueError: see {name} or <{name}>"),
+            )
+        ids = connection.execute(sql.SQL("SELECT id FROM {}").format(sql.Identifier(db.names["files"]))).fetchall()
+
+    for row in ids:
+        page = open_page(path=f"/files?file={row['id']}")
+        expect(page.get_by_text("Link to this file")).to_be_visible()
+        assert page.locator("a[href*=evil]").count() == 0
+        for path in ("/failures", "/history"):
+            page.goto(url + path)
+            expect(page.get_by_text(re.compile("^as of "))).to_have_count(1)
+            assert page.locator("a[href*='evil']").count() == 0
+        page.close()
+
+    page = open_page(path="/files")
+    frame = page.get_by_test_id("stDataFrame").first
+    frame.hover()
+    expect(page.get_by_role("button", name="Search").first).to_be_visible()
+    expect(page.get_by_role("button", name="Download as CSV")).to_have_count(0)

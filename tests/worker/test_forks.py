@@ -1,0 +1,77 @@
+"""What a processor forks is no node: it ends when it is told to, and claims, completes and beats nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from opskit.database import Database
+from tests.support.nodes import Node, ask, counts, record, running_nodes, violations
+from tests.support.tables import attempts, files, row
+
+Start = Callable[..., Node]
+
+
+@pytest.fixture
+def start(db: Database, tmp_path: Path) -> Iterator[Start]:
+    """Start a node of the test's own."""
+    with running_nodes(db, tmp_path) as begin:
+        yield begin
+
+
+@pytest.mark.parametrize("act", ["pool", "executor"])
+def test_pools_of_every_start_method_end_with_their_files(db: Database, start: Start, act: str) -> None:
+    ids = files(db, *(f"{method}-{n}" for n in range(2) for method in ("fork", "spawn", "forkserver")))
+    ids += files(db, *(f"fork-{n}" for n in range(2, 8)))
+
+    node = start("node-a", "--drain", act=f"leavings:{act}")
+
+    assert node.end(60) == 0
+    assert counts(db) == {"completed": 12}, node.log
+    assert all(row(db, id)["processing_result"] == {"squares": [0, 1, 4, 9, 16]} for id in ids)
+
+
+def test_a_forked_process_handles_signals_as_by_default(db: Database, start: Start) -> None:
+    (id,) = files(db, "a")
+
+    assert start("node-a", "--drain", act="leavings:signals_of_a_fork").end() == 0
+
+    assert row(db, id)["processing_result"] == {"signals": [0, 0, -1]}
+
+
+@pytest.mark.parametrize(("act", "code"), [("fork_that_returns", 0), ("fork_that_raises", 1)])
+def test_a_forked_copy_that_comes_back_into_the_loop_ends_there(
+    db: Database, start: Start, act: str, code: int
+) -> None:
+    record(db)
+    ids = files(db, "a", "b", "c")
+
+    node = start("node-a", "--drain", act=f"leavings:{act}")
+
+    assert node.end() == 0
+    assert [row(db, id)["processing_result"] for id in ids] == [{"code": code}] * 3, node.log
+    assert violations(db) == []
+    assert "done: 3 completed, 0 failed, 0 to be tried again" in node.log
+
+
+def test_a_forked_copy_commits_nothing_of_a_block(db: Database, start: Start) -> None:
+    record(db)
+    ids = files(db, "a", "b")
+
+    node = start("node-a", "--drain", act="leavings:fork_within_completing")
+
+    assert node.end() == 0
+    assert counts(db) == {"completed": 2}, node.log
+    assert [effect["file_id"] for effect in ask(db, "SELECT file_id FROM effects ORDER BY 1")] == ids
+    assert violations(db) == []
+    assert attempts(db, ids[0]) == []
+
+
+def test_a_forked_process_may_say_that_its_file_moves(db: Database, start: Start) -> None:
+    (id,) = files(db, "a")
+
+    assert start("node-a", "--drain", act="leavings:progress_of_a_fork").end() == 0
+
+    assert row(db, id)["processing_result"] == {"done": 3, "total": 4}

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from opskit import errors, migration
+from opskit import errors
 from opskit.cli.main import build_parser
 from opskit.database import Database
+from opskit.queue.states import FileState
 from opskit.settings import Settings, flag_name
 from opskit.web.api.app import create_api
 from tests.support.nodes import add_files, ask
@@ -37,7 +38,7 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_table_of_states_is_the_codes() -> None:
-    assert tuple(row[0].strip("` ") for row in table("States")) == migration.STATES
+    assert tuple(row[0].strip("` ") for row in table("States")) == tuple(FileState)
 
 
 def test_the_table_of_verbs_is_the_command_lines() -> None:

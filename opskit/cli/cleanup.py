@@ -9,6 +9,7 @@ from opskit.cli.reports import SHOWN
 from opskit.cli.verbs import Verbs, actor
 from opskit.database import Database
 from opskit.queue import reaper
+from opskit.queue.states import Verdict
 from opskit.settings import settings_of
 from opskit.support import console
 
@@ -48,7 +49,7 @@ def cleanup(given: argparse.Namespace) -> int:
     if done.ended or done.pending:
         console.table([{n: row[n] for n in names} for row in done.ended + done.pending])
     console.out.print(f"{done.message} ({settings.env})")
-    if unsure := sum(row["verdict"] in ("silent", "stuck") for row in done.pending):
+    if unsure := sum(Verdict(row["verdict"]).needs_second_look for row in done.pending):
         console.out.print(f"{unsure} need a second look: run it again in {reaper.LOOK_SECONDS:g} s")
     if kept := len(done.pending) - unsure:
         console.out.print(f"{kept} should end, and the table does not let their rows be changed: see the reason")

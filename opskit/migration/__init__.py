@@ -32,11 +32,10 @@ from opskit.migration.steps import LOCK_SECONDS, Step
 from opskit.settings import ENVIRONMENTS
 
 __all__ = [
-    "LOCK_SECONDS", "STATES", "Estimate", "Migrated", "Progress", "Step", "Tell", "blocker", "both", "check",
+    "LOCK_SECONDS", "Estimate", "Migrated", "Progress", "Step", "Tell", "blocker", "both", "check",
     "cut_over_step", "estimate", "exists", "migrate", "missing", "plan", "plan_rollback", "preview", "queue_new",
     "queues_new", "rollback", "survey", "wakes",
 ]  # fmt: skip
-STATES = ("queued", "processing", "completed", "failed")
 
 
 def both(db: Database) -> Iterator[Database]:

@@ -12,9 +12,15 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
+from opskit.queue.states import FileState
 from opskit.support.visible import directions_shown
 
-STATE_COLORS = {"queued": "#808080", "processing": "#0072B2", "completed": "#009E73", "failed": "#D55E00"}
+STATE_COLORS: dict[str, str] = {
+    FileState.QUEUED: "#808080",
+    FileState.PROCESSING: "#0072B2",
+    FileState.COMPLETED: "#009E73",
+    FileState.FAILED: "#D55E00",
+}
 """Colour of each state: Okabe and Ito's palette for the colour-blind, each 3:1 or better on white and on black."""
 INK = "#777777"  # text and axes: as readable on white as on black
 _GRID = "rgba(128, 128, 128, 0.25)"

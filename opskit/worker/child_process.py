@@ -24,7 +24,7 @@ _HINTS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Ending:
     """How a claim that its child left behind is to be ended: crashed, timeout, interrupted or released, and why.
 
     Attributes:

@@ -28,7 +28,7 @@ from opskit.settings import Settings
 from opskit.support.processes import peak_bytes
 from opskit.worker import quarantine
 from opskit.worker.child import EXIT_BROKEN, EXIT_DEPOSED, EXIT_DONE, EXIT_NOT_CLAIMABLE, EXIT_USELESS, EXIT_WORN
-from opskit.worker.child_process import ChildProcess, Outcome, cause_of_death
+from opskit.worker.child_process import ChildProcess, Ending, cause_of_death
 from opskit.worker.status import SharedStatus
 
 log = logging.getLogger("opskit")
@@ -59,7 +59,7 @@ class Supervisor:
         self._boot: Boot | None = None
         self._watch: quarantine.Watch | None = None
         self._child: ChildProcess | None = None
-        self._ending: Outcome | None = None
+        self._ending: Ending | None = None
         self._unsettled = False
         self._exit_code: int | None = None
         self._stop_signals = 0
@@ -95,7 +95,7 @@ class Supervisor:
                     self._tick()
         finally:
             if self._child is not None:
-                self._kill_child(Outcome("released", "released: the supervisor ended"))
+                self._kill_child(Ending("released", "released: the supervisor ended"))
                 self._unsettled = True
             self._leave()
         snapshot = self.shared_status.read()
@@ -260,7 +260,7 @@ class Supervisor:
             self._stop_reason = "the breaker is open" if code == EXIT_BROKEN else "the child could not begin"
             return
         if self._ending is None:
-            self._ending = Outcome("crashed", cause_of_death(code))
+            self._ending = Ending("crashed", cause_of_death(code))
             log.error("the child ended: %s", self._ending.reason)
         self._unsettled = True
         # A child that lives for a while has earned an immediate successor.
@@ -281,7 +281,7 @@ class Supervisor:
             self._deposed()
             return
         self._boot.epoch = epoch
-        ending = self._ending or Outcome("crashed", "the child ended")
+        ending = self._ending or Ending("crashed", "the child ended")
         failed = retried = 0
         begun = self.shared_status.read().token
         for row in claims.held(self.db, self.server_id):
@@ -309,7 +309,7 @@ class Supervisor:
         if self._only is not None:
             self._exit_code = 1
 
-    def _kill_child(self, ending: Outcome | None = None) -> None:
+    def _kill_child(self, ending: Ending | None = None) -> None:
         """Kill the child and what it started; its claim is settled after that."""
         if self._child is None:
             return
@@ -399,7 +399,7 @@ class Supervisor:
             self._next_beat = time.monotonic() + min(1.0, self._beat_every)
         else:
             self._lost_token = ""
-            self._kill_child(Outcome("crashed", "its claim was ended by others"))
+            self._kill_child(Ending("crashed", "its claim was ended by others"))
 
     def _mind_the_lease(self, refused: str = "") -> None:
         """A supervisor that cannot beat for a whole lease stops its child: by now others may have its file.
@@ -411,7 +411,7 @@ class Supervisor:
             return
         if self.settings.on_outage == "stop" or refused:
             self._kill_child(
-                Outcome("interrupted", refused or "the node could not reach the database for a whole lease")
+                Ending("interrupted", refused or "the node could not reach the database for a whole lease")
             )
         elif self._said.get("heartbeat") != "continue":
             self._said["heartbeat"] = "continue"
@@ -446,7 +446,7 @@ class Supervisor:
 
     # -- limits ------------------------------------------------------------------------------
 
-    def _limit_at(self, snapshot: Any) -> tuple[float, Outcome] | None:
+    def _limit_at(self, snapshot: Any) -> tuple[float, Ending] | None:
         """When the file in hand is over its limit [s, monotonic], and how its attempt ends then."""
         if not snapshot.started or self._child is None:
             return None
@@ -454,7 +454,7 @@ class Supervisor:
         limits = [
             (
                 snapshot.moved + stale,
-                Outcome(
+                Ending(
                     "timeout",
                     f"Processing timeout: no progress for {stale / 60:g} minutes on {self.server_id}",
                     "Processing timeout: no progress",
@@ -463,7 +463,7 @@ class Supervisor:
         ]
         hard = self.settings.hard_limit_seconds
         if hard is not None:
-            over = Outcome("crashed", f"over its hard limit of {hard:g} s", "over its hard limit")
+            over = Ending("crashed", f"over its hard limit of {hard:g} s", "over its hard limit")
             limits.append((snapshot.started + hard, over))
         return min(limits, key=lambda limit: limit[0])
 
@@ -484,7 +484,7 @@ class Supervisor:
         over = time.monotonic() >= self._stop_asked_at + self.settings.drain_seconds
         if over or self._stop_signals > 1:
             why = "the grace to finish was over" if over else "told twice to stop"
-            self._kill_child(Outcome("released", f"released while stopping: {why}"))
+            self._kill_child(Ending("released", f"released while stopping: {why}"))
 
     def _ask_to_stop(self, reason: str) -> None:
         if self._stop_asked_at is None:

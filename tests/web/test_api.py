@@ -20,11 +20,12 @@ from psycopg import sql
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from opskit import migration, queue
+from opskit import queue
 from opskit.database import Database
 from opskit.errors import DatabaseError, ForbiddenError, TokenNeededError
 from opskit.queue import claims, nodes
 from opskit.queue.identity import Boot
+from opskit.queue.states import FileState
 from opskit.settings import Settings
 from opskit.web.api import schemas
 from opskit.web.api.app import SharedDatabase, create_api
@@ -294,7 +295,7 @@ def test_a_wrong_method_is_told_all_that_the_path_takes(http: Client) -> None:
 
 
 def test_the_choices_of_the_document_are_those_of_the_database(http: Client) -> None:
-    assert get_args(schemas.Status) == ("", *migration.STATES, "none")
+    assert get_args(schemas.Status) == ("", *FileState, "none")
     answer = http.get("/api/processing/events?kind=pauses")
     assert answer.status_code == 422
     assert answer.json()["error"].startswith("kind: Input should be ")

@@ -19,16 +19,13 @@ from prometheus_client.registry import Collector
 
 from opskit.database import Database
 from opskit.database.session import Row
+from opskit.queue.states import FileState, NodeState, Outcome
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 BOUNDS = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0)
 """Upper bounds of the histograms' buckets [s]."""
-FILE_STATES = ("queued", "processing", "completed", "failed")
-NODE_STATES = ("live", "paused", "draining", "quarantined", "silent", "dead", "stopped")
-OUTCOMES = (
-    "completed", "raised", "crashed", "rejected", "timeout", "orphaned", "interrupted", "released", "failed", "other",
-)  # fmt: skip
-FOLLOWED = ("queued", "failed")
+OUTCOMES = (*Outcome, "other")
+FOLLOWED = (FileState.QUEUED, FileState.FAILED)
 _Cell = tuple[str, str, str, bool, int]
 """measure, outcome, next, cleaned, bucket."""
 
@@ -128,13 +125,13 @@ class _Collected(Collector):
 
 def _gauges(now: Mapping[str, Any], nodes: Iterable[Mapping[str, Any]], environment: str) -> Iterator[Metric]:
     files = GaugeMetricFamily("opskit_files", "Files in each state.", labels=["environment", "state"])
-    for state in FILE_STATES:
+    for state in FileState:
         files.add_metric([environment, state], _counted(now[state]))
     yield files
     known = Counter(str(node["state"]) for node in nodes)
     states = GaugeMetricFamily("opskit_nodes", "Nodes in each state.", labels=["environment", "state"])
-    for state in NODE_STATES:
-        states.add_metric([environment, state], known[state])
+    for node_state in NodeState:
+        states.add_metric([environment, node_state], known[node_state])
     yield states
     for name, help, value in (
         ("oldest_queued_seconds", "Age of the oldest queued file; 0 when none is.", now["oldest_queued_seconds"] or 0),

@@ -12,10 +12,11 @@ from fastapi.responses import Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic.alias_generators import to_camel
 
-from opskit import doctor, migration, stats
+from opskit import doctor, stats
 from opskit.database import Database
 from opskit.errors import DatabaseError
 from opskit.queue.identity import server_id, server_info
+from opskit.queue.states import FileState
 from opskit.settings import Settings
 from opskit.web.api import schemas
 from opskit.web.api.dependencies import Db, Json, SettingsOf
@@ -55,7 +56,7 @@ def current(db: Database, settings: Settings) -> Json:
     spread = stats.counted(stats.distribution(db, patience_seconds=PATIENCE_SECONDS))
     for row in stats.records(spread):
         by_server.setdefault(row["processing_server_id"] or NO_SERVER, {})[row["processing_status"]] = row["file_count"]
-    by_status = {state: sum(counts.get(state, 0) for counts in by_server.values()) for state in migration.STATES}
+    by_status = {state: sum(counts.get(state, 0) for counts in by_server.values()) for state in FileState}
     oldest = stats.records(stats.longest_running(db, limit=1))
     answer = {
         "totalFiles": sum(by_status.values()),

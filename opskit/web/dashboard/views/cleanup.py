@@ -7,6 +7,7 @@ from datetime import datetime
 import streamlit as st
 
 from opskit.database.session import Row
+from opskit.queue.states import Verdict
 from opskit.support import wording
 from opskit.web.dashboard import actions, banners, columns, dialog, markdown, permission, readings, sources
 
@@ -29,9 +30,9 @@ GROUP_OF = {
     "unproven": "unknown, still young",
     "alive": "alive",
 }
-WELL = ("alive", "unproven")
-SUSPECTED = ("silent", "stuck")
 CARDS = 50
+_WELL = tuple(verdict for verdict in Verdict if verdict.is_well)
+_SUSPECTED = tuple(verdict for verdict in Verdict if verdict.needs_second_look)
 LOOK_AGAIN_SECONDS = 2.5
 
 
@@ -45,15 +46,15 @@ def claims() -> None:
         return
     known = {row["claim"]: row for row in facts.rows()}
     everything = [(row, known[row["claim"]]) for row in judged.rows() if row["claim"] in known]
-    suspects = [pair for pair in everything if pair[0]["verdict"] not in WELL]
-    well = [pair for pair in everything if pair[0]["verdict"] in WELL]
+    suspects = [pair for pair in everything if pair[0]["verdict"] not in _WELL]
+    well = [pair for pair in everything if pair[0]["verdict"] in _WELL]
     approved = decide(suspects[:CARDS], (judged, facts))
     if len(suspects) > CARDS:
         st.caption(f"The {CARDS} oldest of {len(suspects):,}; the others come when these are ended.")
     if approved:
         actions.cleanup(approved)
     others(well)
-    if look and any(row["verdict"] in SUSPECTED for row, _ in suspects):
+    if look and any(row["verdict"] in _SUSPECTED for row, _ in suspects):
         verdicts = {row["claim"]: row["verdict"] for row, _ in suspects}
         st.fragment(lambda: _look_again(verdicts), run_every=LOOK_AGAIN_SECONDS)()
 

@@ -7,19 +7,13 @@ from typing import Any
 import streamlit as st
 
 from opskit.queue.error_identity import last_line
+from opskit.queue.states import FileState
 from opskit.stats.listings import SEARCH_ROWS
 from opskit.support import wording
 from opskit.support.logs import masked
 from opskit.web.dashboard import actions, banners, columns, dialog, markdown, readings, sources
 
-STATES = {
-    "": "all states",
-    "queued": "queued",
-    "processing": "processing",
-    "completed": "completed",
-    "failed": "failed",
-    "none": "no status yet",
-}
+STATES: dict[str, str] = {"": "all states", **{state: str(state) for state in FileState}, "none": "no status yet"}
 PAGE_ROWS = 200
 MOST_ROWS = 5000
 

@@ -8,6 +8,7 @@ from datetime import datetime
 import streamlit as st
 
 from opskit.database.session import Row
+from opskit.queue.states import EventKind
 from opskit.web.dashboard import banners, columns, markdown, readings, sources, times
 
 MOST = 1000
@@ -20,7 +21,7 @@ KINDS = {
     "stop": "Stops",
     "breaker": "Breaker",
 }
-OPERATORS = ("requeue", "pause", "resume", "state", "adopt", "migrate")
+OPERATORS = tuple(kind for kind in EventKind if kind.is_by_operators)
 
 
 def table() -> None:

@@ -9,11 +9,11 @@ import streamlit as st
 from opskit import doctor
 from opskit.database.session import Row
 from opskit.doctor.finding import command
+from opskit.queue.states import FileState
 from opskit.stats.figures import STATE_COLORS
 from opskit.support import wording
 from opskit.web.dashboard import actions, banners, columns, dialog, markdown, readings, sources, times
 
-STATES = ("queued", "processing", "completed", "failed")
 SERVERS_DRAWN = 12
 HERE_NOW = ("live", "paused", "draining", "quarantined", "silent")
 
@@ -163,7 +163,7 @@ def spread(distribution: readings.Reading) -> None:
     by_server: dict[str, dict[str, int]] = {}
     for row in distribution.rows():
         server = row["processing_server_id"] or ("(queue)" if row["processing_status"] == "queued" else "(no server)")
-        by_server.setdefault(server, dict.fromkeys(STATES, 0))[row["processing_status"]] += row["file_count"]
+        by_server.setdefault(server, dict.fromkeys(FileState, 0))[row["processing_status"]] += row["file_count"]
     if not by_server:
         st.caption("No files yet.")
         return
@@ -171,8 +171,8 @@ def spread(distribution: readings.Reading) -> None:
     drawn = {server: by_server[server] for server in sorted(ranked[:SERVERS_DRAWN])}
     if rest := ranked[SERVERS_DRAWN:]:
         other = f"{len(rest)} others"
-        drawn[other] = {state: sum(by_server[server][state] for server in rest) for state in STATES}
-    states = [state for state in STATES if any(counts[state] for counts in drawn.values())]
+        drawn[other] = {state: sum(by_server[server][state] for server in rest) for state in FileState}
+    states = [state for state in FileState if any(counts[state] for counts in drawn.values())]
     plot, table = st.tabs(["Plot", "Table"])
     plot.bar_chart(
         [{"server": server, **{state: counts[state] for state in states}} for server, counts in drawn.items()],

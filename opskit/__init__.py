@@ -10,7 +10,6 @@ with opskit.connect() as db:
 from __future__ import annotations
 
 import importlib
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from opskit._version import __version__
@@ -26,8 +25,11 @@ if TYPE_CHECKING:
     from opskit import migration as migration
     from opskit import queue as queue
     from opskit import stats as stats
+    from opskit.files.testing import claimed as claimed
+    from opskit.jupyter.replay import replay as replay
 
-_ON_FIRST_USE = ("doctor", "jupyter", "migration", "queue", "stats")
+_PACKAGES = ("doctor", "jupyter", "migration", "queue", "stats")
+_FUNCTIONS = {"claimed": "opskit.files.testing", "replay": "opskit.jupyter.replay"}
 
 __all__ = [
     "ClaimLostError",
@@ -37,11 +39,13 @@ __all__ = [
     "Reject",
     "Settings",
     "__version__",
+    "claimed",
     "connect",
     "doctor",
     "jupyter",
     "migration",
     "queue",
+    "replay",
     "server_id",
     "server_info",
     "stats",
@@ -62,10 +66,12 @@ def connect(database_url: str | None = None, **settings: Any) -> Database:
     return Database(Settings.load(database_url=database_url, **settings))
 
 
-def __getattr__(name: str) -> ModuleType:
-    """The packages, imported on first use (PEP 562): `import opskit` loads neither pandas nor plotly."""
-    if name in _ON_FIRST_USE:
+def __getattr__(name: str) -> Any:
+    """What is imported on first use (PEP 562): `import opskit` loads neither pandas nor plotly."""
+    if name in _PACKAGES:
         return importlib.import_module(f"opskit.{name}")
+    if name in _FUNCTIONS:
+        return getattr(importlib.import_module(_FUNCTIONS[name]), name)
     raise AttributeError(f"module 'opskit' has no attribute {name!r}")
 
 

@@ -252,7 +252,7 @@ _PATHS = sysconfig.get_paths()
 _LIBRARIES = tuple(
     f"{folder.rstrip('/')}/" for folder in {_PATHS[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")}
 )
-_OWN = f"{Path(__file__).parent}/"
+_OWN = f"{Path(__file__).parent.parent}/"
 _INNER = re.compile(r"\.<locals>|\.<(?:listcomp|dictcomp|setcomp|genexpr)>")
 
 

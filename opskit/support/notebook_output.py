@@ -86,6 +86,11 @@ def record(caption: str, facts: Mapping[str, Any]) -> str:
     return f"<table><caption>{_text(caption)}</caption><tbody>{rows}</tbody></table>"
 
 
+def sentences(first: str, *more: str) -> str:
+    """What was done, in one sentence, and what there is to say beside it."""
+    return "".join([f"<p><b>{_text(first)}</b></p>", *(f"<p>{_text(line)}</p>" for line in more)])
+
+
 def findings(rows: Sequence[Mapping[str, str]]) -> str:
     """What the doctor found: each with its commands, one a line, ready to be copied."""
     if not rows:

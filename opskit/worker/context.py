@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import os
 import threading
 from collections.abc import Callable, Mapping
@@ -11,13 +9,11 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any
 
-import psycopg
-from psycopg import sql
-
 from opskit.database import Database
 from opskit.database.session import Connection
-from opskit.errors import ClaimLostError, CompletionError, DatabaseUnavailableError, Reject
+from opskit.errors import ClaimLostError, CompletionError, DatabaseUnavailableError
 from opskit.files.claimed import ClaimedFile
+from opskit.queue import row_content
 from opskit.queue.completing import Completing
 from opskit.worker.status import SharedStatus
 
@@ -89,32 +85,11 @@ class WorkerContext:
         Raises:
             Reject: There are none, or they are not base64.
         """
-        query = sql.SQL("SELECT file_content FROM {} WHERE id = %s").format(sql.Identifier(self._db.settings.files))
-        with self._db.connection() as connection:
-            try:
-                row = connection.execute(query, (file.id,)).fetchone()
-            except psycopg.errors.UndefinedColumn:
-                raise Reject("the row has no storage_path, and the table no column file_content") from None
-        content = row["file_content"] if row else None
-        if content is None:
-            raise Reject("the row has neither storage_path nor file_content")
-        if isinstance(content, str):
-            content = content.encode()
-        if self._db.settings.content_encoding != "base64":
-            return bytes(content)
-        try:
-            return base64.b64decode(content, validate=False)
-        except binascii.Error as error:
-            raise Reject(f"file_content is not base64: {error}") from error
+        return row_content.content(self._db, file.id)
 
     def columns(self, file: ClaimedFile) -> dict[str, Any]:
         """The row as the application made it, its content left out; empty when it has been deleted."""
-        names = [row["column_name"] for row in self._db.run("all_columns") if row["column_name"] != "file_content"]
-        query = sql.SQL("SELECT {} FROM {} WHERE id = %s").format(
-            sql.SQL(", ").join(map(sql.Identifier, names)), sql.Identifier(self._db.settings.files)
-        )
-        with self._db.connection() as connection:
-            return connection.execute(query, (file.id,)).fetchone() or {}
+        return row_content.columns(self._db, file.id)
 
 
 class _Block(Completing):

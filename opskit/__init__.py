@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from opskit._version import __version__
 from opskit.database import Database
-from opskit.errors import ClaimLostError, OpskitError, Reject
+from opskit.errors import ClaimLostError, OpskitError, Reject, Retry
 from opskit.files.claimed import ClaimedFile
 from opskit.queue.identity import server_id, server_info
 from opskit.settings import Settings
@@ -37,6 +37,7 @@ __all__ = [
     "Database",
     "OpskitError",
     "Reject",
+    "Retry",
     "Settings",
     "__version__",
     "claimed",

@@ -20,7 +20,8 @@ OpskitError
 └── ForbiddenError               this door may not do that
     └── TokenNeededError         it may, to whoever shows the token
 
-`Reject` stands apart: it is what a processor raises to say that the file itself is bad.
+`Reject` and `Retry` stand apart: they are what a processor raises to say that the file itself is bad, or that it wants
+to be called again later.
 
 An error's docstring is its default message. HTTP statuses and exit codes live in the doors.
 """
@@ -121,3 +122,26 @@ class TokenNeededError(ForbiddenError):
 
 class Reject(Exception):
     """Raised by a processor: the file is bad, trying again is useless; it fails at once."""
+
+
+class Retry(Exception):
+    """Raised by a processor: call again later; the file is queued again, due then, and nothing is counted.
+
+    Args:
+        message: Why, for the history.
+        after_seconds: How long to wait [s], at most 30 days. Defaults to 60.
+        counted: Whether it counts as a failure. What is not counted is bounded, too: from the 21st time since the last
+            requeue on it counts.
+
+    Raises:
+        ValueError: *after_seconds* is no such time.
+    """
+
+    SECONDS = 60.0
+    LONGEST_SECONDS = 30 * 86400.0
+
+    def __init__(self, message: str = "", *, after_seconds: float = SECONDS, counted: bool = False) -> None:
+        if not 0 <= after_seconds <= self.LONGEST_SECONDS:
+            raise ValueError(f"Retry(after_seconds={after_seconds!r}); it must be between 0 and 30 days")
+        super().__init__(message or f"to be called again in {after_seconds:g} s")
+        self.after_seconds, self.counted = float(after_seconds), counted

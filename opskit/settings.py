@@ -24,6 +24,7 @@ from opskit.support.logs import masked
 
 ENVIRONMENTS = {"production": "", "development": "dev_"}
 DEFAULT_TABLE = "uploaded_files"
+DEFAULT_PROCESSOR = "opskit.processors:inspect_file"
 # PostgreSQL cuts identifiers at 63 bytes; the longest suffix we add is "_opskit_events_pkey".
 LONGEST_TABLE_NAME = 63 - len("_opskit_events_pkey") - len("dev_")
 
@@ -52,9 +53,15 @@ class Settings:
         DEFAULT_TABLE, "OPSKIT_TABLE", "Name of the files table, without prefix. Defaults to uploaded_files."
     )
     processor: str = _setting(
-        "opskit.processors:inspect_file",
+        DEFAULT_PROCESSOR,
         "OPSKIT_PROCESSOR",
         "Function called with each claimed file, module:function. Defaults to opskit.processors:inspect_file.",
+    )
+    exec: str = _setting(
+        "",
+        "OPSKIT_EXEC",
+        "Program run for each claimed file instead of a processor, such as 'node convert.mjs {path}'. Placeholders: "
+        "{path} {id} {token} {attempt} {name}. Defaults to none.",
     )
     lease_seconds: float = _setting(
         30.0,
@@ -204,6 +211,12 @@ class Settings:
         if not re.fullmatch(r"[\w.]+:[\w.]+", self.processor):
             raise SettingError(f"OPSKIT_PROCESSOR is {self.processor!r}; it must look like package.module:function")
         self._check_table()
+        chosen = [name for name in ("exec",) if getattr(self, name)]
+        if self.processor != DEFAULT_PROCESSOR:
+            chosen.append("processor")
+        if len(chosen) > 1:
+            both = " and ".join(env_name(name) for name in chosen)
+            raise SettingError(f"{both} are set; a file is processed by one of them, so unset the other")
         try:
             hosts.patterns(self.hosts)
         except ValueError as error:
@@ -278,6 +291,11 @@ class Settings:
             for name, value in values.items()
             if value is not None and value != ""
         }
+
+
+def secret_variables() -> frozenset[str]:
+    """The environment variables of settings that are secrets."""
+    return frozenset(field.metadata["env"] for field in dataclasses.fields(Settings) if field.metadata["secret"])
 
 
 def holds_secret(field: dataclasses.Field[Any], value: Any) -> bool:

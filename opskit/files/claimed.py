@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import re
+import shutil
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -75,6 +77,22 @@ class ClaimedFile:
         raw = io.BytesIO(self.desk.content(self)) if not self.storage_path else self._open_path()
         return io.BufferedReader(_Counted(raw, self._report, self._size_of(raw)), 1 << 18)
 
+    def local(self, folder: Path) -> Path:
+        """Its path on this machine; what is elsewhere (another store, the row itself) is copied into *folder* first.
+
+        Raises:
+            Reject: The path leads out of the storage root.
+            FileNotFoundError: There is no such file.
+        """
+        if self.storage_path:
+            with self._open_path() as raw:
+                if there := _path_of(raw):
+                    return there
+        copy = folder / f"input{_suffix(self.name)}"
+        with self.open() as stream, open(copy, "xb") as target:
+            shutil.copyfileobj(stream, target, 1 << 20)
+        return copy
+
     def progress(self, done: int | None = None, total: int | None = None) -> None:
         """Say that the file moves: *done* of *total* steps. Costs nothing; sent with the next heartbeat."""
         self.desk.progress(done, total)
@@ -134,6 +152,23 @@ class ClaimedFile:
         except (OSError, io.UnsupportedOperation):
             return self.file_size
         return end
+
+
+def _path_of(raw: BinaryIO) -> Path | None:
+    """The path of a stream that reads a file of this machine; None when it reads something else."""
+    path = getattr(raw, "name", None)
+    try:
+        if isinstance(path, str) and os.path.samestat(os.stat(path), os.fstat(raw.fileno())):
+            return Path(path).absolute()
+    except (OSError, ValueError, AttributeError):
+        pass
+    return None
+
+
+def _suffix(name: str) -> str:
+    """A plain extension, which programs go by; "" for any other."""
+    found = re.search(r"\.[A-Za-z0-9]{1,10}\Z", name)
+    return found[0].lower() if found else ""
 
 
 def _inside(path: str) -> str:

@@ -7,13 +7,48 @@ import importlib
 import inspect
 import os
 import sys
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from opskit.errors import ProcessorError
 from opskit.files.claimed import Processor
+from opskit.files.commands import Command
+from opskit.files.program import Program
+from opskit.settings import Settings, secret_variables
 
 _NOT_AWAITED = "opskit calls it and awaits nothing; give a plain function, which may call asyncio.run()"
+
+
+def processor_of(
+    settings: Settings, folder: Path | None = None, started: Callable[[int], None] = lambda group: None
+) -> Processor:
+    """The processor that the settings name: a function, or a program.
+
+    Args:
+        settings: What they say.
+        folder: Where programs work. Defaults to a new temporary folder.
+        started: Called with the process group of each run of a program, and with 0 at its end.
+
+    Raises:
+        ProcessorError: There is no such function or program, or it cannot be used.
+    """
+    if settings.exec:
+        environ = {name: value for name, value in os.environ.items() if name not in secret_variables()}
+        folder = folder or Path(tempfile.mkdtemp(prefix="opskit-"))
+        return Program(Command(settings.exec), folder, environ, started)
+    return load_processor(settings.processor)
+
+
+def check_processor(settings: Settings) -> None:
+    """See, before anything is started, that what is to process the files is there; functions are not imported for it.
+
+    Raises:
+        ProcessorError: It is not.
+    """
+    if settings.exec:
+        Command(settings.exec).find()
 
 
 def load_processor(name: str) -> Processor:

@@ -20,6 +20,7 @@ from opskit import doctor, migration, queue
 from opskit.database import Database
 from opskit.errors import DatabaseError, DatabaseUnavailableError, NotMigratedError, OpskitError, SettingError
 from opskit.files.listing import expand
+from opskit.files.processor import check_processor
 from opskit.local.nodes import Part
 from opskit.local.samples import SAMPLES
 from opskit.queue import breaker
@@ -59,6 +60,7 @@ def up(
         NotMigratedError: The database is not the embedded one, and not migrated.
         OpskitError: A node ends again and again.
     """
+    check_processor(settings)
     own = settings.database_url is None
     # Read-only is the page; what nodes do is no action of somebody.
     with Database(dataclasses.replace(settings, read_only=False), statement_seconds=None) as db:

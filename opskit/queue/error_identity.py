@@ -19,6 +19,7 @@ from types import FrameType
 from typing import Literal
 
 from opskit.errors import Reject
+from opskit.files.failure import Failure
 from opskit.support.logs import masked
 
 Kind = Literal["world", "file"]
@@ -61,6 +62,15 @@ def of_exception(error: BaseException, *, home: str = "", known: Iterable[str | 
     """
     words = tuple(word for word in known if word)
     return Identity(_name_of(error, words), place_of(error, home=home), kind_of(error))
+
+
+def of_failure(failure: Failure, *, known: Iterable[str | None] = ()) -> Identity:
+    """The identity of what a program or a server has said."""
+    return Identity(
+        normalised(message_of(failure), known=known),
+        _cut(_one_line(masked(failure.place)), _LONGEST_PLACE),
+        failure.kind,
+    )
 
 
 def of_text(text: str, *, known: Iterable[str | None] = ()) -> Identity:

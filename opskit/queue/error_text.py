@@ -5,11 +5,14 @@ from __future__ import annotations
 import traceback
 
 from opskit.errors import Reject
+from opskit.files.failure import Failure
 from opskit.queue.error_identity import headline, message_of
 
 
 def told(error: BaseException) -> str:
     """The whole story of an exception, with what it was raised from; its last line is its headline."""
+    if isinstance(error, Failure):
+        return "\n".join(filter(None, (error.story, message_of(error))))
     line = headline(error)
     try:
         text = _story(error)

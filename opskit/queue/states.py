@@ -37,6 +37,7 @@ class Outcome(StrEnum):
     ORPHANED = "orphaned"
     INTERRUPTED = "interrupted"
     RELEASED = "released"
+    DEFERRED = "deferred"
     FAILED = "failed"
 
 

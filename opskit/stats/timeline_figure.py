@@ -88,7 +88,7 @@ def bar_kind(row: Mapping[str, Any]) -> str:
         return OVERLAP
     if row["outcome"] in ("completed", "processing"):
         return str(row["outcome"])
-    if row["outcome"] in ("released", "interrupted") and row["followed"] == "queued":
+    if row["outcome"] in ("released", "interrupted", "deferred") and row["followed"] == "queued":
         return "given back"
     return "tried again" if row["followed"] == "queued" else "failed"
 

@@ -16,6 +16,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 from opskit.database import Database
@@ -30,12 +31,16 @@ from opskit.errors import (
     OpskitError,
     ProcessorError,
     Reject,
+    Retry,
 )
 from opskit.files.claimed import ClaimedFile, Processor
-from opskit.files.processor import load_processor
+from opskit.files.failure import Failure
+from opskit.files.processor import processor_of
+from opskit.files.program import Program
 from opskit.queue import breaker, claims, completing, nodes
 from opskit.queue.claims import ALL_OF_THE_QUEUE, Answer
-from opskit.queue.error_identity import Identity, last_line, of_exception
+from opskit.queue.deferring import defer
+from opskit.queue.error_identity import Identity, last_line, of_exception, of_failure
 from opskit.queue.error_text import told
 from opskit.queue.identity import Boot
 from opskit.queue.interruptions import by_outage, interrupt, passing
@@ -180,6 +185,10 @@ class Child:
             self._desk.end()
         except Reject as error:
             self._fail(file, "rejected", told(error), self._identity(error, file))
+        except Retry as error:
+            self._defer(file, error)
+        except Failure as error:
+            self._fail(file, error.outcome, told(error), self._identity(error, file))
         except BaseException as error:
             # SystemExit too: a processor that calls sys.exit() ends its attempt, not the node.
             if by_outage(self.db, error):
@@ -280,6 +289,8 @@ class Child:
 
     def _identity(self, error: BaseException, file: ClaimedFile) -> Identity:
         known = (file.id, file.original_filename, file.storage_path)
+        if isinstance(error, Failure):
+            return of_failure(error, known=known)
         identity = of_exception(error, home=self.db.settings.processor.partition(":")[0], known=known)
         return breaker.judged(identity, error)
 
@@ -304,11 +315,28 @@ class Child:
         if answer == "lost":
             self._lost(file, error)
             return
-        self.shared_status.end(failed=int(answer == "failed"), retried=int(answer == "queued"), bad=outcome == "raised")
+        self.shared_status.end(
+            failed=int(answer == "failed"), retried=int(answer == "queued"), bad=outcome != "rejected"
+        )
         line = last_line(error) or outcome
         log.warning("file %s (%s) attempt %d: %s; now %s", file.id, file.name, file.attempt, line, answer)
         if identity.kind == "world":
             self._breaker.failed(breaker.Failure(file.id, file.attempt, identity))
+
+    def _defer(self, file: ClaimedFile, retry: Retry) -> None:
+        """The processor wants to be called again later."""
+        if self._is_completed(file, str(retry)):
+            return
+        answer = self._patiently(lambda: defer(self.db, retry, id=file.id, token=file.token, actor=self.node.server_id))
+        if answer == "lost":
+            self._lost(file, str(retry))
+            return
+        self.shared_status.end(failed=int(answer == "failed"), retried=int(answer == "queued"))
+        when = f", due in {retry.after_seconds:g} s" if answer == "queued" else ""
+        log.info(
+            "file %s (%s) attempt %d deferred: %s; now %s%s", file.id, file.name, file.attempt,
+            last_line(str(retry)), answer, when,
+        )  # fmt: skip
 
     def _interrupted(self, file: ClaimedFile, error: BaseException) -> None:
         """The database went away while the processor wrote to it: the file is given back when it is there again."""
@@ -475,6 +503,16 @@ def _own_stderr() -> TextIO:
         return sys.stderr
 
 
+def _take_along(program: Program) -> None:
+    """When our supervisor dies, the program that runs dies with us."""
+
+    def die(*_: object) -> None:
+        program.abandon()
+        os._exit(1)
+
+    signal.signal(signal.SIGUSR2, die)
+
+
 def _nothing(*_: object) -> None:
     """A signal that is somebody else's business."""
 
@@ -496,14 +534,18 @@ def main() -> int:
     parser.add_argument("--drain", action="store_true")
     parser.add_argument("--max-files", type=int)
     parser.add_argument("--only")
+    parser.add_argument("--workspace", type=Path)
     given = parser.parse_args()
-    end_with(given.parent, signal.SIGKILL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     settings = Settings.load()
+    # Whose program runs has to take it along; whose processor runs in this process cannot be asked.
+    end_with(given.parent, signal.SIGUSR2 if settings.exec else signal.SIGKILL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     set_up_logging(given.server_id, settings.env, stream=_own_stderr())
     shared_status = SharedStatus(given.shared_status)
     try:
-        processor = load_processor(settings.processor)
+        processor = processor_of(settings, given.workspace, shared_status.program)
+        if isinstance(processor, Program):
+            _take_along(processor)
         # The boot first: what PostgreSQL cuts off is the end.
         name = f"{given.boot[:8]} {given.server_id}"
         with Database(settings, pooled=False, node=True, name=name) as db:

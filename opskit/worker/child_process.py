@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from opskit.files.workspace import Workspace
 from opskit.queue.error_identity import Identity, of_reason
 from opskit.queue.identity import Boot
 from opskit.settings import Settings
@@ -78,6 +79,7 @@ class ChildProcess:
         drain: It ends when the queue is empty.
         max_files: It ends after so many files. Defaults to no limit.
         only: It processes this one file.
+        workspace: Where its programs work; None when it runs none.
 
     Attributes:
         started: When it was started [s, monotonic].
@@ -92,7 +94,9 @@ class ChildProcess:
         drain: bool,
         max_files: int | None,
         only: str | None,
+        workspace: Workspace | None = None,
     ) -> None:
+        self._shared_status, self._workspace = shared_status, workspace
         command = [
             sys.executable, "-P", "-m", "opskit.worker.child",
             "--parent", str(os.getpid()), "--shared-status", str(shared_status.fd),
@@ -104,6 +108,8 @@ class ChildProcess:
             command += ["--max-files", str(max_files)]
         if only is not None:
             command += ["--only", only]
+        if workspace is not None:
+            command += ["--workspace", str(workspace.path)]
         self.started = time.monotonic()
         self._process = subprocess.Popen(
             command,
@@ -116,8 +122,11 @@ class ChildProcess:
         )
 
     def exit_code(self) -> int | None:
-        """Its exit code once it has ended; None while it lives."""
-        return exit_code(self._process)
+        """Its exit code once it has ended, and its programs with it; None while it lives."""
+        code = exit_code(self._process)
+        if code is not None:
+            self._end_programs()
+        return code
 
     def terminate(self) -> None:
         """Ask it to stop after its file."""
@@ -129,6 +138,16 @@ class ChildProcess:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        self._end_programs()
+
+    def _end_programs(self) -> None:
+        """Kill the program that the child has left, and what that has started; empty the folder."""
+        if self._workspace is None:
+            return
+        if group := self._shared_status.read().group:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(group, signal.SIGKILL)
+        self._workspace.sweep()
 
 
 def _has_fd(stream: Any) -> bool:

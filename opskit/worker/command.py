@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from opskit.errors import OpskitError
+from opskit.files.processor import check_processor
 from opskit.queue.identity import server_id
 from opskit.settings import Settings
 from opskit.support.logs import set_up_logging
@@ -27,6 +28,7 @@ def run(
     verbose: bool = False,
 ) -> int:
     """Run one node in this process until it is told to stop; answers the exit code."""
+    check_processor(settings)
     set_up_logging(server_id(settings), settings.env, verbose=verbose)
     supervisor = Supervisor(settings, drain=drain, max_files=max_files, only=only)
     code = supervisor.run()

@@ -15,9 +15,9 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-# token, started, moved [s, monotonic], done, total, streak began [s, monotonic], completed, failed, retried, streak;
-# before it the sequence number, which is odd while it is being written
-_LAYOUT = struct.Struct("=16sddqqdQQQQ")
+# token, started, moved [s, monotonic], done, total, streak began [s, monotonic], group, completed, failed, retried,
+# streak; before it the sequence number, which is odd while it is being written
+_LAYOUT = struct.Struct("=16sddqqdqQQQQ")
 _SEQUENCE = struct.Struct("=Q")
 _NO_TOKEN = bytes(16)
 # moved, done, total: where they stand within the whole
@@ -38,6 +38,7 @@ class Snapshot:
         completed, failed, retried: Attempts that ended so since the node started.
         streak: How many of the last attempts in a row ended badly, without the file being to blame.
         streak_began: When the first of them did [s, monotonic].
+        group: The process group of the program that works on the file; 0 when none does.
     """
 
     token: str
@@ -50,6 +51,7 @@ class Snapshot:
     retried: int
     streak: int
     streak_began: float
+    group: int
 
 
 class SharedStatus:
@@ -68,8 +70,8 @@ class SharedStatus:
         self.fd = fd
         self._copy = False
         self._memory = mmap.mmap(fd, mmap.PAGESIZE)
-        self._token, self._started, self._moved, self._done, self._total, self._streak_began, *counts = self._body()
-        self._completed, self._failed, self._retried, self._streak = counts
+        self._token, self._started, self._moved, self._done, self._total, self._streak_began, *rest = self._body()
+        self._group, self._completed, self._failed, self._retried, self._streak = rest
         # A child that died while it wrote left an odd number.
         (sequence,) = _SEQUENCE.unpack_from(self._memory)
         self._sequence: int = sequence + sequence % 2
@@ -79,6 +81,11 @@ class SharedStatus:
         self._token = bytes.fromhex(token.replace("-", ""))
         self._started = self._moved = time.monotonic()
         self._done = self._total = -1
+        self._write()
+
+    def program(self, group: int) -> None:
+        """A program works on the file, in this process group; 0: it has ended."""
+        self._group = group
         self._write()
 
     def progress(self, done: int | None, total: int | None) -> None:
@@ -121,7 +128,7 @@ class SharedStatus:
             values = self._body()
             if before % 2 == 0 and _SEQUENCE.unpack_from(self._memory) == (before,):
                 break
-        token, started, moved, done, total, streak_began, completed, failed, retried, streak = values
+        token, started, moved, done, total, streak_began, group, completed, failed, retried, streak = values
         return Snapshot(
             str(uuid.UUID(bytes=token)) if token != _NO_TOKEN else "",
             started,
@@ -133,6 +140,7 @@ class SharedStatus:
             retried,
             streak,
             streak_began,
+            group,
         )
 
     def disarm(self) -> None:
@@ -147,7 +155,7 @@ class SharedStatus:
         _SEQUENCE.pack_into(self._memory, 0, self._sequence + 1)
         _LAYOUT.pack_into(
             self._memory, _SEQUENCE.size, self._token, self._started, self._moved, self._done, self._total,
-            self._streak_began, self._completed, self._failed, self._retried, self._streak,
+            self._streak_began, self._group, self._completed, self._failed, self._retried, self._streak,
         )  # fmt: skip
         self._sequence += 2
         _SEQUENCE.pack_into(self._memory, 0, self._sequence)
@@ -158,6 +166,7 @@ class SharedStatus:
     def successor(self, *, failed: int = 0, retried: int = 0, bad: bool = False) -> SharedStatus:
         """Start anew after a child has died, perhaps in the middle of a word: the counts go on, its claim is gone."""
         fresh = SharedStatus(self.fd)
+        fresh._group = 0
         fresh.end(failed=failed, retried=retried, bad=bad)
         return fresh
 

@@ -21,6 +21,7 @@ from typing import Any
 from opskit import queue
 from opskit.database import Database
 from opskit.errors import DatabaseError, DatabaseUnavailableError, NotMigratedError
+from opskit.files.workspace import Workspace, sweep_dead
 from opskit.queue import claims, nodes
 from opskit.queue.identity import Boot, server_id
 from opskit.queue.interruptions import interrupt, passing
@@ -59,6 +60,7 @@ class Supervisor:
         self._boot: Boot | None = None
         self._watch: quarantine.Watch | None = None
         self._child: ChildProcess | None = None
+        self._workspace: Workspace | None = None
         self._ending: Ending | None = None
         self._unsettled = False
         self._exit_code: int | None = None
@@ -88,6 +90,9 @@ class Supervisor:
         """Live: register, work, stop when told or when there is nothing left to do; answers the exit code."""
         self._obey_signals()
         try:
+            if self.settings.exec:
+                self._workspace = Workspace()
+                sweep_dead()
             while self._exit_code is None:
                 if self._boot is None:
                     self._register()
@@ -98,6 +103,8 @@ class Supervisor:
                 self._kill_child(Ending("released", "released: the supervisor ended"))
                 self._unsettled = True
             self._leave()
+            if self._workspace is not None:
+                self._workspace.close()
         snapshot = self.shared_status.read()
         log.info(
             "%s: %d completed, %d failed, %d to be tried again",
@@ -225,8 +232,9 @@ class Supervisor:
                 self._exit_code = 0
                 return
         self._child = ChildProcess(
-            self._boot, self.settings, self.shared_status, drain=self._drain, max_files=left, only=self._only
-        )
+            self._boot, self.settings, self.shared_status, drain=self._drain, max_files=left, only=self._only,
+            workspace=self._workspace,
+        )  # fmt: skip
         self._child_started = self._child.started
 
     def _look_after_child(self) -> None:

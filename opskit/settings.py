@@ -63,6 +63,14 @@ class Settings:
         "Program run for each claimed file instead of a processor, such as 'node convert.mjs {path}'. Placeholders: "
         "{path} {id} {token} {attempt} {name}. Defaults to none.",
     )
+    post: str = _setting(
+        "",
+        "OPSKIT_POST",
+        "URL of a server of yours that each claimed file is posted to, and which does the work. Defaults to none.",
+    )
+    post_token: str | None = _setting(
+        None, "OPSKIT_POST_TOKEN", "Sent to OPSKIT_POST as a bearer token. Defaults to none.", secret=True
+    )
     lease_seconds: float = _setting(
         30.0,
         "OPSKIT_LEASE_SECONDS",
@@ -211,7 +219,7 @@ class Settings:
         if not re.fullmatch(r"[\w.]+:[\w.]+", self.processor):
             raise SettingError(f"OPSKIT_PROCESSOR is {self.processor!r}; it must look like package.module:function")
         self._check_table()
-        chosen = [name for name in ("exec",) if getattr(self, name)]
+        chosen = [name for name in ("exec", "post") if getattr(self, name)]
         if self.processor != DEFAULT_PROCESSOR:
             chosen.append("processor")
         if len(chosen) > 1:

@@ -15,6 +15,7 @@ from typing import Any
 from opskit.errors import ProcessorError
 from opskit.files.claimed import Processor
 from opskit.files.commands import Command
+from opskit.files.posting import Post
 from opskit.files.program import Program
 from opskit.settings import Settings, secret_variables
 
@@ -38,6 +39,8 @@ def processor_of(
         environ = {name: value for name, value in os.environ.items() if name not in secret_variables()}
         folder = folder or Path(tempfile.mkdtemp(prefix="opskit-"))
         return Program(Command(settings.exec), folder, environ, started)
+    if settings.post:
+        return Post(settings.post, settings.post_token or "")
     return load_processor(settings.processor)
 
 
@@ -49,6 +52,8 @@ def check_processor(settings: Settings) -> None:
     """
     if settings.exec:
         Command(settings.exec).find()
+    if settings.post:
+        Post(settings.post)
 
 
 def load_processor(name: str) -> Processor:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from opskit.errors import SettingError
-from opskit.support import hosts, notebook_output
+from opskit.support import hosts, notebook_output, retry_rules
 from opskit.support.logs import masked
 
 ENVIRONMENTS = {"production": "", "development": "dev_"}
@@ -91,6 +91,12 @@ class Settings:
     )
     retry_seconds: float = _setting(
         10.0, "OPSKIT_RETRY_SECONDS", "Wait before the first retry [s], doubled each time. Defaults to 10."
+    )
+    retry: str = _setting(
+        "",
+        "OPSKIT_RETRY",
+        "Other budgets and waits by exception, comma-separated: ConnectionError=20:30s is tried 20 times, 30 s apart; "
+        "units s, m, h. Defaults to none.",
     )
     on_orphan: str = _setting(
         "requeue", "OPSKIT_ON_ORPHAN", "What happens to a dead node's file: requeue or fail. Defaults to requeue."
@@ -230,6 +236,13 @@ class Settings:
         except ValueError as error:
             raise SettingError(
                 f"OPSKIT_HOSTS has {str(error)!r}; it lists names without port: opskit.example.com, *.example.com"
+            ) from None
+        try:
+            retry_rules.rules(self.retry)
+        except ValueError as error:
+            raise SettingError(
+                f"OPSKIT_RETRY has {str(error)!r}; it lists exceptions like ConnectionError=20:30s: how often, "
+                "how far apart"
             ) from None
         for name, least in (
             ("lease_seconds", 0.1),

@@ -9,12 +9,14 @@
 -- identity        what it is grouped by: {"error": ..., "place": ...} (default '': the last line of the error serves)
 -- max_failures    bad attempts after which the file is failed
 -- retry_seconds   wait before the first retry, doubled for each further one, at most an hour
+-- wait_seconds    wait before the retry instead, whichever it is (default '': none given)
 -- actor           who says so: the node
 --
 -- Answers one row: the state that follows (queued or failed), or lost when the claim is no longer this token's.
 -- The event is written in the same statement: what ended an attempt is never lost.
 \ir _session.sql
 \if :{?identity} \else \set identity '' \endif
+\if :{?wait_seconds} \else \set wait_seconds '' \endif
 WITH mine AS MATERIALIZED (
     SELECT id, processing_server_id AS server_id, processing_token AS token, processing_attempt AS attempt,
            processing_started_at AS started_at, coalesce(processing_failures, 0) + 1 AS failures,
@@ -36,7 +38,8 @@ WITH mine AS MATERIALIZED (
            processing_completed_at = CASE mine.next_status WHEN 'failed' THEN clock_timestamp() END,
            processing_queued_at = CASE mine.next_status WHEN 'failed' THEN f.processing_queued_at
                ELSE clock_timestamp()
-                    + least(3600, :'retry_seconds'::float8 * 2 ^ least(mine.failures - 1, 20)) * interval '1 second' END
+                    + coalesce(nullif(:'wait_seconds', '')::float8,
+                               least(3600, :'retry_seconds'::float8 * 2 ^ least(mine.failures - 1, 20))) * interval '1 second' END
       FROM mine WHERE f.id = mine.id
     RETURNING f.id
 ), noted AS (

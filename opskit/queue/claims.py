@@ -230,6 +230,7 @@ def fail(
     retry_seconds: float,
     actor: str,
     identity: Identity | None = None,
+    wait_seconds: float | None = None,
 ) -> str:
     """End an attempt that went wrong, with the reason, in one transaction.
 
@@ -237,6 +238,7 @@ def fail(
         outcome: raised or crashed (tried again while the budget lasts), rejected or timeout (failed at once).
         error: Why, as it is stored.
         identity: What the failure is grouped by. Defaults to the last line of *error*.
+        wait_seconds: Wait before the retry [s]. Defaults to *retry_seconds*, doubled for each further one.
 
     Returns:
         The state that follows: "queued" or "failed"; "lost" when the claim is no longer this token's
@@ -253,6 +255,7 @@ def fail(
         identity=(identity or of_text(error)).as_json(),
         max_failures=max_failures,
         retry_seconds=retry_seconds,
+        wait_seconds="" if wait_seconds is None else wait_seconds,
         actor=actor,
     )
     return str(row["answer"])

@@ -37,10 +37,11 @@ from opskit.files.claimed import ClaimedFile, Processor
 from opskit.files.failure import Failure
 from opskit.files.processor import processor_of
 from opskit.files.program import Program
+from opskit.files.retry_after import asked_seconds
 from opskit.queue import breaker, claims, completing, nodes
 from opskit.queue.claims import ALL_OF_THE_QUEUE, Answer
 from opskit.queue.deferring import defer
-from opskit.queue.error_identity import Identity, last_line, of_exception, of_failure
+from opskit.queue.error_identity import Identity, headline, last_line, of_exception, of_failure
 from opskit.queue.error_text import told
 from opskit.queue.identity import Boot
 from opskit.queue.interruptions import by_outage, interrupt, passing
@@ -48,6 +49,7 @@ from opskit.queue.stored import as_json
 from opskit.settings import Settings
 from opskit.support.logs import set_up_logging
 from opskit.support.processes import end_with
+from opskit.support.retry_rules import Rule, rule_for, rules
 from opskit.worker import quarantine
 from opskit.worker.context import WorkerContext
 from opskit.worker.forks import disarm, leave
@@ -80,6 +82,7 @@ class Child:
         self.stopping = False
         self._processor = processor
         self._storage_root = db.settings.storage_root
+        self._retry_rules = rules(db.settings.retry)
         self._cursor = ALL_OF_THE_QUEUE
         self._full_look_at = 0.0
         self._claimed = 0
@@ -193,8 +196,11 @@ class Child:
             # SystemExit too: a processor that calls sys.exit() ends its attempt, not the node.
             if by_outage(self.db, error):
                 self._interrupted(file, error)
+            elif (seconds := asked_seconds(error)) is not None:
+                self._defer(file, Retry(headline(error), after_seconds=seconds))
             else:
-                self._fail(file, "raised", told(error), self._identity(error, file))
+                rule = rule_for(error, self._retry_rules)
+                self._fail(file, "raised", told(error), self._identity(error, file), rule)
         else:
             return self._complete(file, result, last=last)
         return Answer("empty", "") if last else self._claim()
@@ -294,7 +300,7 @@ class Child:
         identity = of_exception(error, home=self.db.settings.processor.partition(":")[0], known=known)
         return breaker.judged(identity, error)
 
-    def _fail(self, file: ClaimedFile, outcome: str, error: str, identity: Identity) -> None:
+    def _fail(self, file: ClaimedFile, outcome: str, error: str, identity: Identity, rule: Rule | None = None) -> None:
         """End an attempt that went wrong, unless the file is completed, or its claim is lost."""
         if self._is_completed(file, error):
             return
@@ -306,8 +312,9 @@ class Child:
                 token=file.token,
                 outcome=outcome,
                 error=error,
-                max_failures=settings.max_failures,
+                max_failures=rule.times if rule else settings.max_failures,
                 retry_seconds=settings.retry_seconds,
+                wait_seconds=rule.wait_seconds if rule else None,
                 actor=self.node.server_id,
                 identity=identity,
             )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import email.message
 import errno
 import importlib
 import os
 import signal
 import time
+import urllib.error
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +126,26 @@ def _effect(file: opskit.ClaimedFile, seconds: float) -> None:
         )
         time.sleep(seconds)
         tx.execute("SELECT 1")
+
+
+def wait_for(file: opskit.ClaimedFile) -> None:
+    """Ask to be called again, at the first attempt, as the file's name says: with Retry, or as a busy server does."""
+    if file.attempt > 1:
+        return
+    kind, _, seconds = (file.original_filename or "").partition("-")
+    if kind == "retry":
+        raise opskit.Retry("not yet", after_seconds=float(seconds))
+    headers = email.message.Message()
+    headers["Retry-After"] = seconds
+    status = 429 if kind == "busy" else 500
+    raise ValueError("no answer") from urllib.error.HTTPError("http://service/", status, kind, headers, None)
+
+
+def lose_connection(file: opskit.ClaimedFile) -> None:
+    """Fail as a connection does, or as a bad file does."""
+    if file.original_filename == "bad":
+        raise ValueError("cannot parse line 17")
+    raise ConnectionResetError("the service has hung up")
 
 
 def need_package(file: opskit.ClaimedFile) -> None:

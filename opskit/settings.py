@@ -7,6 +7,7 @@ default stand beside each other, and README's table, `--help` and this file are 
 from __future__ import annotations
 
 import argparse
+import codecs
 import contextlib
 import dataclasses
 import os
@@ -124,6 +125,11 @@ class Settings:
         "OPSKIT_CONTENT_ENCODING",
         "How file_content is stored when it is the content: raw or base64. Defaults to raw.",
     )
+    text_encoding: str = _setting(
+        "utf-8",
+        "OPSKIT_TEXT_ENCODING",
+        "Encoding of CSV, TSV and JSON lines without a byte order mark, such as cp1252. Defaults to utf-8.",
+    )
     storage: str = _setting(
         "",
         "OPSKIT_STORAGE",
@@ -222,6 +228,8 @@ class Settings:
             raise SettingError(f"OPSKIT_ON_OUTAGE is {self.on_outage!r}; it must be 'stop' or 'continue'")
         if self.content_encoding not in ("raw", "base64"):
             raise SettingError(f"OPSKIT_CONTENT_ENCODING is {self.content_encoding!r}; it must be 'raw' or 'base64'")
+        if not _is_text_encoding(self.text_encoding):
+            raise SettingError(f"OPSKIT_TEXT_ENCODING is {self.text_encoding!r}; it must be an encoding such as cp1252")
         if not re.fullmatch(r"[\w.]+:[\w.]+", self.processor):
             raise SettingError(f"OPSKIT_PROCESSOR is {self.processor!r}; it must look like package.module:function")
         self._check_table()
@@ -346,6 +354,15 @@ def _home_above() -> str | None:
     except OSError:  # the folder that we work in is gone
         pass
     return None
+
+
+def _is_text_encoding(name: str) -> bool:
+    """Whether Python knows an encoding of this name that makes text of bytes."""
+    try:
+        codecs.getincrementaldecoder(name)
+        return isinstance(bytes(4).decode(name), str)
+    except (LookupError, ValueError):
+        return False
 
 
 def env_name(field_name: str) -> str:

@@ -47,6 +47,8 @@ class ClaimedFile:
         server_id: The node that holds it.
         token: The claim's fence; also a good part of a name for outputs written elsewhere.
         table_prefix: "" in production, "dev_" in development.
+        files_table: The files table's name, without that prefix.
+        text_encoding: Encoding of a text that has no byte order mark.
     """
 
     id: str
@@ -60,6 +62,8 @@ class ClaimedFile:
     storage_root: str = ""
     storage_only: bool = False
     table_prefix: str = ""
+    files_table: str = "uploaded_files"
+    text_encoding: str = "utf-8"
     desk: Context = field(repr=False)
 
     @property

@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import posixpath
-import re
-import zipfile
-import zlib
-from typing import TYPE_CHECKING, Any
-from xml.etree import ElementTree
+from collections.abc import Iterator
+from typing import Any
 
-import psycopg
-
-from opskit.errors import Reject
+from opskit.errors import MissingExtraError, Reject
 from opskit.files.claimed import ClaimedFile
-from opskit.files.kinds import BLOCK, kind_of
+from opskit.files.counting import FilledLineCount, LineCount
+from opskit.files.formats.excel import count_xlsx
+from opskit.files.kinds import BLOCK, PACKED, kind_of, mark_of
+from opskit.files.text import as_utf8, blocks_of, unpacked
 
-if TYPE_CHECKING:
-    Connection = psycopg.Connection[dict[str, Any]]
-
-_NEITHER_QUOTE_NOR_NEWLINE = bytes(set(range(256)) - set(b'"\n'))
-_SHEET_ROW = re.compile(rb"<(?:\w+:)?row(?:\s[^>]*)?(?<!/)>")
+_TEXTS = ("csv", "tsv", "jsonl", "text")
 
 
 def inspect_file(file: ClaimedFile) -> dict[str, Any]:
@@ -35,96 +27,86 @@ def inspect_file(file: ClaimedFile) -> dict[str, Any]:
     Returns:
         "size" [bytes], "sha256" (hex), "kind" ("csv", "parquet", "png", …, else "text", "binary" or "empty");
         "rows" for CSV and TSV (without the header; line breaks within quotes do not count), JSON lines and
-        Excel (first sheet, without the header); "lines" for text.
+        Excel (the first sheet that is not hidden, without the header): as many as `load_table` loads; "lines" for
+        text. Of a .gz or .zst file that holds such a text "holds", its kind, and the same counts.
 
     Raises:
+        Reject: It is a workbook that cannot be read.
         OSError: The storage cannot be read; the attempt fails and is tried again.
     """
     with file.open() as stream:
-        block = stream.read(BLOCK)
-        kind = kind_of(block, file.name)
-        digest, size = hashlib.sha256(), 0
-        lines = _LineCount(quotes=kind in ("csv", "tsv"))
-        counted = kind in ("csv", "tsv", "jsonl", "text")
-        while block:
-            size += len(block)
-            digest.update(block)
-            if counted:
-                lines.add(block)
-            block = stream.read(BLOCK)
-        found: dict[str, Any] = {"size": size, "sha256": digest.hexdigest(), "kind": kind}
-        if kind == "text":
-            found["lines"] = lines.all
-        elif kind == "jsonl":
-            found["rows"] = lines.filled
-        elif counted:
-            found["rows"] = max(lines.filled - 1, 0)
-        elif kind == "xlsx" and stream.seekable():
-            found["rows"] = _sheet_rows(file, stream)
-    return found
+        head = stream.read(BLOCK)
+        raw = _Digested(blocks_of(stream, head) if head else iter(()))
+        kind = kind_of(head, file.name)
+        found = _counted(file, kind, head, raw)
+        for _ in raw:  # what was not counted is a part of the sum all the same
+            pass
+        if kind == "xlsx" and stream.seekable():
+            found["rows"] = count_xlsx(file, stream)
+    return {"size": raw.size, "sha256": raw.sum.hexdigest(), "kind": kind} | found
 
 
-class _LineCount:
-    """Counts lines, block by block; line breaks within double quotes are part of their line.
+class _Digested:
+    """A file's blocks; what passes is measured.
 
     Attributes:
-        all: Lines, the last one too if it has no line break.
-        filled: The same without the empty lines at the end of the file.
+        size: Bytes so far.
+        sum: Their SHA-256.
     """
 
-    def __init__(self, *, quotes: bool) -> None:
-        self._quotes, self._inside = quotes, False
-        self._passed = self._pending = 0
-        self._open = self._any = False
+    def __init__(self, blocks: Iterator[bytes]) -> None:
+        self._blocks = blocks
+        self.size, self.sum = 0, hashlib.sha256()
 
-    @property
-    def all(self) -> int:
-        return self._passed + self._pending + self._open
+    def __iter__(self) -> Iterator[bytes]:
+        return self
 
-    @property
-    def filled(self) -> int:
-        return self._passed + self._any
-
-    def add(self, block: bytes) -> None:
-        body = block.rstrip(b"\r\n")
-        if body:
-            self._any = True
-            self._passed += self._pending + self._breaks(body)
-            self._pending = 0
-        if not self._inside:
-            self._pending += block.count(b"\n", len(body))
-        self._open = not block.endswith(b"\n")
-
-    def _breaks(self, block: bytes) -> int:
-        if not self._quotes or not (self._inside or b'"' in block):
-            return block.count(b"\n")
-        # Quotes side by side cancel out. What is left is short, and every second piece of it is quoted;
-        # splitting the block itself is ten times slower where every field is quoted.
-        marks = block.translate(None, delete=_NEITHER_QUOTE_NOR_NEWLINE).replace(b'""', b"")
-        pieces = marks.split(b'"')
-        breaks = sum(map(len, pieces[self._inside :: 2]))
-        self._inside ^= len(pieces) % 2 == 0
-        return breaks
+    def __next__(self) -> bytes:
+        block = next(self._blocks)
+        self.size += len(block)
+        self.sum.update(block)
+        return block
 
 
-def _sheet_rows(file: ClaimedFile, stream: io.BufferedReader) -> int:
-    """Rows of a workbook's first sheet, without the header; read as a stream, with nothing but zip and XML."""
+def _counted(file: ClaimedFile, kind: str, head: bytes, raw: Iterator[bytes]) -> dict[str, Any]:
+    """The lines or rows of a text, packed or not; nothing for what cannot be read as one."""
+    if kind not in (*_TEXTS, *PACKED):
+        return {}
+    blocks = raw
     try:
-        with zipfile.ZipFile(stream) as book:
-            relations = ElementTree.fromstring(book.read("xl/_rels/workbook.xml.rels"))
-            targets = {relation.get("Id"): relation.get("Target", "") for relation in relations}
-            sheets = (tag for tag in ElementTree.fromstring(book.read("xl/workbook.xml")).iter())
-            first = next(tag for tag in sheets if tag.tag.endswith("}sheet"))
-            id = next(value for key, value in first.items() if key.endswith("}id"))
-            rows, rest = 0, b""
-            with book.open(posixpath.join("/xl", targets[id]).lstrip("/")) as sheet:
-                while block := sheet.read(BLOCK):
-                    block = rest + block
-                    cut = max(block.rfind(b"<"), 0)
-                    rows += len(_SHEET_ROW.findall(block, 0, cut))
-                    rest = block[cut:]
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-        raise Reject(f"{file.name} is a broken workbook: {error}") from error
-    except (ElementTree.ParseError, LookupError, StopIteration) as error:
-        raise Reject(f"{file.name} is a broken workbook: {error}") from error
-    return max(rows - 1, 0)
+        if kind in PACKED:
+            blocks = unpacked(file.name, kind, blocks)
+            head = next(blocks, b"")
+            blocks = _with(head, blocks)
+            inner = kind_of(head[:BLOCK], file.name)
+            if inner not in _TEXTS:
+                return {}
+            return {"holds": inner} | _count(file, inner, head, blocks)
+        return _count(file, kind, head, blocks)
+    except (Reject, MissingExtraError):
+        return {}
+
+
+def _with(first: bytes, others: Iterator[bytes]) -> Iterator[bytes]:
+    yield first
+    yield from others
+
+
+def _count(file: ClaimedFile, kind: str, head: bytes, blocks: Iterator[bytes]) -> dict[str, Any]:
+    if mark_of(head)[0]:
+        blocks = as_utf8(file.name, "utf-8", blocks)
+    if kind == "jsonl":
+        objects = FilledLineCount()
+        for block in blocks:
+            objects.add(block)
+        return {"rows": objects.filled}
+    lines = LineCount(quotes=kind != "text")
+    begins = b""
+    for block in blocks:
+        begins = begins or block[:8]
+        lines.add(block)
+    if kind == "text":
+        return {"lines": lines.all}
+    # Excel's own first line says what separates the fields.
+    hint = begins[:4].lower() == b"sep=" and begins[5:6] in (b"\r", b"\n")
+    return {"rows": max(lines.filled - 1 - hint, 0)}

@@ -3,84 +3,125 @@
 from __future__ import annotations
 
 import re
-import unicodedata
-from pathlib import PurePath
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import sql
 
-from opskit.errors import Reject
+from opskit.errors import Reject, SettingError
 from opskit.files.claimed import ClaimedFile
-from opskit.files.readers import open_table
+from opskit.files.names import loaded_name
+from opskit.files.readers import Reading, open_table
 from opskit.files.table import Table
 
 if TYPE_CHECKING:
     Connection = psycopg.Connection[dict[str, Any]]
 
-_LONGEST_NAME = 63
+MODES = ("append", "replace", "refuse")
+_DEFAULT_FILES_TABLE = "uploaded_files"
 _REFUSED = ("22", "54")  # classes of SQLSTATE that speak of the data, or of their size
+_SHORT = {
+    "timestamp without time zone": "timestamp",
+    "timestamp with time zone": "timestamptz",
+    "time without time zone": "time",
+    "character varying": "text",
+}
 
 
-def load_table(file: ClaimedFile) -> dict[str, Any]:
+def load_table(
+    file: ClaimedFile,
+    *,
+    table: str = "",
+    schema: str = "",
+    mode: str = "append",
+    typed: bool | str = False,
+    sheet: str = "",
+    delimiter: str = "",
+    encoding: str = "",
+) -> dict[str, Any]:
     """Load a CSV, TSV, JSON lines, Parquet or Excel file into a PostgreSQL table, each row exactly once.
 
     The table is named for the file: "loaded_sales" for sales.csv, with the environment's prefix. It is made
     when it is missing, and given the columns that it lacks; a file of the same name adds its rows, and
-    `_file_id` says which file a row came from. Rows and completion commit together, or neither.
+    `_file_id` says which file a row came from. Rows and completion commit together, or neither. A file that is
+    loaded again, after a requeue, takes the place of its own rows.
 
-    CSV and TSV are text columns, an empty field is NULL, and their bytes go to COPY as they are (UTF-8). JSON
-    lines are text, jsonb where a value is nested; Excel's first sheet is text; Parquet keeps its types.
+    CSV and TSV are text columns, an empty field is NULL, and their bytes go to COPY as they are. JSON lines are text,
+    jsonb where a value is nested; a sheet of Excel is text; Parquet keeps its types. A column that is there keeps its
+    type: values go into it, or the file is rejected. docs/loading.md says what is decided where a format is open.
 
     Args:
         file: The claimed file.
+        table: The table's name, which the environment's prefix goes before. Defaults to "loaded_" and the file's name.
+        schema: The schema of the table. Defaults to the first of the search path.
+        mode: "append" adds rows; "replace" deletes all that are in the table; "refuse" rejects the file when others
+            are. Defaults to "append".
+        typed: Give new text columns the type that all their values have: bigint, numeric, boolean, date or timestamp.
+            Defaults to text.
+        sheet: Name of a workbook's sheet. Defaults to the first that is not hidden.
+        delimiter: What separates a CSV file's fields. Defaults to what its header and rows say.
+        encoding: Encoding of a text without a byte order mark. Defaults to OPSKIT_TEXT_ENCODING.
 
     Returns:
-        "table", "rows" (how many were loaded) and "columns" (their names in the table).
+        "table", "rows" (how many were loaded) and "columns" (their names in the table); "delimiter", "sheet",
+        "other_sheets", "types" and the like where something was decided.
 
     Raises:
         Reject: The file is no table, or a broken one; the sentence names the line where it is known.
         ClaimLostError: Somebody else has the file now; nothing was written.
-        MissingExtraError: Parquet and Excel need opskit[formats].
+        MissingExtraError: A library of opskit[formats] is needed.
+        SettingError: An option has a value that cannot be used.
     """
-    with open_table(file) as table, file.completing() as connection:
-        name = table_name(file)
+    if mode not in MODES:
+        raise SettingError(f"mode is {mode!r}; it must be {', '.join(MODES[:-1])} or {MODES[-1]}")
+    reading = Reading(delimiter=delimiter, encoding=encoding, sheet=sheet)
+    name = file.table_prefix + table if table else table_name(file)
+    with open_table(file, reading) as found, file.completing() as connection:
+        target = sql.Identifier(schema, name) if schema else sql.Identifier(name)
         # A load takes as long as it takes: the node watches its progress, a statement timeout cannot.
         connection.execute(
-            "SELECT set_config('opskit.file_id', %s, true), set_config('statement_timeout', '0', true)", (file.id,)
+            "SELECT set_config('opskit.file_id', %s, true), set_config('statement_timeout', '0', true)",
+            (file_id(file),),
         )
+        there = _provide(connection, target, found.columns)
+        _make_room(connection, file, target, mode)
+        binary = found.binary(there) if found.binary else None
         try:
-            _provide(connection, name, table.columns)
-            rows = _copy(connection, name, table)
+            rows = _copy(connection, target, found, binary or found.blocks(there), is_binary=binary is not None)
         except psycopg.Error as error:
             if (error.sqlstate or "")[:2] not in _REFUSED:
                 raise
-            raise _rejection(file, table, error) from error
-    return {"table": name, "rows": rows, "columns": list(table.columns)}
+            raise _rejection(file, found, there, error, name=name, is_binary=binary is not None) from error
+    return {"table": f"{schema}.{name}" if schema else name, "rows": rows, "columns": list(found.columns)} | found.said
 
 
 def table_name(file: ClaimedFile) -> str:
     """The table that `load_table` loads a file into."""
-    prefix = f"{file.table_prefix}loaded_"
-    plain = unicodedata.normalize("NFKD", PurePath(file.name).stem).encode("ascii", "ignore").decode().lower()
-    slug = re.sub(r"[^a-z0-9_]+", "_", plain).strip("_")
-    return prefix + (slug[: _LONGEST_NAME - len(prefix)].strip("_") or "file")
+    return loaded_name(file.name, file.table_prefix)
 
 
-def _provide(connection: Connection, name: str, columns: dict[str, str]) -> None:
-    """Make the table, or add the columns that it lacks; nothing, and no lock, when all is there."""
-    table = sql.Identifier(name)
-    there = connection.execute(
-        "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped",
-        (table.as_string(connection),),
-    )
-    missing = {"_file_id": "text"} | columns
-    for row in there:
-        missing.pop(row["attname"], None)
+def file_id(file: ClaimedFile) -> str:
+    """What says in a row which file it came from: its id, with the files table where that is another than usual.
+
+    Two files tables may load into one table, and ids of theirs are alike.
+    """
+    return file.id if file.files_table == _DEFAULT_FILES_TABLE else f"{file.files_table}:{file.id}"
+
+
+def _provide(connection: Connection, table: sql.Identifier, columns: Mapping[str, str]) -> dict[str, str]:
+    """Make the table, or add the columns that it lacks; nothing, and no lock, when all is there.
+
+    Returns:
+        The type of each column of the file, as it is in the table now.
+    """
+    there = _types(connection, table)
+    wanted = {"_file_id": "text", **columns}
+    missing = {name: kind for name, kind in wanted.items() if name not in there}
     if not missing:
-        return
+        return there
     # Two nodes that make the same table would trip over each other, IF NOT EXISTS or not.
-    connection.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (name,))
+    connection.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (table.as_string(connection),))
     connection.execute(sql.SQL("CREATE TABLE IF NOT EXISTS {} ()").format(table))
     additions = (
         sql.SQL("ADD COLUMN IF NOT EXISTS {} {}").format(sql.Identifier(column), sql.SQL(kind))
@@ -91,23 +132,54 @@ def _provide(connection: Connection, name: str, columns: dict[str, str]) -> None
         # A default of its own step: given with the column, it would name this file in rows that were there before.
         default = "ALTER TABLE {} ALTER COLUMN _file_id SET DEFAULT current_setting('opskit.file_id', true)"
         connection.execute(sql.SQL(default).format(table))
+    return _types(connection, table)
 
 
-def _copy(connection: Connection, name: str, table: Table) -> int:
-    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv, HEADER {}, DELIMITER {}, ENCODING 'UTF8')").format(
-        sql.Identifier(name),
-        sql.SQL(", ").join(map(sql.Identifier, table.columns)),
-        sql.SQL("true" if table.header else "false"),
-        sql.Literal(table.delimiter),
+def _types(connection: Connection, table: sql.Identifier) -> dict[str, str]:
+    rows = connection.execute(
+        "SELECT attname, atttypid::regtype::text AS kind FROM pg_attribute "
+        "WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped",
+        (table.as_string(connection),),
+    )
+    return {str(row["attname"]): _SHORT.get(row["kind"], str(row["kind"])) for row in rows}
+
+
+def _make_room(connection: Connection, file: ClaimedFile, table: sql.Identifier, mode: str) -> None:
+    """Delete the rows that the file takes the place of, or refuse it when there are others."""
+    if mode != "append":
+        # Readers go on; two files cannot both find the table empty.
+        connection.execute(sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(table))
+    if mode == "replace":
+        connection.execute(sql.SQL("DELETE FROM {}").format(table))
+        return
+    if file.attempt > 1:
+        connection.execute(sql.SQL("DELETE FROM {} WHERE _file_id = %s").format(table), (file_id(file),))
+    if mode == "refuse" and connection.execute(sql.SQL("SELECT FROM {} LIMIT 1").format(table)).rowcount:
+        raise Reject(f"{file.name} is refused: {table.as_string(connection)} has rows already")
+
+
+def _copy(
+    connection: Connection, target: sql.Identifier, table: Table, blocks: Iterable[bytes], *, is_binary: bool
+) -> int:
+    how: sql.Composable = sql.SQL("FORMAT binary")
+    if not is_binary:
+        how = sql.SQL("FORMAT csv, HEADER {}, DELIMITER {}, ENCODING 'UTF8'").format(
+            sql.SQL("true" if table.header else "false"), sql.Literal(table.delimiter)
+        )
+    statement = sql.SQL("COPY {} ({}) FROM STDIN ({})").format(
+        target, sql.SQL(", ").join(map(sql.Identifier, table.columns)), how
     )
     with connection.cursor() as cursor:
         with cursor.copy(statement) as copy:
-            for block in table.blocks:
+            for block in blocks:
                 copy.write(block)
         return cursor.rowcount
 
 
-def _rejection(file: ClaimedFile, table: Table, error: psycopg.Error) -> Reject:
-    found = re.search(r"line (\d+)", error.diag.context or "")
-    where = f", {'line' if table.header else 'row'} {found[1]}" if found else ""
-    return Reject(f"{file.name}{where}: {error.diag.message_primary}")
+def _rejection(
+    file: ClaimedFile, table: Table, there: Mapping[str, str], error: psycopg.Error, *, name: str, is_binary: bool
+) -> Reject:
+    # The context is in the server's language, the number in any; the table's name may hold one, too.
+    found = re.search(r"\d+", (error.diag.context or "").partition(name)[2])
+    place = f", {table.where(int(found[0]), there, binary=is_binary)}" if found else ""
+    return Reject(f"{file.name}{place}: {error.diag.message_primary}")

@@ -1,4 +1,4 @@
-"""Formats: what a file is by its bytes and name, and its rows as PostgreSQL's COPY takes them.
+"""Readers: what a file is by its bytes and name, and its rows as PostgreSQL's COPY takes them.
 
 Every reader answers a `Table`: columns, and blocks of CSV in which an empty field is NULL and a quoted one
 is text. CSV files pass through as they are; the others are turned into it, a block at a time.
@@ -7,7 +7,9 @@ is text. CSV files pass through as they are; the others are turned into it, a bl
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from opskit.errors import Reject
 from opskit.files.claimed import ClaimedFile
@@ -15,37 +17,79 @@ from opskit.files.formats.csv import open_csv
 from opskit.files.formats.excel import open_xlsx
 from opskit.files.formats.json_lines import open_jsonl
 from opskit.files.formats.parquet import open_parquet
-from opskit.files.kinds import BLOCK, kind_of
+from opskit.files.formats.spreadsheet import open_spreadsheet
+from opskit.files.kinds import BLOCK, PACKED, kind_of
 from opskit.files.table import Table
+from opskit.files.text import as_utf8, blocks_of, unpacked
 
-_LOADABLE = "CSV, TSV, JSON lines (all UTF-8), Parquet and Excel (.xlsx)"
+_LOADABLE = (
+    "CSV, TSV and JSON lines (UTF-8, UTF-16 or what OPSKIT_TEXT_ENCODING names; also as .gz and .zst), Parquet and "
+    "Excel (.xlsx, .xls, .xlsb, .ods)"
+)
+_TEXTS = ("csv", "tsv", "jsonl")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reading:
+    """How a file is to be read.
+
+    Attributes:
+        delimiter: What separates a CSV file's fields. Defaults to what its header and rows say.
+        encoding: A text's encoding, when it has no byte order mark. Defaults to the node's setting.
+        sheet: A workbook's sheet. Defaults to the first that is not hidden.
+    """
+
+    delimiter: str = ""
+    encoding: str = ""
+    sheet: str = ""
 
 
 @contextlib.contextmanager
-def open_table(file: ClaimedFile) -> Iterator[Table]:
+def open_table(file: ClaimedFile, reading: Reading | None = None) -> Iterator[Table]:
     """Open a file as a table; its blocks can be read once, while it is open.
 
     Raises:
         Reject: It is no table, or cannot be read as the one that it seems to be.
         MissingExtraError: The package that reads it is not installed.
     """
+    reading = reading or Reading()
     with file.open() as stream:
         head = stream.read(BLOCK)
         kind = kind_of(head, file.name)
-        if kind not in _READERS:
+        packing = kind if kind in PACKED else ""
+        if packing:
+            inner = next(unpacked(file.name, packing, blocks_of(stream, head)), b"")
+            kind = kind_of(inner[:BLOCK], file.name)
+            stream.seek(0)
+            head = b""
+        if kind in _TEXTS:
+            yield _open_text(file, stream, head, kind, packing, reading)
+        elif packing or kind not in ("parquet", "xlsx", "xls", "xlsb", "ods"):
             said = "empty" if kind == "empty" else f"of the kind {kind}"
             raise Reject(f"{file.name} is {said}; {_LOADABLE} can be loaded")
-        if kind in ("csv", "tsv"):
-            yield open_csv(file, stream, head, "\t" if kind == "tsv" else "")
         else:
             stream.seek(0)
-            yield _READERS[kind](file, stream)
+            if kind == "parquet":
+                yield open_parquet(file, stream)
+            elif kind == "xlsx":
+                yield open_xlsx(file, stream, sheet=reading.sheet)
+            else:
+                with open_spreadsheet(file, stream, sheet=reading.sheet) as table:
+                    yield table
 
 
-_READERS: dict[str, Callable[..., Table]] = {
-    "csv": open_csv,
-    "tsv": open_csv,
-    "jsonl": open_jsonl,
-    "xlsx": open_xlsx,
-    "parquet": open_parquet,
-}
+def _open_text(
+    file: ClaimedFile, stream: io.BufferedReader, head: bytes, kind: str, packing: str, reading: Reading
+) -> Table:
+    encoding = reading.encoding or file.text_encoding
+
+    def text(source: io.BufferedReader, begun: bytes = b"") -> Iterator[bytes]:
+        return as_utf8(file.name, encoding, unpacked(file.name, packing, blocks_of(source, begun)))
+
+    def again() -> Iterator[bytes]:
+        with file.open() as other:
+            yield from text(other)
+
+    if kind == "jsonl":
+        return open_jsonl(file, again)
+    return open_csv(file, text(stream, head), again, delimiter=reading.delimiter, tabs=kind == "tsv")

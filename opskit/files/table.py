@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
-import json
+import re
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from opskit.errors import Reject
 from opskit.files.claimed import ClaimedFile
 from opskit.files.kinds import BLOCK
+from opskit.files.limits import MOST_COLUMNS
+from opskit.files.names import unique_names
 
 ROWS_PER_BLOCK = 4096
-MOST_COLUMNS = 1599  # PostgreSQL's 1600, less _file_id
-_LONGEST_NAME = 63
-# Names that a column of ours cannot have: PostgreSQL's own columns, and the one that load_table adds.
-_TAKEN = ("_file_id", "tableoid", "xmin", "cmin", "xmax", "cmax", "ctid")
+_QUOTED_OR_END = re.compile(rb'"[^"]*+"|\n')
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,86 +25,109 @@ class Table:
     """A file's rows, ready for COPY.
 
     Attributes:
-        columns: Name and PostgreSQL type of each, in the order of the fields.
-        blocks: The rows as CSV, in blocks of any size.
+        columns: Name and PostgreSQL type of each, in the order of the fields: the type that a new column gets.
+        blocks: Given the type of each column as it is, the rows as CSV, in blocks of any size. An empty field is
+            NULL, a quoted one is text.
         delimiter: What stands between two fields.
-        header: The first line of the blocks is the header.
+        header: The first row of the blocks is the header.
+        unit: What the file's rows are counted in: "line" or "row".
+        place: Where in the file a row of the blocks stands, given its index. Defaults to the same place.
+        locate: The same, given the line of the blocks as PostgreSQL counts them. Defaults to counting the rows.
+        binary: Given the type of each column as it is, the rows as binary COPY takes them, or None when it cannot.
+        said: What was decided, for the result.
     """
 
     columns: dict[str, str]
-    blocks: Iterable[bytes]
+    blocks: Callable[[Mapping[str, str]], Iterable[bytes]]
     delimiter: str = ","
     header: bool = False
+    unit: str = "row"
+    place: Callable[[int], int] | None = None
+    locate: Callable[[int], int] | None = None
+    binary: Callable[[Mapping[str, str]], Iterable[bytes] | None] | None = None
+    said: dict[str, Any] = field(default_factory=dict)
+
+    def where(self, line: int, types: Mapping[str, str], *, binary: bool) -> str:
+        """Where in the file a line of the blocks stands, in words."""
+        if self.locate:
+            return f"{self.unit} {self.locate(line)}"
+        row = line if binary else _row_of(self.blocks(types), line)
+        return f"{self.unit} {self.place(row) if self.place else row}"
 
 
-def unique_names(wanted: Iterable[object]) -> list[str]:
-    """Column names that PostgreSQL takes: none empty, none twice, at most 63 bytes each."""
-    taken, names = set(_TAKEN), []
-    for number, want in enumerate(wanted, 1):
-        given = "" if want is None else str(want).replace("\0", "").strip()
-        base = name = _cut(given or f"column_{number}", _LONGEST_NAME)
-        again = 1
-        while name in taken:
-            again += 1
-            name = _cut(base, _LONGEST_NAME - len(f"_{again}")) + f"_{again}"
-        taken.add(name)
-        names.append(name)
-    return names
+def _row_of(blocks: Iterable[bytes], line: int) -> int:
+    """The index of the row, from 1, in which PostgreSQL found something, given the line that it names.
 
-
-def _cut(name: str, most_bytes: int) -> str:
-    return name.encode("utf-8", "replace")[:most_bytes].decode("utf-8", "ignore")
+    Within quotes it counts the kind of line break that ends rows, but in the first row the other.
+    """
+    theirs = row = 1
+    for block in blocks:
+        for found in _QUOTED_OR_END.finditer(block):
+            if found[0] != b"\n":
+                theirs += found[0].count(b"\r" if row == 1 else b"\n")
+            elif theirs >= line:
+                return row
+            else:
+                theirs, row = theirs + 1, row + 1
+    return row
 
 
 def columns_of(file: ClaimedFile, names: Iterable[object], types: Iterable[str] | None = None) -> dict[str, str]:
-    unique = unique_names(names)
-    if not unique:
+    """The columns of a table: names that PostgreSQL takes, and their types; text when none are given.
+
+    Raises:
+        Reject: There are none, or too many.
+    """
+    wanted = list(names)
+    if not wanted:
         raise Reject(f"{file.name} has no columns")
-    if len(unique) > MOST_COLUMNS:
+    if len(wanted) > MOST_COLUMNS:
         raise Reject(f"{file.name} has more columns than a table can have, {MOST_COLUMNS}")
-    return dict(zip(unique, types or ["text"] * len(unique), strict=True))
-
-
-class Written(float):
-    """A number that remembers how it was written: 1.10 stays 1.10."""
-
-    text: str
-
-    def __new__(cls, text: str) -> Written:
-        number = super().__new__(cls, text)
-        number.text = text
-        return number
-
-
-_ENCODER = json.JSONEncoder(default=str)
+    return dict(zip(unique_names(wanted), types or ["text"] * len(wanted), strict=True))
 
 
 @contextlib.contextmanager
-def readable(file: ClaimedFile) -> Iterator[None]:
-    """Tell a bad file, which is rejected, from storage that fails, which is tried again."""
+def readable(file: ClaimedFile, *broken: type[Exception], wrong: str = "cannot be read") -> Iterator[None]:
+    """Tell a bad file, which is rejected, from storage that fails, which is tried again.
+
+    Args:
+        file: The claimed file.
+        broken: Other errors that say that the file is bad.
+        wrong: What to say of it then.
+    """
     try:
         yield
+    except broken as error:
+        raise Reject(f"{file.name} {wrong}: {sentence(error)}") from error
+    except MemoryError as error:
+        raise Reject(f"{file.name} cannot be read: it needs more memory than there is") from error
     except OSError as error:
         # pyarrow reports broken pages as OSError without a number; the system's errors have one.
         if error.errno is not None:
             raise
-        raise Reject(f"{file.name} cannot be read: {_sentence(error)}") from error
+        raise Reject(f"{file.name} {wrong}: {sentence(error)}") from error
     except (ArithmeticError, AttributeError, EOFError, LookupError, NotImplementedError, SyntaxError) as error:
-        raise Reject(f"{file.name} cannot be read: {_sentence(error)}") from error
-    except (TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise Reject(f"{file.name} cannot be read: {_sentence(error)}") from error
+        raise Reject(f"{file.name} {wrong}: {sentence(error)}") from error
+    except (TypeError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        raise Reject(f"{file.name} {wrong}: {sentence(error)}") from error
 
 
-def _sentence(error: Exception) -> str:
+def sentence(error: Exception) -> str:
+    """What an error says, on one line."""
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
-def as_csv(file: ClaimedFile, rows: Iterable[list[str | None]], total: int | None) -> Iterator[bytes]:
-    """Rows as CSV in blocks: text is always quoted, so that an empty field is NULL."""
+def quoted(text: str | None) -> str:
+    """A field of CSV: text is always quoted, so that an empty field is NULL."""
+    return "" if text is None else '"' + text.replace('"', '""') + '"'
+
+
+def as_csv(file: ClaimedFile, rows: Iterable[Iterable[str]], total: int | None) -> Iterator[bytes]:
+    """Rows of CSV fields in blocks."""
     lines: list[str] = []
-    size = 0
+    size = done = 0
     for done, row in enumerate(rows, 1):
-        line = ",".join("" if value is None else '"' + value.replace('"', '""') + '"' for value in row)
+        line = ",".join(row)
         lines.append(line)
         size += len(line)
         if len(lines) == ROWS_PER_BLOCK or size > BLOCK:
@@ -115,6 +136,7 @@ def as_csv(file: ClaimedFile, rows: Iterable[list[str | None]], total: int | Non
             lines, size = [], 0
     if lines:
         yield _encoded(file, lines)
+        file.progress(done, total)
 
 
 def _encoded(file: ClaimedFile, lines: list[str]) -> bytes:
@@ -122,28 +144,3 @@ def _encoded(file: ClaimedFile, lines: list[str]) -> bytes:
         return ("\n".join(lines) + "\n").encode()
     except UnicodeEncodeError as error:
         raise Reject(f"{file.name} holds half a character (\\u{ord(error.object[error.start]):04x})") from error
-
-
-def as_text(value: Any) -> str | None:
-    """A scalar as text: numbers as they are written, times in ISO 8601."""
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, Written):
-        return value.text
-    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
-        return str(int(value))
-    if isinstance(value, (datetime.datetime, datetime.date, datetime.time)):
-        return value.isoformat()
-    return str(value)
-
-
-def as_json(value: Any) -> str | None:
-    """A value as JSON; numbers that JSON does not know (NaN) become text."""
-    if value is None:
-        return None
-    text = _ENCODER.encode(value)
-    if "NaN" in text or "Infinity" in text:
-        text = _ENCODER.encode(json.loads(text, parse_constant=str))
-    return text

@@ -395,6 +395,8 @@ class Child:
             storage_root=self._storage_root,
             storage_only=self.db.settings.storage_only,
             table_prefix=self.db.settings.prefix,
+            files_table=self.db.settings.table,
+            text_encoding=self.db.settings.text_encoding,
             desk=self._desk,
         )
 

@@ -1,62 +1,210 @@
-"""CSV: rows of text, its delimiter and its encoding."""
+"""CSV: its rows pass through to COPY as they are; a file that COPY would read differently is refused."""
 
 from __future__ import annotations
 
-import codecs
-import csv
-import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from opskit.errors import Reject
 from opskit.files.claimed import ClaimedFile
+from opskit.files.counting import breaks
+from opskit.files.formats.dialect import Dialect, dialect_of
 from opskit.files.kinds import BLOCK
+from opskit.files.limits import LONGEST_RECORD
 from opskit.files.table import Table, columns_of
 
-_END_MARK = re.compile(rb"[\r\n]\\\.(?=[\r\n])")
+_QUOTED = re.compile(rb'"[^"]*+"')
+_QUOTED_OR_END = re.compile(rb'"[^"]*+(?:"|\Z)|\r\n|\r|\n')
+_END_MARK = re.compile(rb"(?<=[\r\n])\\\.(?=[\r\n])")
+_LINE_ENDS = b"\r\n"
 
 
-def open_csv(file: ClaimedFile, stream: io.BufferedReader, head: bytes, delimiter: str) -> Table:
-    """Pass a CSV file through as it is; only its header is looked at."""
+def open_csv(
+    file: ClaimedFile,
+    blocks: Iterator[bytes],
+    again: Callable[[], Iterator[bytes]],
+    *,
+    delimiter: str = "",
+    tabs: bool = False,
+) -> Table:
+    """Read the header; the rows pass through.
+
+    Args:
+        file: The claimed file.
+        blocks: Its text in UTF-8.
+        again: Opens it once more, to tell the line of an error.
+        delimiter: What separates its fields. Defaults to what header and rows say.
+        tabs: It is a TSV file.
+
+    Raises:
+        Reject: The header cannot be read.
+    """
+    head = b""
+    for block in blocks:
+        head += block
+        if len(head) >= BLOCK:
+            break
+    whole = len(head) < BLOCK
+    dialect = dialect_of(file.name, _text(file, head), whole=whole, delimiter=delimiter, tabs=tabs)
+    scan = Scan(file.name, dialect)
+
+    return Table(
+        columns=columns_of(file, dialect.names),
+        blocks=lambda _: scan.checked(head, blocks),
+        delimiter=dialect.delimiter,
+        header=True,
+        locate=lambda line: scan.line_of(again(), line),
+        unit="line",
+        said={"delimiter": dialect.delimiter},
+    )
+
+
+def _text(file: ClaimedFile, head: bytes) -> str:
     try:
-        text = codecs.getincrementaldecoder("utf-8-sig")().decode(head)
-        first_line = text.lstrip("\r\n").partition("\n")[0]
-        # Where the comma is the decimal sign, spreadsheets write semicolons.
-        delimiter = delimiter or (";" if ";" in first_line and "," not in first_line else ",")
-        names = next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True), [])
+        # The block may end within a character.
+        return head[: len(head) - _unfinished(head)].decode()
     except UnicodeDecodeError as error:
         line = head.count(b"\n", 0, error.start) + 1
-        raise Reject(f"{file.name}, line {line}: not UTF-8 (byte 0x{head[error.start]:02x})") from error
-    except csv.Error as error:
-        raise Reject(f"{file.name}, line 1: the header cannot be read: {error}") from error
-    if not any(name.strip() for name in names):
-        raise Reject(f"{file.name}, line 1: there is no header")
-    blocks = _trimmed(file, head.removeprefix(codecs.BOM_UTF8), stream)
-    return Table(columns=columns_of(file, names), blocks=blocks, delimiter=delimiter, header=True)
+        raise Reject(
+            f"{file.name}, line {line}: not UTF-8 (byte 0x{head[error.start]:02x}); save it as UTF-8, "
+            "or set OPSKIT_TEXT_ENCODING"
+        ) from error
 
 
-def _trimmed(file: ClaimedFile, block: bytes, stream: io.BufferedReader) -> Iterator[bytes]:
-    r"""The blocks of a CSV file without the empty lines at its end, which COPY takes for short rows.
+def _unfinished(block: bytes) -> int:
+    """How many bytes at the end of a block may be the beginning of a character."""
+    for back in range(1, min(4, len(block)) + 1):
+        byte = block[-back]
+        if byte >= 0xC0:
+            return back if back < (2 if byte < 0xE0 else 3 if byte < 0xF0 else 4) else 0
+        if byte < 0x80:
+            return 0
+    return 0
 
-    A line that is only `\.` is refused: before version 18, PostgreSQL ends there and says nothing.
+
+class Scan:
+    r"""What a CSV file's quotes and line ends say, block by block.
+
+    PostgreSQL opens a quote anywhere in a field, and wants all lines to end alike. So a quote that stands within an
+    unquoted field is refused, and line ends are made alike. A line that is only `\.` is refused: before version 18,
+    PostgreSQL ends there and says nothing.
     """
-    held, before, quotes = b"", b"\n", 0
-    while True:
-        window = before + (block or b"\n")
-        if b"\\." in window:
-            for mark in _END_MARK.finditer(window):
-                if (quotes + window.count(b'"', 0, mark.start())) % 2 == 0:
-                    raise Reject(rf"{file.name} has a line that is only \., where PostgreSQL may stop reading")
-        if not block:
-            return
-        before = window[-3:]
-        quotes += window.count(b'"', 0, len(window) - len(before))
-        body = block.rstrip(b"\r\n")
-        if body:
-            yield held + body
-            held = b""
-        held += block[len(body) :]
-        if len(held) > BLOCK:
-            yield held
-            held = b""
-        block = stream.read(BLOCK)
+
+    def __init__(self, name: str, dialect: Dialect) -> None:
+        self._name, self._dialect = name, dialect
+        self._newline = dialect.newline.encode()
+        outside = re.escape(dialect.delimiter.encode()) + rb"\r\n"
+        self._stray = re.compile(rb'[^"' + outside + rb']"|"[^"' + outside + rb"]")
+        self._inside, self._before = False, b"\n"
+        self._lines, self._since_line = dialect.hint_lines, 0
+
+    def checked(self, head: bytes, blocks: Iterator[bytes]) -> Iterator[bytes]:
+        """The rows' bytes, without empty lines and a Ctrl-Z at the end, which COPY takes for short rows."""
+        start = self._dialect.header_start
+        held, block = b"", head[start:]
+        while True:
+            following = next(blocks, b"")
+            block = held + block
+            if not following:
+                block = _without_end(block)
+            # A line end may go on in the next block, and the last ones of the file are none of its rows.
+            body = block.rstrip(_LINE_ENDS)
+            if len(block) - len(body) > BLOCK:
+                body = block.rstrip(b"\r")
+            held = block[len(body) :]
+            if body:
+                yield self._check(body, final=not following)
+            if not following:
+                return
+            block = following
+
+    def _check(self, block: bytes, *, final: bool = False) -> bytes:
+        """The same with its line ends alike.
+
+        Raises:
+            Reject: A quote stands where none may, a line is only `\\.`, or a row is too long.
+        """
+        opened = b'"' if self._inside else b""
+        rest = opened + block
+        if b'"' in rest:
+            rest = _QUOTED.sub(b'"', rest)
+        inside = self._inside
+        if inside or b'"' in block:
+            self._inside = (block.count(b'"') + inside) % 2 == 1
+        if self._inside:
+            # What is left of the last quote is quoted; the next block begins with its end.
+            rest = rest[: rest.rindex(b'"')]
+            edge = rest[-1:] or self._before[-1:]
+            if edge not in (b'"', b"\r", b"\n", self._dialect.delimiter.encode()) and block.count(b'"'):
+                raise self._refusal(block, inside)
+        window = (b"" if inside else self._before) + rest
+        if b'"' in window and self._stray.search(window):
+            raise self._refusal(block, inside)
+        if b"\\." in window and _END_MARK.search(window + (b"\n" if final else b"")):
+            raise Reject(rf"{self._name} has a line that is only \., where PostgreSQL may stop reading")
+        self._before = window[-3:] or self._before
+        if self._uneven(rest):
+            block = _QUOTED_OR_END.sub(self._line_end, opened + block)[len(opened) :]
+        self._since_line = 0 if self._newline in rest else self._since_line + len(block)
+        if self._since_line > LONGEST_RECORD:
+            raise Reject(
+                f"{self._name} has a row of more than {LONGEST_RECORD >> 20} MB: perhaps a quote is not closed"
+            )
+        self._lines += block.count(self._newline)
+        return block
+
+    def line_of(self, blocks: Iterator[bytes], line: int) -> int:
+        """On which line of the file the row begins in which PostgreSQL found something, given the line that it names.
+
+        Within quotes PostgreSQL counts one of the two kinds of line breaks, and before the first row ends the other.
+        """
+        scan, counted = Scan(self._name, self._dialect), b"\n" if self._newline == b"\n" else b"\r"
+        theirs, ours, first, inside = 1, self._dialect.hint_lines + 1, True, False
+        begins = ours
+        for block in scan.checked(next(blocks, b""), blocks):
+            for found in _QUOTED_OR_END.finditer(b'"' + block if inside else block):
+                if found[0].startswith(b'"'):
+                    ours += breaks(found[0])
+                    theirs += found[0].count(b"\r" if first else counted)
+                elif theirs >= line:
+                    return begins
+                else:
+                    theirs, ours, first = theirs + 1, ours + 1, False
+                    begins = ours
+            inside = (block.count(b'"') + inside) % 2 == 1
+        return begins
+
+    def _uneven(self, rest: bytes) -> bool:
+        """Whether a line ends otherwise than the header."""
+        returns = rest.count(b"\r")
+        if self._newline == b"\n":
+            return returns > 0
+        if self._newline == b"\r":
+            return b"\n" in rest
+        pairs = rest.count(b"\r\n")
+        return pairs != returns or pairs != rest.count(b"\n")
+
+    def _line_end(self, found: re.Match[bytes]) -> bytes:
+        return found[0] if found[0].startswith(b'"') else self._newline
+
+    def _refusal(self, block: bytes, inside: bool) -> Reject:
+        line = self._lines + 1 + _line_of_stray(block, inside, self._before, self._stray, self._newline)
+        return Reject(
+            f"{self._name}, line {line}: a quote stands within a field that does not begin with one; "
+            'a field that holds a quote is written "so ""quoted"" here"'
+        )
+
+
+def _line_of_stray(block: bytes, inside: bool, before: bytes, stray: re.Pattern[bytes], newline: bytes) -> int:
+    """How many lines end before the first quote that stands where none may."""
+    text = (b'"' if inside else before[-1:]) + block
+    for found in re.finditer(rb'"[^"]*+(?:"|\Z)', text):
+        around = text[found.start() - 1 : found.start()] + b'"' + text[found.end() : found.end() + 1]
+        if stray.search(around):
+            return text.count(newline, 1, found.start())
+    return 0
+
+
+def _without_end(block: bytes) -> bytes:
+    """The last block without the Ctrl-Z that DOS puts at the end."""
+    return block.rstrip(_LINE_ENDS + b"\x1a")

@@ -223,6 +223,8 @@ def _file(db: Database, row: Row, context: _Context) -> ClaimedFile:
         storage_root=db.settings.storage_root,
         storage_only=db.settings.storage_only,
         table_prefix=db.settings.prefix,
+        files_table=db.settings.table,
+        text_encoding=db.settings.text_encoding,
         desk=context,
     )
 

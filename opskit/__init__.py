@@ -53,18 +53,20 @@ __all__ = [
 ]
 
 
-def connect(database_url: str | None = None, **settings: Any) -> Database:
+def connect(database_url: str | None = None, *, actor: str = "", **settings: Any) -> Database:
     """Open the database that the settings name; the embedded one when they name none.
 
     Args:
         database_url: Any libpq URI. Defaults to DATABASE_URL, else the embedded server, which is started.
+        actor: Who acts through this connection, for the history. Defaults to $JUPYTERHUB_USER, else this machine's
+            user.
         settings: Other settings by field name, such as env="production".
 
     Raises:
         SettingError: A setting cannot be used.
         EmbeddedServerError: The embedded server cannot be started.
     """
-    return Database(Settings.load(database_url=database_url, **settings))
+    return Database(Settings.load(database_url=database_url, **settings), actor=actor)
 
 
 def __getattr__(name: str) -> Any:

@@ -157,6 +157,11 @@ class Settings:
         "Defaults to none: on a loopback address 127.0.0.1 and localhost alone.",
     )
     port: int = _setting(8501, "OPSKIT_PORT", "Port that page and API listen on. Defaults to 8501.")
+    page_url: str = _setting(
+        "",
+        "OPSKIT_PAGE_URL",
+        "Address at which people reach the page, for links to it from notebooks. Defaults to none.",
+    )
     api_token: str | None = _setting(
         None,
         "OPSKIT_API_TOKEN",
@@ -232,6 +237,8 @@ class Settings:
             raise SettingError(f"OPSKIT_TEXT_ENCODING is {self.text_encoding!r}; it must be an encoding such as cp1252")
         if not re.fullmatch(r"[\w.]+:[\w.]+", self.processor):
             raise SettingError(f"OPSKIT_PROCESSOR is {self.processor!r}; it must look like package.module:function")
+        if self.page_url and not self.page_url.startswith(("http://", "https://")):
+            raise SettingError(f"OPSKIT_PAGE_URL is {self.page_url!r}; it must begin with http:// or https://")
         self._check_table()
         chosen = [name for name in ("exec", "post") if getattr(self, name)]
         if self.processor != DEFAULT_PROCESSOR:

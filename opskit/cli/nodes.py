@@ -10,6 +10,7 @@ from opskit.cli.verbs import Verbs, actor
 from opskit.database import Database
 from opskit.errors import SettingError
 from opskit.queue import nodes
+from opskit.queue.control import Change
 from opskit.settings import add_settings, settings_of
 from opskit.support import console
 
@@ -48,7 +49,7 @@ def resume(given: argparse.Namespace) -> int:
     return _steer(given, nodes.resumption, "goes on", "was not paused")
 
 
-def _steer(given: argparse.Namespace, action: Callable[..., bool | nodes.Resumption], done: str, nothing: str) -> int:
+def _steer(given: argparse.Namespace, action: Callable[..., Change | nodes.Resumption], done: str, nothing: str) -> int:
     settings = settings_of(given)
     if bool(given.node) == given.all:
         raise SettingError("say which: the server ID of one node, or --all")

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import getpass
-import os
-import socket
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -13,7 +10,9 @@ from typing import NoReturn
 from opskit.errors import OpskitError
 from opskit.settings import add_settings
 from opskit.support import console
+from opskit.support.person import person
 
+actor = person
 Verb = Callable[[argparse.Namespace], int]
 
 
@@ -46,14 +45,6 @@ def count_of(text: str) -> int:
     if not 1 <= number <= 100:
         raise argparse.ArgumentTypeError(f"{text} is not between 1 and 100")
     return number
-
-
-def actor() -> str:
-    """Who stands behind a command, for the history."""
-    try:
-        return f"{getpass.getuser()}@{socket.gethostname()}"
-    except (KeyError, OSError):
-        return f"{os.getuid()}@{socket.gethostname()}"
 
 
 def confirm(given: argparse.Namespace, what: str) -> None:

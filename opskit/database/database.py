@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib
 import json
 import os
 import threading
@@ -21,7 +22,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import psycopg
-from psycopg.rows import dict_row
+from psycopg.pq import ExecStatus
+from psycopg.rows import dict_row, tuple_row
 
 from opskit.database import parameters, queries
 from opskit.database.cache import Cache
@@ -33,10 +35,11 @@ from opskit.database.session import Row as Row
 from opskit.database.session import SessionConnection, fitting, settle
 from opskit.database.translation import READ_ONLY, server_answers, translation
 from opskit.database.translation import translated as translated
-from opskit.errors import ConnectionClosedError, ForbiddenError, NotMigratedError
+from opskit.errors import ConnectionClosedError, ForbiddenError, MissingExtraError, NotMigratedError
 from opskit.settings import Settings
 from opskit.support import notebook_output
 from opskit.support.logs import masked
+from opskit.support.person import person
 
 if TYPE_CHECKING:
     import sqlalchemy
@@ -78,6 +81,7 @@ class Database:
         statement_seconds: Longest time a statement may take [s]. Defaults to no limit.
         node: The connection is a node's: its plans are kept to the queue's indexes.
         name: Whose sessions these are, as pg_stat_activity shows it; at most 63 bytes of it are kept.
+        actor: Who acts through it, for the history. Defaults to $JUPYTERHUB_USER, else this machine's user.
     """
 
     def __init__(
@@ -88,6 +92,7 @@ class Database:
         statement_seconds: float | None = None,
         node: bool = False,
         name: str = "",
+        actor: str = "",
     ) -> None:
         if settings.database_url is None:
             from opskit.database import embedded
@@ -97,10 +102,12 @@ class Database:
             url = parameters.understood(settings.database_url)
         self.settings = settings = dataclasses.replace(settings, database_url=url)
         self.names = names(settings)
+        self.actor = actor.strip() or person()
         self.pooler = False
         self.cache = Cache()
         self.encoding: str | None = None  # the database's; known once there is a connection
         self._given = {"pooled": pooled, "statement_seconds": statement_seconds, "node": node, "name": name}
+        self._given["actor"] = actor
         self._pooled = pooled
         self._node = node
         self._statement_seconds = statement_seconds
@@ -260,6 +267,41 @@ class Database:
         """
         self._check_open()
         return self._pool.engine()
+
+    def read(self, query: str, /, **values: object) -> Any:
+        """Read with SQL of your own; nothing can be written.
+
+        Args:
+            query: One statement; values stand in it as %(name)s.
+            values: By name.
+
+        Returns:
+            A pandas frame: whole numbers Int64, times in UTC, texts string; the same dtypes when it is empty.
+
+        Raises:
+            DatabaseError: PostgreSQL refuses it, in one sentence.
+            MissingExtraError: pandas is not installed.
+        """
+        # By name: frames belong to a package above this one, and a node never loads it.
+        try:
+            reading = importlib.import_module("opskit.stats.reading")
+        except ImportError:
+            raise MissingExtraError("pandas", "ui") from None
+        return reading.read(self, query, values)
+
+    def answer(self, query: str, values: Mapping[str, object]) -> tuple[list[tuple[Any, ...]], list[tuple[str, int]]]:
+        """The rows of one statement of the caller's, which cannot write; and name and type of each column."""
+        with self.connection() as connection, connection.transaction():
+            connection.execute("SET TRANSACTION READ ONLY")
+            with connection.cursor(row_factory=tuple_row) as cursor:
+                if not values:
+                    # Text without values may be several statements, and one of them a COMMIT; what is parsed is one.
+                    parsed = connection.pgconn.prepare(b"", query.encode())
+                    if parsed.status == ExecStatus.FATAL_ERROR:
+                        raise psycopg.errors.error_from_result(parsed)
+                cursor.execute(query.encode(), dict(values) or None)
+                columns = [(column.name, column.type_code) for column in cursor.description or ()]
+                return (cursor.fetchall() if columns else []), columns
 
     def writing(self) -> None:
         """Return when this connection may change something: the first line of whatever does.
@@ -429,7 +471,7 @@ class Database:
             with Database(self.settings, pooled=False, statement_seconds=_SHOWN_SECONDS) as one:
                 numbers = one.one("concurrency", stale_after_seconds=self.settings.stale_after_seconds)
         except NotMigratedError:
-            state = "not migrated; run: opskit migrate"
+            state = "not migrated; run: opskit migrate, or here: opskit.migration.migrate(db)"
         except Exception as error:
             state = masked(str(error))
         url = masked(self.settings.database_url or "")
@@ -440,6 +482,8 @@ class Database:
             home=str(self.settings.home_path),
             state=state,
             numbers=numbers,
+            actor=self.actor,
+            page=self.settings.page_url,
         )
 
 

@@ -42,7 +42,7 @@ _BATCH = 5000
 
 
 def adopt(
-    db: Database, where: str, *, actor: str, dry_run: bool = False, say: Callable[[int, int], None] | None = None
+    db: Database, where: str, *, actor: str = "", dry_run: bool = False, say: Callable[[int, int], None] | None = None
 ) -> int:
     """Queue rows from before: those without a status that meet a condition, in batches.
 
@@ -50,7 +50,7 @@ def adopt(
         db: An open database.
         where: An SQL condition on the application's table, such as "processed = false". It is the
             operator's own SQL, run with the operator's rights.
-        actor: Who does it, for the history.
+        actor: Who does it, for the history. Defaults to the connection's.
         dry_run: Only count.
         say: Called with (adopted so far, all). Defaults to a bar in a notebook, elsewhere to nothing.
 
@@ -77,6 +77,6 @@ def adopt(
                 ids = _from_before(connection, db, "id", where, more)
                 if not ids:
                     return adopted
-                adopted += db.run_on(connection, "adopt", ids=ids, actor=actor)[0]["adopted"]
+                adopted += db.run_on(connection, "adopt", ids=ids, actor=actor or db.actor)[0]["adopted"]
             following = sql.SQL("AND id > {}").format(ids[-1]).as_string()
             told(adopted)

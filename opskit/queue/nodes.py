@@ -13,6 +13,7 @@ from opskit.database.session import Row
 from opskit.errors import UnknownNodeError
 from opskit.queue.identity import Boot
 from opskit.queue.standing import demand_standing
+from opskit.support import notebook_output
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +123,9 @@ def deregister(db: Database, node: Boot, reason: str) -> None:
     db.run("deregister", server_id=node.server_id, boot=node.boot, reason=reason)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Resumption:
-    """What a resume did.
+    """What a resume did; true when it changed anything.
 
     Attributes:
         scope: A server ID, or "*" for all.
@@ -145,6 +146,22 @@ class Resumption:
         """Whether anything changed."""
         return self.unpaused or bool(self.cured) or self.closed
 
+    def __bool__(self) -> bool:
+        return self.changed
+
+    @property
+    def message(self) -> str:
+        """What it did, as a sentence."""
+        who = "every node" if self.scope == "*" else self.scope
+        return f"{who} {'is resumed' if self.changed else 'was not paused'}{self.more}"
+
+    def __repr__(self) -> str:
+        return self.message
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return notebook_output.sentences(self.message)
+
     @property
     def more(self) -> str:
         """What there is to say beside "resumed" or "was not paused", as the end of a sentence; often nothing."""
@@ -161,7 +178,7 @@ class Resumption:
         return "".join(f"; {phrase}" for phrase in phrases)
 
 
-def resumption(db: Database, scope: str = "*", *, actor: str, reason: str = "") -> Resumption:
+def resumption(db: Database, scope: str = "*", *, actor: str = "", reason: str = "") -> Resumption:
     """Resume one node, or with "*" all, as `resume` does; answers what that did.
 
     Raises:
@@ -170,7 +187,7 @@ def resumption(db: Database, scope: str = "*", *, actor: str, reason: str = "") 
     SQL: sql/resume.sql
     """
     db.writing()
-    row = db.one("resume", scope=scope, actor=actor, reason=reason)
+    row = db.one("resume", scope=scope, actor=actor or db.actor, reason=reason)
     refuse_unknown(row)
     return Resumption(
         scope=scope, unpaused=row["unpaused"], cured=tuple(row["cured"]), held=tuple(row["held"]), closed=row["closed"]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from opskit.database import Database
 from opskit.database.session import Row
@@ -53,7 +53,7 @@ def cleanup(
     look_seconds: float | None = LOOK_SECONDS,
     limit: int = 10_000,
     evict: bool = True,
-    actor: str,
+    actor: str = "",
     reason: str = "",
 ) -> Cleanup:
     """End the claims that nobody works on any more.
@@ -70,7 +70,7 @@ def cleanup(
         limit: Most claims to end in one call.
         evict: First end the transactions that boots which are out have left open; the rows that they lock are passed
             over until then.
-        actor: Who does it, for the history.
+        actor: Who does it, for the history. Defaults to the connection's.
         reason: Why, for the history.
 
     Raises:
@@ -91,7 +91,7 @@ def cleanup(
         claims=list(claims),
         server_id=server_id,
         row_limit=limit,
-        actor=actor,
+        actor=actor or db.actor,
         reason=reason,
     )
     seen = {row["claim"] for row in rows}
@@ -121,7 +121,28 @@ def take_look(db: Database) -> bool:
     return True
 
 
-def preview(db: Database, *, look: bool = True, every: bool = False) -> list[dict[str, Any]]:
+class Preview(list[Row]):
+    """What a cleanup would do: the claims, each with its evidence; a list like any other."""
+
+    @property
+    def message(self) -> str:
+        """The same in a sentence."""
+        if not self:
+            return "nothing is stale: a cleanup would end no claim"
+        verdicts = Counter(row["verdict"] for row in self)
+        told = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common())
+        return f"{len(self)} {'claim' if len(self) == 1 else 'claims'}: {told}"
+
+    def __repr__(self) -> str:
+        lines = (f"  {row['original_filename']} on {row['processing_server_id']}: {row['verdict']}" for row in self)
+        return "\n".join([self.message, *lines])
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return notebook_output.preview(self.message, self)
+
+
+def preview(db: Database, *, look: bool = True, every: bool = False) -> Preview:
     """What cleanup would end or suspects, with the evidence.
 
     Args:
@@ -133,4 +154,6 @@ def preview(db: Database, *, look: bool = True, every: bool = False) -> list[dic
     """
     if look:
         take_look(db)
-    return db.run("stale", stale_after_seconds=db.settings.stale_after_seconds, look_seconds=LOOK_SECONDS, every=every)
+    return Preview(
+        db.run("stale", stale_after_seconds=db.settings.stale_after_seconds, look_seconds=LOOK_SECONDS, every=every)
+    )

@@ -3,13 +3,34 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from opskit.database import Database
 from opskit.database.session import Row
 from opskit.errors import SettingError
+from opskit.support import notebook_output
 
 _REQUEUED = 10_000
+
+
+class Requeued(list[Row]):
+    """The files that were queued again; a list like any other."""
+
+    @property
+    def message(self) -> str:
+        """The same in a sentence."""
+        was = Counter(row["was"] for row in self)
+        told = ", ".join(f"{count} {state}" for state, count in was.most_common())
+        files = f"{len(self):,d} {'file' if len(self) == 1 else 'files'}"
+        return f"{files} queued again (before: {told})" if self else "no file was queued again"
+
+    def __repr__(self) -> str:
+        return self.message
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return notebook_output.requeued(self.message, self)
 
 
 def requeue(
@@ -20,9 +41,9 @@ def requeue(
     error: str = "",
     server_id: str = "",
     limit: int | None = None,
-    actor: str,
+    actor: str = "",
     reason: str = "",
-) -> list[dict[str, object]]:
+) -> Requeued:
     """Queue files again that have ended, with a fresh retry budget; the history keeps the row as it was.
 
     Args:
@@ -30,7 +51,7 @@ def requeue(
         ids: These files, failed or completed.
         failed: Every failed file that *error* (as `stats.failures` groups it) and *server_id* let through.
         limit: Most rows. Defaults to all, which are queued in batches: what is queued stays so if a later one fails.
-        actor: Who does it, for the history.
+        actor: Who does it, for the history. Defaults to the connection's.
         reason: Why, for the history.
 
     Returns:
@@ -49,10 +70,10 @@ def requeue(
     def batch(rows: int, which: str, *, ids: Sequence[str] = (), before: str = "") -> list[Row]:
         return db.run(
             "requeue", which=which, ids=list(ids), error=error, server_id=server_id, row_limit=rows, before=before,
-            actor=actor, reason=reason,
+            actor=actor or db.actor, reason=reason,
         )  # fmt: skip
 
-    queued: list[dict[str, object]] = []
+    queued = Requeued()
     left = math.inf if limit is None else limit
     for start in range(0, len(ids), _REQUEUED):
         if left > len(queued):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from typing import Any
 
 import pandas as pd
 
@@ -15,7 +16,7 @@ from opskit.database import Database
 from opskit.database.session import Row
 from opskit.errors import StillCountingError
 from opskit.stats.columns import CONCURRENCY, DISTRIBUTION, FAILURES
-from opskit.stats.frames import frame_of, most, records
+from opskit.stats.frames import cut_frame, frame_of, most, on_page, records
 
 _LONGEST_COUNT_SECONDS = 60.0
 
@@ -43,10 +44,10 @@ def distribution(db: Database, *, patience_seconds: float | None = None) -> pd.D
     ended = None if patience_seconds is None else _ended(db, patience_seconds)
     if patience_seconds is None or db.cache.quick("ended"):
         rows, moment = _whole(db, "distribution")
-        return frame_of(rows, DISTRIBUTION, counted_at=moment)
+        return frame_of(rows, DISTRIBUTION, empty="no files yet", counted_at=moment)
     rows = db.run("live_distribution") + [row for row in ended or [] if row["processing_status"]]
     rows.sort(key=lambda row: (row["processing_server_id"] or "", row["processing_status"]))
-    return frame_of(rows, DISTRIBUTION, counted_at=_counted_at(ended))
+    return frame_of(rows, DISTRIBUTION, empty="no files yet", counted_at=_counted_at(ended))
 
 
 def concurrency(db: Database, *, patience_seconds: float | None = None) -> pd.DataFrame:
@@ -139,16 +140,17 @@ def failures(db: Database, *, limit: int = 100, patience_seconds: float | None =
         | latest                         | time   | the newest of them, UTC                       |
         | example                        | string | name of the newest, or of one of them         |
 
-        Largest group first. Empty: the same columns, no rows.
+        Largest group first. Empty: the same columns, no rows. `attrs["more"]` says whether there are more than *limit*.
 
     Raises:
         StillCountingError: They were not counted within *patience_seconds*.
 
     SQL: sql/failures.sql
     """
-    values = {"row_limit": most(limit)}
+    values = {"row_limit": most(limit) + 1}
+    how: dict[str, Any] = {"empty": "no file has failed", **on_page(db, "failures")}
     if patience_seconds is None:
-        return frame_of(db.run("failures", **values), FAILURES)
+        return cut_frame(db.run("failures", **values), FAILURES, limit, "largest groups", **how)
 
     def count() -> tuple[list[Row], datetime]:
         begun = datetime.now(UTC)
@@ -162,7 +164,7 @@ def failures(db: Database, *, limit: int = 100, patience_seconds: float | None =
     )
     if found is None:
         raise StillCountingError
-    return frame_of(found[0], FAILURES, counted_at=found[1])
+    return cut_frame(found[0], FAILURES, limit, "largest groups", counted_at=found[1], **how)
 
 
 def counted(frame: pd.DataFrame) -> pd.DataFrame:

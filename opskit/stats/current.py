@@ -6,7 +6,7 @@ import pandas as pd
 
 from opskit.database import Database
 from opskit.stats.columns import EVIDENCE, LONGEST_RUNNING, NODES, PAUSES, STALE
-from opskit.stats.frames import frame_of, most
+from opskit.stats.frames import cut_frame, frame_of, most, on_page
 
 _LOOK_SECONDS = 2.0  # as the reaper's; verbs do not import one another
 
@@ -30,7 +30,8 @@ def longest_running(db: Database, *, limit: int = 10) -> pd.DataFrame:
 
     SQL: sql/longest_running.sql
     """
-    return frame_of(db.run("longest_running", row_limit=most(limit)), LONGEST_RUNNING)
+    rows = db.run("longest_running", row_limit=most(limit) + 1)
+    return cut_frame(rows, LONGEST_RUNNING, limit, "oldest claims", empty="nothing is being processed")
 
 
 def stale(db: Database, *, every: bool = False) -> pd.DataFrame:
@@ -61,7 +62,8 @@ def stale(db: Database, *, every: bool = False) -> pd.DataFrame:
     SQL: sql/stale.sql
     """
     rows = db.run("stale", stale_after_seconds=db.settings.stale_after_seconds, look_seconds=_LOOK_SECONDS, every=every)
-    return frame_of(rows, STALE)
+    empty = "no claims" if every else "nothing is stale: every claim is worked on"
+    return frame_of(rows, STALE, empty=empty, **on_page(db, "cleanup"))
 
 
 def evidence(db: Database) -> pd.DataFrame:
@@ -89,7 +91,7 @@ def evidence(db: Database) -> pd.DataFrame:
 
     SQL: sql/evidence.sql
     """
-    return frame_of(db.run("evidence"), EVIDENCE)
+    return frame_of(db.run("evidence"), EVIDENCE, empty="no claims")
 
 
 def nodes(db: Database) -> pd.DataFrame:
@@ -117,7 +119,7 @@ def nodes(db: Database) -> pd.DataFrame:
 
     SQL: sql/nodes.sql
     """
-    return frame_of(db.run("nodes"), NODES)
+    return frame_of(db.run("nodes"), NODES, empty="no nodes are registered", **on_page(db, "nodes"))
 
 
 def pauses(db: Database) -> pd.DataFrame:
@@ -140,4 +142,4 @@ def pauses(db: Database) -> pd.DataFrame:
 
     SQL: sql/pauses.sql
     """
-    return frame_of(db.run("pauses"), PAUSES)
+    return frame_of(db.run("pauses"), PAUSES, empty="nothing is paused")

@@ -5,22 +5,59 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlencode
 
 import pandas as pd
 
+from opskit.database import Database
 from opskit.database.session import Row
 from opskit.errors import SettingError
+from opskit.stats.shown import Frame
 
 _MOST_ROWS = 2**31 - 1
 
 
-def frame_of(rows: list[Row], columns: Mapping[str, str], **attrs: object) -> pd.DataFrame:
+def frame_of(rows: list[Row], columns: Mapping[str, str], *, empty: str = "", **attrs: object) -> pd.DataFrame:
+    """A statistic's frame.
+
+    Args:
+        rows: What the database answered.
+        columns: Their names and dtypes.
+        empty: What no rows mean, as a sentence.
+        attrs: The frame's attributes.
+    """
     # Through object: pandas must not guess a dtype that depends on the rows, such as float for 1 and None.
-    frame = pd.DataFrame(rows, columns=list(columns), dtype=object).astype(dict(columns))
+    frame = Frame(pd.DataFrame(rows, columns=list(columns), dtype=object).astype(dict(columns)))
     # As text: Arrow writes a frame's attributes as JSON.
     for name, value in attrs.items():
         frame.attrs[name] = value.isoformat() if isinstance(value, datetime) else value
+    if empty and not rows:
+        frame.attrs["empty"] = empty
     return frame
+
+
+def cut_frame(
+    rows: list[Row], columns: Mapping[str, str], limit: int, what: str, *, empty: str = "", **attrs: object
+) -> pd.DataFrame:
+    """A frame of at most *limit* rows; its attributes say whether there are more.
+
+    Args:
+        rows: What the database answered to *limit* and one more.
+        limit: Most rows.
+        what: What they are, such as "newest files".
+        columns, empty, attrs: As for `frame_of`.
+    """
+    more = len(rows) > limit
+    note = {"note": f"the {limit:,d} {what}; there are more: limit={limit * 10:_d} shows more of them"} if more else {}
+    return frame_of(rows[:limit], columns, empty=empty, more=more, **note, **attrs)
+
+
+def on_page(db: Database, path: str, **filters: str) -> dict[str, str]:
+    """The attribute `page`: where the page shows the same; nothing where its address is not known."""
+    if not db.settings.page_url:
+        return {}
+    query = urlencode({name: value for name, value in filters.items() if value})
+    return {"page": f"{db.settings.page_url.rstrip('/')}/{path}" + (f"?{query}" if query else "")}
 
 
 def most(limit: int) -> int:

@@ -12,7 +12,7 @@ import pandas as pd
 from opskit.database import Database
 from opskit.errors import SettingError
 from opskit.stats.columns import EVENTS, FILES
-from opskit.stats.frames import frame_of, most
+from opskit.stats.frames import cut_frame, most, on_page
 
 _PLACE = re.compile(r"-infinity|\d{4,6}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:?\d\d)?")
 SEARCH_ROWS = 100_000
@@ -47,7 +47,8 @@ def files(
         | processing_attempt, processing_failures | Int64  | attempts                                           |
         | processing_errors                       | string | what went wrong last                               |
 
-        Newest first; rows without a status by their upload. Empty: the same columns, no rows.
+        Newest first; rows without a status by their upload. Empty: the same columns, no rows. `attrs["more"]` says
+        whether there are more than *limit*.
 
     Raises:
         SettingError: *before* is no such place.
@@ -66,9 +67,10 @@ def files(
         search_rows=SEARCH_ROWS,
         before_at=at,
         before_id=id,
-        row_limit=most(limit),
+        row_limit=most(limit) + 1,
     )
-    return frame_of(rows, FILES)
+    page = on_page(db, "files", state=status, server=server_id, search=search)
+    return cut_frame(rows, FILES, limit, "newest files", empty="no such files", **page)
 
 
 def _may_be_an_id(db: Database, text: str) -> bool:
@@ -114,12 +116,17 @@ def events(
         | attempt                    | Int64  | number of the attempt                                |
         | reason, actor              | string | why and who                                          |
 
-        Newest first. Empty: the same columns, no rows.
+        Newest first. Empty: the same columns, no rows. `attrs["more"]` says whether there are more than *limit*.
 
     SQL: sql/events.sql, sql/events_before.sql
     """
-    if before is None and not server_id:
-        return frame_of(db.run("events", file_id=file_id, kind=kind, row_limit=most(limit)), EVENTS)
     start = "" if before is None else before
-    rows = db.run("events_before", file_id=file_id, kind=kind, server_id=server_id, before=start, row_limit=most(limit))
-    return frame_of(rows, EVENTS)
+    one_more = most(limit) + 1
+    if before is None and not server_id:
+        rows = db.run("events", file_id=file_id, kind=kind, row_limit=one_more)
+    else:
+        rows = db.run(
+            "events_before", file_id=file_id, kind=kind, server_id=server_id, before=start, row_limit=one_more
+        )
+    page = on_page(db, "files", file=file_id) if file_id else on_page(db, "history")
+    return cut_frame(rows, EVENTS, limit, "newest events", empty="nothing of that kind has happened", **page)

@@ -9,7 +9,7 @@ import pandas as pd
 from opskit.database import Database
 from opskit.errors import SettingError
 from opskit.stats.columns import THROUGHPUT, TIMELINE
-from opskit.stats.frames import frame_of, most
+from opskit.stats.frames import frame_of, most, on_page
 
 _MOST_BUCKETS = 10_000
 
@@ -44,7 +44,8 @@ def throughput(db: Database, *, since_seconds: float = 86400, bucket_seconds: fl
             raise SettingError(f"{name} is {value:g}; it must be more than 0")
     if since_seconds / bucket_seconds > _MOST_BUCKETS:
         raise SettingError(f"{since_seconds:g} s hold more than {_MOST_BUCKETS} stretches of {bucket_seconds:g} s")
-    return frame_of(db.run("throughput", since_seconds=since_seconds, bucket_seconds=bucket_seconds), THROUGHPUT)
+    rows = db.run("throughput", since_seconds=since_seconds, bucket_seconds=bucket_seconds)
+    return frame_of(rows, THROUGHPUT, empty="nothing has ended in this time")
 
 
 def timeline(db: Database, *, since_seconds: float = 3600, until_seconds: float = 0, limit: int = 2000) -> pd.DataFrame:
@@ -71,7 +72,7 @@ def timeline(db: Database, *, since_seconds: float = 3600, until_seconds: float 
         | overlaps                   | boolean | another attempt at the same file ran at the same time        |
         | reason, actor              | string  | why and who                                                  |
 
-        Oldest start first. Empty: the same columns, no rows.
+        Oldest start first. Empty: the same columns, no rows. `attrs["more"]` says whether there are more than *limit*.
 
     Raises:
         SettingError: The window cannot be used.
@@ -83,11 +84,13 @@ def timeline(db: Database, *, since_seconds: float = 3600, until_seconds: float 
             raise SettingError(f"{name} is {value:g}; it must be at least 0")
     if since_seconds <= until_seconds:
         raise SettingError(f"a window from {since_seconds:g} s to {until_seconds:g} s ago holds nothing")
-    rows = db.run("timeline", since_seconds=since_seconds, until_seconds=until_seconds, row_limit=most(limit))
+    rows = db.run("timeline", since_seconds=since_seconds, until_seconds=until_seconds, row_limit=most(limit) + 1)
+    rows, more = rows[-limit:], len(rows) > limit
     # Events hold ids as text, the table may hold numbers: their names are asked for by the ids' own type.
     nameless = {row["file_id"] for row in rows if row["file_id"] and row["original_filename"] is None}
     if nameless:
         names = {row["id"]: row["original_filename"] for row in db.run("filenames", ids=sorted(nameless))}
         for row in rows:
             row["original_filename"] = row["original_filename"] or names.get(row["file_id"])
-    return frame_of(rows, TIMELINE)
+    note = {"note": f"the {limit:,d} newest of this time; there are more: limit=, or a shorter time"} if more else {}
+    return frame_of(rows, TIMELINE, empty="nothing happened in this time", more=more, **note, **on_page(db, "timeline"))

@@ -50,24 +50,119 @@ _CLAIM = {
 }
 
 
-def database(*, env: str, table: str, url: str, home: str, state: str, numbers: Mapping[str, Any] | None) -> str:
-    """An open database: which one, which environment, and the numbers of the moment.
+_STATES = {"queued": "#808080", "processing": "#0072B2", "completed": "#009E73", "failed": "#D55E00"}
+"""As the charts colour them."""
+_WEB = ("http://", "https://")
+_ALARMS = ("stale_files", "orphaned_files", "quarantined_nodes")
+_BOX = "display:inline-block;text-align:left;border:1px solid rgba(128,128,128,.5)"
+_CARD = f"{_BOX};border-radius:6px;padding:.6em .9em"
+_CHIP = f"{_BOX};border-radius:1em;padding:0 .6em;margin:.15em .3em 0 0"
+
+
+def database(
+    *,
+    env: str,
+    table: str,
+    url: str,
+    home: str,
+    state: str,
+    numbers: Mapping[str, Any] | None,
+    actor: str = "",
+    server_id: str = "",
+    page: str = "",
+) -> str:
+    """An open database as a card: which one, which environment, and the numbers of the moment.
 
     Args:
-        env: The environment, shown first: whoever acts must see where.
+        env: The environment, shown first and in colour: whoever acts must see where.
         table: Name of the files table.
         url: Without its password.
         home: Folder of the embedded server and of uploads.
         state: In words: migrated, or what is in the way.
         numbers: What sql/concurrency.sql answers. None where there is no answer.
+        actor: Who acts through it.
+        server_id: Of this process.
+        page: Address of the page; "" where it is not known.
     """
-    facts = {"environment": f"<b>{_text(env)}</b>", "table": _text(table), "database": f"<code>{_text(url)}</code>"}
-    facts |= {"home": f"<code>{_text(home)}</code>", "state": _text(state)}
-    for name, label in _NUMBERS.items():
-        if numbers is not None and numbers.get(name) is not None:
-            facts[label] = _text(numbers[name])
-    rows = "".join(f"<tr><th>{_text(name)}</th><td>{value}</td></tr>" for name, value in facts.items())
-    return f"<table><caption>opskit database</caption><tbody>{rows}</tbody></table>"
+    color = "#D55E00;color:#fff" if env == "production" else "rgba(128,128,128,.25)"
+    badge = f'<b style="background:{color};border-radius:4px;padding:.1em .5em">{_text(env)}</b>'
+    where = _link(page, table) if page.startswith(_WEB) else _text(table)
+    parts = [f"<div>{badge} {where} <code>{_text(url)}</code></div>", f"<div>{_text(state)}</div>"]
+    if numbers is not None:
+        chips = [
+            _chip(f"{_text(numbers[name])} {name}", _STATES[name]) for name in _STATES if numbers.get(name) is not None
+        ]
+        chips += [
+            _chip(f"{_text(numbers[name])} {label.partition(' [')[0]}", "#D55E00" if name in _ALARMS else "")
+            for name, label in _NUMBERS.items()
+            if name not in _STATES and numbers.get(name) and name not in ("as_of", "oldest_queued_seconds")
+        ]
+        if numbers.get("oldest_queued_seconds") is not None:
+            chips.append(_chip(f"oldest queued {_text(numbers['oldest_queued_seconds'])} s"))
+        parts.append(f"<div>{''.join(chips)}</div>")
+    facts = {"acting as": actor, "this process": server_id, "home": home, "as of": _as_of(numbers)}
+    small = " · ".join(f"{name} {_text(value)}" for name, value in facts.items() if value)
+    parts.append(f'<div style="opacity:.75;font-size:.9em">{small}</div>')
+    return f'<div style="{_CARD}" title="opskit database">{"".join(parts)}</div>'
+
+
+def _as_of(numbers: Mapping[str, Any] | None) -> str:
+    moment = numbers.get("as_of") if numbers else None
+    return f"{_text(moment)} UTC" if moment else ""
+
+
+def _chip(text: str, color: str = "") -> str:
+    dot = f'<span style="color:{color}">●</span> ' if color else ""
+    return f'<span style="{_CHIP}">{dot}{text}</span>'
+
+
+def _link(address: str, text: str) -> str:
+    return f'<a href="{_text(address)}" target="_blank" rel="noopener">{_text(text)}</a>'
+
+
+def frame(
+    columns: Mapping[str, bool],
+    rows: Sequence[Sequence[Any]],
+    *,
+    hidden: int,
+    most_letters: int,
+    below: Sequence[str] = (),
+    page: str = "",
+) -> str:
+    """A table of a statistic: text to the left, numbers to the right, times without microseconds.
+
+    Args:
+        columns: Their names, and whether they are numbers.
+        rows: Their values, in the order of the columns.
+        hidden: Rows left out between the first half and the second.
+        most_letters: Longest text shown whole.
+        below: Sentences that stand below it.
+        page: Address of the same view on the page; "" where it is not known.
+    """
+    sides = ["right" if number else "left" for number in columns.values()]
+    head = "".join(
+        f'<th style="text-align:{side}">{_text(name)}</th>' for side, name in zip(sides, columns, strict=True)
+    )
+    lines = []
+    for number, row in enumerate(rows):
+        if hidden and number == len(rows) // 2:
+            lines.append(f'<tr><td colspan="{len(sides)}" style="text-align:left">… {hidden:,d} more …</td></tr>')
+        cells = (
+            f'<td style="text-align:{side};white-space:pre-wrap">{_text(_shown(value, most_letters))}</td>'
+            for side, value in zip(sides, row, strict=True)
+        )
+        lines.append(f"<tr>{''.join(cells)}</tr>")
+    link = [f"<p>{_link(page, 'the same on the page')}</p>"] if page.startswith(_WEB) else []
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>" if rows else ""
+    return "".join([table, *(f"<p>{_text(line)}</p>" for line in below), *link])
+
+
+def _shown(value: Any, most_letters: int) -> Any:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str) and len(value) > most_letters:
+        return value[: most_letters - 1] + "…"
+    return value
 
 
 def cleanup(
@@ -78,6 +173,33 @@ def cleanup(
     if skipped:
         parts.append(f"<p>{len(skipped)} skipped: they moved on</p>")
     return "".join(parts)
+
+
+_PREVIEW = {
+    "id": "id", "original_filename": "file", "processing_server_id": "server", "minutes_processing": "processing [min]",
+    "minutes_without_progress": "without progress [min]", "verdict": "verdict", "would_become": "would become",
+}  # fmt: skip
+_MOST_ROWS = 60
+
+
+def preview(message: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    """What a cleanup would do: its sentence, and the claims."""
+    return sentences(message) + _rows(_PREVIEW, rows)
+
+
+def requeued(message: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    """What a requeue did: its sentence, and the files."""
+    return sentences(message) + _rows(
+        {"id": "id", "original_filename": "file", "server_id": "server", "was": "was"}, rows
+    )
+
+
+def _rows(columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> str:
+    """The given columns of the first rows; what is left out is said."""
+    numbers = {label: name.startswith("minutes_") for name, label in columns.items()}
+    shown = [[row.get(name) for name in columns] for row in rows[:_MOST_ROWS]]
+    more = [f"and {len(rows) - _MOST_ROWS:,d} more"] if len(rows) > _MOST_ROWS else []
+    return frame(numbers, shown, hidden=0, most_letters=200, below=more) if rows else ""
 
 
 def record(caption: str, facts: Mapping[str, Any]) -> str:

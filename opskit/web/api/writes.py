@@ -80,7 +80,7 @@ def requeue(db: Db, actor: Actor, body: schemas.RequeueBody) -> Json:
 def pause(db: Db, actor: Actor, body: schemas.ScopeBody | None = None) -> Json:
     body = body or schemas.ScopeBody()
     changed = queue.pause(db, body.server_id, actor=actor, reason=body.reason)
-    return _changed(body.server_id, changed, "is paused" if changed else "was paused already")
+    return _changed(body.server_id, bool(changed), "is paused" if changed else "was paused already")
 
 
 @router.post("/resume", summary="Resume a node, or all; ends quarantine, too", responses=described(schemas.Resumed))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 
 from psycopg import errors as pg
 from psycopg import sql
@@ -19,6 +18,7 @@ from opskit.migration.steps import INDEXES, LOCK_SECONDS, Say, Step
 from opskit.queue import cleanup
 from opskit.queue.reaper import Cleanup
 from opskit.support.notebook_output import notebook_bar
+from opskit.support.retry import Backoff
 
 PATIENCE_SECONDS = 60.0
 """How long a statement is tried again before the migration gives up."""
@@ -92,7 +92,7 @@ def migrate(
 
 def run(db: Database, step: Step, *, say: Say = lambda _: None) -> None:
     """Run one statement behind a short lock_timeout; step back and try again while somebody is in the way."""
-    deadline, pause, told = time.monotonic() + PATIENCE_SECONDS, 0.2, ""
+    backoff, told = Backoff(0.2, 5.0, PATIENCE_SECONDS), ""
     while True:
         try:
             with translated(), db.connection() as connection:
@@ -101,7 +101,7 @@ def run(db: Database, step: Step, *, say: Say = lambda _: None) -> None:
             if invalid is None:
                 return
             # An earlier try, or somebody else's, broke off; IF NOT EXISTS takes what it left for an index.
-            if time.monotonic() > deadline:
+            if backoff.is_over:
                 raise DatabaseError(f"the index {invalid} is not valid; run: opskit migrate")
             say(f"{db.settings.files}: the index {invalid} was left invalid; it is built again")
             _drop_index(db, invalid)
@@ -110,13 +110,12 @@ def run(db: Database, step: Step, *, say: Say = lambda _: None) -> None:
             if not isinstance(error.__cause__, _IN_THE_WAY):
                 raise
             who = in_the_way(db)
-            if time.monotonic() + pause > deadline:
+            if backoff.is_last:
                 raise _given_up(error, who) from error.__cause__
         if who != told:
             say(f"{db.settings.files}: steps back and tries again; {who or 'somebody holds a lock'}")
             told = who
-        time.sleep(pause)
-        pause = min(pause * 2, 5.0)
+        backoff.wait()
 
 
 def _invalid_index(db: Database, step: Step) -> str | None:

@@ -7,7 +7,6 @@ that ends a claim repeats the token in its WHERE: only the newest claim's token 
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,6 +19,7 @@ from opskit.queue.error_identity import Identity, of_text
 from opskit.queue.identity import Boot
 from opskit.queue.stored import as_json, clean_error
 from opskit.support import notebook_output
+from opskit.support.retry import Backoff
 
 __all__ = ["completed_by", "completing"]
 completing = Completing
@@ -189,23 +189,21 @@ def complete(
 
     SQL: sql/complete.sql
     """
-    deadline = time.monotonic() + patience_seconds
-    pause = 0.05
+    backoff = Backoff(0.05, 2.0, patience_seconds)
     while True:
         try:
             answer = db.one("complete", id=id, token=token, result=as_json(result))["answer"]
         except DatabaseUnavailableError:
-            if time.monotonic() + pause > deadline:
+            if backoff.is_last:
                 raise
             answer = "again"
         if answer == "lost":
             raise ClaimLostError(f"the claim of file {id} is lost; its completion was refused")
         if answer != "again":
             return str(answer)
-        if time.monotonic() > deadline:
+        if backoff.is_over:
             raise DatabaseUnavailableError(f"file {id} is locked by another transaction; it is not completed")
-        time.sleep(pause)
-        pause = min(pause * 2, 2.0)
+        backoff.wait()
 
 
 def store_result(db: Database, *, id: str, token: str, result: Mapping[str, Any]) -> bool:

@@ -26,6 +26,7 @@ from opskit.database.session import Connection
 from opskit.database.translation import translated
 from opskit.errors import ClaimLostError, CompletionError, DatabaseError, DatabaseUnavailableError
 from opskit.queue.stored import as_json
+from opskit.support.retry import Backoff
 
 log = logging.getLogger("opskit")
 _SOON_SECONDS = 0.1  # a transaction shorter than that ends when it begins, as far as its file's times tell
@@ -93,14 +94,13 @@ class Completing:
 
         The connection may have died unnoticed while the processor worked: then another is taken.
         """
-        deadline, pause = time.monotonic() + self._patience_seconds, 0.05
-        while not self._fenced(deadline):
-            time.sleep(pause)
-            pause = min(pause * 2, 2.0)
+        backoff = Backoff(0.05, 2.0, self._patience_seconds)
+        while not self._fenced(backoff):
+            backoff.wait()
         self.is_open, self.thread, self._began = True, threading.get_ident(), time.monotonic()
         return self._connection
 
-    def _fenced(self, deadline: float) -> bool:
+    def _fenced(self, backoff: Backoff) -> bool:
         """Whether a transaction is open that has completed the file; False: try again."""
         stack = contextlib.ExitStack()
         try:
@@ -123,10 +123,10 @@ class Completing:
                 )
             if row["answer"] == "lost":
                 raise ClaimLostError(f"the claim of file {self.id} is lost; nothing was written")
-            if time.monotonic() > deadline:
+            if backoff.is_over:
                 raise DatabaseUnavailableError(f"file {self.id} is locked by another transaction; nothing was written")
         except DatabaseUnavailableError:
-            if time.monotonic() > deadline:
+            if backoff.is_over:
                 raise
         finally:
             stack.close()
@@ -305,7 +305,7 @@ def completed_by(db: Database, *, id: str, token: str, patience_seconds: float =
 
     SQL: sql/complete.sql
     """
-    deadline, pause = time.monotonic() + patience_seconds, 0.05
+    backoff = Backoff(0.05, 2.0, patience_seconds)
     while True:
         try:
             with db.connection() as connection, connection.transaction(force_rollback=True):
@@ -316,7 +316,6 @@ def completed_by(db: Database, *, id: str, token: str, patience_seconds: float =
                 error = DatabaseUnavailableError(f"file {id} is locked by another transaction")
         except DatabaseUnavailableError as unavailable:
             error = unavailable
-        if time.monotonic() > deadline:
+        if backoff.is_over:
             raise error
-        time.sleep(pause)
-        pause = min(pause * 2, 2.0)
+        backoff.wait()

@@ -49,6 +49,7 @@ from opskit.queue.stored import as_json
 from opskit.settings import Settings
 from opskit.support.logs import set_up_logging
 from opskit.support.processes import end_with
+from opskit.support.retry import Backoff
 from opskit.support.retry_rules import Rule, rule_for, rules
 from opskit.worker import quarantine
 from opskit.worker.context import WorkerContext
@@ -467,7 +468,7 @@ class Child:
 
     def _patiently(self, action: Callable[[], T]) -> T:
         """Do it again until the database answers. The supervisor ends us when the lease is gone."""
-        pause, away = 0.05, False
+        backoff, away = Backoff(0.05, 5.0), False
         while True:
             try:
                 done = action()
@@ -478,8 +479,7 @@ class Child:
                     log.warning("%s; trying again", error)
                 away = True
                 self.db.drop_connection()
-                time.sleep(pause * random.uniform(0.5, 1.0))
-                pause = min(pause * 2, 5.0)
+                backoff.wait(jitter=True)
             else:
                 if away:
                     log.info("the database answers again")

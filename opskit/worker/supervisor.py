@@ -27,6 +27,7 @@ from opskit.queue.identity import Boot, server_id
 from opskit.queue.interruptions import interrupt, passing
 from opskit.settings import Settings
 from opskit.support.processes import peak_bytes
+from opskit.support.retry import Backoff
 from opskit.worker import quarantine
 from opskit.worker.child import EXIT_BROKEN, EXIT_DEPOSED, EXIT_DONE, EXIT_NOT_CLAIMABLE, EXIT_USELESS, EXIT_WORN
 from opskit.worker.child_process import ChildProcess, Ending, cause_of_death
@@ -153,7 +154,7 @@ class Supervisor:
 
     def _register(self) -> None:
         """Take the server ID: wait while it is alive elsewhere, then end what an earlier boot still holds."""
-        boot, told, pause = str(uuid.uuid4()), False, 0.1
+        boot, told, backoff = str(uuid.uuid4()), False, Backoff(0.1, 5.0)
         while self._stop_asked_at is None:
             try:
                 with self.db.deadline(5.0):
@@ -174,8 +175,7 @@ class Supervisor:
             except _ABSENT as error:
                 self._boot = None
                 self._absent(error, "registration")
-                self._wait(pause)
-                pause = min(pause * 2, 5.0)
+                self._wait(backoff.pause())
                 continue
             self._answered()
             left = holder["lease_left_seconds"] if holder else 0.0

@@ -253,7 +253,7 @@ def test_the_unit_gives_a_node_longer_than_its_drain() -> None:
     environment = dict(word.split("=") for word in service["Environment"].split())
 
     assert Settings.load(environment).node_id == "%H-%i"
-    assert service.getint("TimeoutStopSec") > Settings.load(environment).drain_seconds
+    assert service.getint("TimeoutStopSec", 0) > Settings.load(environment).drain_seconds
     assert service["KillMode"] == "mixed"
     takes(service["ExecStart"].split())
 

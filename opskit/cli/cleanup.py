@@ -15,6 +15,7 @@ from opskit.support import console
 
 
 def add_cleanup(verbs: Verbs) -> None:
+    """Add `opskit cleanup`."""
     one = verbs.add("cleanup", cleanup, "end stale claims and orphans")
     one.add_argument("claims", nargs="*", metavar="CLAIM", help="only these, as --dry-run names them in JSON")
     one.add_argument("--dry-run", action="store_true", help="show what would be ended, with the evidence")
@@ -23,6 +24,7 @@ def add_cleanup(verbs: Verbs) -> None:
 
 
 def cleanup(given: argparse.Namespace) -> int:
+    """End stale claims and orphans, or show which would be ended."""
     settings = settings_of(given)
     with Database(settings, pooled=False) as db:
         if given.dry_run:

@@ -16,6 +16,7 @@ from opskit.support import console
 
 
 def add_enqueue(verbs: Verbs) -> None:
+    """Add `opskit enqueue`."""
     one = verbs.add("enqueue", enqueue, "queue files, folders and URLs, or adopt rows from before")
     one.add_argument("paths", nargs="*", metavar="PATH", help="files, folders and URLs")
     one.add_argument(
@@ -29,6 +30,7 @@ def add_enqueue(verbs: Verbs) -> None:
 
 
 def enqueue(given: argparse.Namespace) -> int:
+    """Queue files, or adopt rows from before."""
     settings = settings_of(given)
     columns = dict(_pair(text) for text in given.set)
     with Database(settings, pooled=False) as db:
@@ -62,12 +64,14 @@ def enqueue(given: argparse.Namespace) -> int:
 
 
 def add_process(verbs: Verbs) -> None:
+    """Add `opskit process`."""
     one = verbs.add("process", process, "process one file by hand, safe beside the scheduled nodes")
     one.add_argument("id", metavar="ID", help="the file's id")
     verbs.finish(one)
 
 
 def process(given: argparse.Namespace) -> int:
+    """Process one file by hand, and show what came of it."""
     from opskit.worker.command import run as run_node
 
     settings = settings_of(given)
@@ -93,6 +97,7 @@ def process(given: argparse.Namespace) -> int:
 
 
 def add_requeue(verbs: Verbs) -> None:
+    """Add `opskit requeue`."""
     one = verbs.add("requeue", requeue, "queue files again that have ended, with a fresh retry budget")
     one.add_argument("ids", nargs="*", metavar="ID", help="files, failed or completed")
     one.add_argument("--failed", action="store_true", help="every failed file that --error and --server let through")
@@ -103,6 +108,7 @@ def add_requeue(verbs: Verbs) -> None:
 
 
 def requeue(given: argparse.Namespace) -> int:
+    """Queue files again that have ended."""
     settings = settings_of(given)
     if not given.ids and not given.failed:
         raise SettingError("say which: opskit requeue ID…, or --failed for every failed file")

@@ -13,6 +13,7 @@ from opskit.support import console
 
 
 def add_up(verbs: Verbs) -> None:
+    """Add `opskit up`."""
     one = verbs.add("up", up, "everything at once: database, migration, files, nodes, page and API")
     one.add_argument("paths", nargs="*", metavar="PATH", help="files, folders and URLs to enqueue")
     one.add_argument("--nodes", type=count_of, default=3, metavar="N", help="nodes to start; defaults to 3")
@@ -23,6 +24,7 @@ def add_up(verbs: Verbs) -> None:
 
 
 def up(given: argparse.Namespace) -> int:
+    """Bring everything up, and show what was done."""
     from opskit.local.up import up
 
     summary = up(
@@ -50,6 +52,7 @@ def up(given: argparse.Namespace) -> int:
 
 
 def add_prove(verbs: Verbs) -> None:
+    """Add `opskit prove`."""
     one = verbs.add("prove", prove, "try the promises on this database, in a scratch schema that is dropped afterwards")
     one.add_argument(
         "--nodes", type=count_of, default=4, metavar="N", help="nodes that race, at least 3; defaults to 4"
@@ -61,6 +64,7 @@ def add_prove(verbs: Verbs) -> None:
 
 
 def prove(given: argparse.Namespace) -> int:
+    """Try the promises on this database."""
     from opskit.local.prove import prove
 
     def say(line: str) -> None:
@@ -81,6 +85,7 @@ def prove(given: argparse.Namespace) -> int:
 
 
 def add_bench(verbs: Verbs) -> None:
+    """Add `opskit bench`."""
     one = verbs.add("bench", bench, "measure what this database can do for nodes, in a scratch schema")
     one.add_argument("--nodes", type=count_of, default=8, metavar="N", help="most nodes at once; defaults to 8")
     one.add_argument("--seconds", type=float, default=30, metavar="S", help="about how long [s]; defaults to 30")
@@ -89,6 +94,7 @@ def add_bench(verbs: Verbs) -> None:
 
 
 def bench(given: argparse.Namespace) -> int:
+    """Measure what this database can do."""
     from opskit.local.bench import bench
 
     def say(line: str) -> None:
@@ -114,10 +120,12 @@ def bench(given: argparse.Namespace) -> int:
 
 
 def add_dashboard(verbs: Verbs) -> None:
+    """Add `opskit dashboard`."""
     verbs.finish(verbs.add("dashboard", dashboard, "serve page and API"), json=False)
 
 
 def dashboard(given: argparse.Namespace) -> int:
+    """Serve page and API."""
     try:
         from opskit.web.server import serve
     except ImportError as error:
@@ -126,6 +134,7 @@ def dashboard(given: argparse.Namespace) -> int:
 
 
 def add_db(verbs: Verbs) -> None:
+    """Add `opskit db`."""
     one = verbs.add("db", database, "start, stop or open the embedded PostgreSQL, or print its URL")
     one.add_argument("what", choices=["start", "stop", "url", "psql"], metavar="start|stop|url|psql")
     one.add_argument("arguments", nargs="*", metavar="ARG", help="for psql; after --")
@@ -133,6 +142,7 @@ def add_db(verbs: Verbs) -> None:
 
 
 def database(given: argparse.Namespace) -> int:
+    """Start, stop or open the embedded PostgreSQL."""
     settings = settings_of(given)
     if given.what == "start":
         print(embedded.start(settings))
@@ -149,6 +159,7 @@ def database(given: argparse.Namespace) -> int:
 
 
 def add_notebooks(verbs: Verbs) -> None:
+    """Add `opskit notebooks`."""
     one = verbs.add("notebooks", notebooks, "copy the notebooks to a folder, and open them")
     one.add_argument("folder", nargs="?", default="notebooks", metavar="DIR", help="defaults to notebooks")
     one.add_argument("--open", action="store_true", help="open them in JupyterLab, on the database of the settings")
@@ -157,7 +168,7 @@ def add_notebooks(verbs: Verbs) -> None:
 
 
 def notebooks(given: argparse.Namespace) -> int:
-
+    """Copy the notebooks, and open them."""
     copied = jupyter.copy(given.folder, overwrite=given.overwrite)
     if given.json:
         console.as_json({"folder": given.folder, "copied": [str(path) for path in copied]})

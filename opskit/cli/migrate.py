@@ -16,6 +16,7 @@ from opskit.support import console
 
 
 def add_migrate(verbs: Verbs) -> None:
+    """Add `opskit migrate`."""
     one = verbs.add("migrate", migrate, "add what opskit needs to this environment's table")
     one.add_argument("--both", action="store_true", help="both environments' tables")
     one.add_argument(
@@ -35,6 +36,7 @@ def add_migrate(verbs: Verbs) -> None:
 
 
 def migrate(given: argparse.Namespace) -> int:
+    """Migrate one table or both, or say what would be done."""
     settings = settings_of(given)
     if given.plan and given.check:
         raise SettingError("--check runs nothing; it takes no --plan")

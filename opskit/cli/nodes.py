@@ -16,6 +16,7 @@ from opskit.support import console
 
 
 def add_worker(verbs: Verbs) -> None:
+    """Add `opskit worker`."""
     one = verbs.add("worker", worker, "run one node: claim and process files (also: python -m opskit.worker)")
     from opskit.worker.command import add_worker_flags
 
@@ -24,12 +25,14 @@ def add_worker(verbs: Verbs) -> None:
 
 
 def worker(given: argparse.Namespace) -> int:
+    """Run one node."""
     from opskit.worker.command import run_given
 
     return run_given(given)
 
 
 def add_pause_and_resume(verbs: Verbs) -> None:
+    """Add `opskit pause` and `opskit resume`."""
     for name, verb, text in (
         ("pause", pause, "claim nothing more; work in hand goes on"),
         ("resume", resume, "claim again; ends a quarantine, too"),
@@ -42,10 +45,12 @@ def add_pause_and_resume(verbs: Verbs) -> None:
 
 
 def pause(given: argparse.Namespace) -> int:
+    """Pause one node or all."""
     return _steer(given, queue.pause, "paused", "was paused already")
 
 
 def resume(given: argparse.Namespace) -> int:
+    """Resume one node or all."""
     return _steer(given, nodes.resumption, "goes on", "was not paused")
 
 
@@ -69,6 +74,7 @@ def _steer(given: argparse.Namespace, action: Callable[..., Change | nodes.Resum
 
 
 def add_drain(verbs: Verbs) -> None:
+    """Add `opskit drain`."""
     one = verbs.add("drain", drain, "have a node finish its file and stop")
     one.add_argument("node", metavar="NODE", help="server ID of the node")
     one.add_argument("--reason", default="", help="why, for the history")
@@ -76,6 +82,7 @@ def add_drain(verbs: Verbs) -> None:
 
 
 def drain(given: argparse.Namespace) -> int:
+    """Have a node finish its file and stop."""
     settings = settings_of(given)
     with Database(settings, pooled=False) as db:
         queue.drain(db, given.node, actor=actor(), reason=given.reason)
@@ -84,6 +91,7 @@ def drain(given: argparse.Namespace) -> int:
 
 
 def add_prune(verbs: Verbs) -> None:
+    """Add `opskit prune`."""
     one = verbs.add("prune", prune, "drop nodes silent for long and old events")
     one.add_argument("--node-days", type=float, default=7, metavar="DAYS", help="defaults to 7")
     one.add_argument("--event-days", type=float, default=90, metavar="DAYS", help="defaults to 90")
@@ -91,6 +99,7 @@ def add_prune(verbs: Verbs) -> None:
 
 
 def prune(given: argparse.Namespace) -> int:
+    """Drop nodes that are silent for long, and old events."""
     settings = settings_of(given)
     with Database(settings, pooled=False) as db:
         gone = queue.prune(db, node_days=given.node_days, event_days=given.event_days)

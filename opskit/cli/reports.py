@@ -27,6 +27,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
 
 
 def add_stats(verbs: Verbs) -> None:
+    """Add `opskit stats`."""
     one = verbs.add("stats", statistics, "show statistics")
     one.add_argument(
         "what", nargs="?", default="all", metavar="WHAT",
@@ -39,6 +40,7 @@ def add_stats(verbs: Verbs) -> None:
 
 
 def statistics(given: argparse.Namespace) -> int:
+    """Show statistics."""
     settings = settings_of(given)
     try:
         from opskit import stats
@@ -71,10 +73,12 @@ def statistics(given: argparse.Namespace) -> int:
 
 
 def add_info(verbs: Verbs) -> None:
+    """Add `opskit info`."""
     verbs.finish(verbs.add("info", info, "show this process: server ID, environment, version"))
 
 
 def info(given: argparse.Namespace) -> int:
+    """Show this process."""
     answer = server_info(settings_of(given))
     if given.json:
         console.as_json(answer)
@@ -84,12 +88,14 @@ def info(given: argparse.Namespace) -> int:
 
 
 def add_doctor(verbs: Verbs) -> None:
+    """Add `opskit doctor`."""
     verbs.finish(
         verbs.add("doctor", examine, "say what is wrong and the command that mends it; exit 1 if there is an error")
     )
 
 
 def examine(given: argparse.Namespace) -> int:
+    """Show what is wrong; exit code 1 for an error."""
     settings = settings_of(given)
     with Database(settings, pooled=False) as db:
         findings = doctor.examine(db)
@@ -102,12 +108,14 @@ def examine(given: argparse.Namespace) -> int:
 
 
 def add_query(verbs: Verbs) -> None:
+    """Add `opskit query`."""
     one = verbs.add("query", query, "print a query's SQL, ready for psql")
     one.add_argument("name", metavar="NAME", help="such as distribution")
     one.add_argument("-v", "--verbose", action="store_true", help=argparse.SUPPRESS)
 
 
 def query(given: argparse.Namespace) -> int:
+    """Print a query's SQL."""
     print(queries.standalone(given.name.replace("-", "_")), end="")
     return 0
 

@@ -41,6 +41,7 @@ class Verbs:
 
 
 def count_of(text: str) -> int:
+    """A number of nodes from a flag, 1 to 100."""
     number = int(text)
     if not 1 <= number <= 100:
         raise argparse.ArgumentTypeError(f"{text} is not between 1 and 100")
@@ -48,6 +49,7 @@ def count_of(text: str) -> int:
 
 
 def confirm(given: argparse.Namespace, what: str) -> None:
+    """Ask before what cannot be undone; --yes answers for programs."""
     if given.yes:
         return
     if not sys.stdin.isatty():
@@ -58,4 +60,5 @@ def confirm(given: argparse.Namespace, what: str) -> None:
 
 
 def refuse(sentence: str) -> NoReturn:
+    """End with one sentence."""
     raise OpskitError(sentence)

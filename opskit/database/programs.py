@@ -71,6 +71,7 @@ def _has_programs(folder: Path) -> bool:
 
 @functools.cache
 def major_version(programs: Path) -> int:
+    """The major version of a PostgreSQL's programs."""
     said = subprocess.run([programs / "postgres", "-V"], check=False, capture_output=True, text=True)
     version = re.search(r"\(PostgreSQL\) (\d+)", said.stdout)
     if version is None:

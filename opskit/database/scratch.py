@@ -175,6 +175,7 @@ def _drop(name: str) -> sql.Composed:
 
 
 def first_value(connection: Connection, query: str) -> Any:
+    """The first row's column `value`."""
     row = connection.execute(query.encode()).fetchone()
     assert row is not None
     return row["value"]

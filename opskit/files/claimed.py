@@ -27,10 +27,17 @@ Processor = Callable[["ClaimedFile"], Mapping[str, Any] | None]
 class Context(Protocol):
     """What stands behind a claimed file: the node that holds it."""
 
-    def progress(self, done: int | None, total: int | None) -> None: ...
-    def completing(self, file: ClaimedFile, result: Mapping[str, Any] | None) -> AbstractContextManager[Any]: ...
-    def content(self, file: ClaimedFile) -> bytes: ...
-    def columns(self, file: ClaimedFile) -> dict[str, Any]: ...
+    def progress(self, done: int | None, total: int | None) -> None:
+        """Note how far the processor is."""
+
+    def completing(self, file: ClaimedFile, result: Mapping[str, Any] | None) -> AbstractContextManager[Any]:
+        """The transaction that completes the file."""
+
+    def content(self, file: ClaimedFile) -> bytes:
+        """The row's file_content."""
+
+    def columns(self, file: ClaimedFile) -> dict[str, Any]:
+        """The application's own columns of the row."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -44,8 +44,9 @@ def record(db: Database) -> None:
 
 
 def examine(db: Database) -> History:
-    """Hold the record against the promises: each file completed once, effects neither doubled nor missing,
-    one claim per token, one file per server at any time.
+    """Hold the record against the promises.
+
+    Each file completed once, effects neither doubled nor missing, one claim per token, one file per server at any time.
 
     SQL: sql/prove/transitions.sql, sql/prove/effects.sql
     """

@@ -25,10 +25,12 @@ class Form:
     identity: Callable[[], str] | None
 
     def filled(self, row: Entry) -> tuple[object, ...]:
+        """The statement with this row's values."""
         return (*row, *self.fixed) if self.identity is None else (*row, *self.fixed, self.identity())
 
 
 def insert_form(db: Database, columns: Mapping[str, str]) -> Form:
+    """The INSERT that this table's columns take."""
     demand_standing(db)
     table = _columns_of(db)
     _check_columns(db, table, columns)
@@ -44,6 +46,7 @@ def insert_form(db: Database, columns: Mapping[str, str]) -> Form:
 
 
 def insert_one(connection: Connection, table: str, form: Form, row: Entry) -> str:
+    """Insert one row; answers what the database made of it."""
     values = [as_text(value) for value in form.filled(row)]
     query = sql.SQL("INSERT INTO {} ({}) VALUES ({}) RETURNING id::text AS id, processing_status AS status").format(
         sql.Identifier(table), form.names, sql.SQL(", ").join([sql.Placeholder()] * len(values))

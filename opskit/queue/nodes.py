@@ -195,6 +195,7 @@ def resumption(db: Database, scope: str = "*", *, actor: str = "", reason: str =
 
 
 def refuse_unknown(row: Row) -> None:
+    """Raise UnknownNodeError where a statement says that it knows no such node."""
     if row["refused"]:
         raise UnknownNodeError(f"{row['refused']}; opskit stats nodes lists them")
 

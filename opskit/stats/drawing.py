@@ -50,6 +50,7 @@ def horizontal_bars(bars: list[Any], title: str, names: Sequence[str], unit: str
 
 
 def empty_figure(bars: list[Any], title: str, height: int, nothing: str) -> go.Figure:
+    """A figure of bars with axes and title; *nothing* stands in it when there are none."""
     axis = {"gridcolor": _GRID, "zerolinecolor": _GRID, "linecolor": _GRID, "automargin": True}
     figure = go.Figure(
         data=bars,

@@ -46,6 +46,7 @@ class SecurityHeaders:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ASGI application."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -78,6 +79,7 @@ class Admission:
         self._open_to_others = bool(settings.api_token) or bool(sign_in.roles())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ASGI application."""
         if scope["type"] in ("http", "websocket"):
             status, sentence = self._judged(scope)
             if status:

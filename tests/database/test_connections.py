@@ -111,7 +111,7 @@ def test_a_refusal_and_silence_are_told_apart_whatever_the_language(settings: Se
     url = settings.database_url or ""
     parameters = psycopg.conninfo.conninfo_to_dict(url)
     with application(settings) as connection:
-        name = sql.Identifier(parameters["dbname"] or "")
+        name = sql.Identifier(str(parameters["dbname"] or ""))
         run(connection, "ALTER DATABASE {} CONNECTION LIMIT 0", name)
         run(connection, "CREATE ROLE limited LOGIN PASSWORD 'limited'")
     try:

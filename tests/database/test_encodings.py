@@ -123,7 +123,7 @@ def test_bytes_that_are_no_text_are_shown_and_their_file_is_processed(make: Make
     with Database(theirs) as db:
         (listed,) = stats.files(db).itertuples()
         assert (listed.original_filename, listed.processing_status) == ("caf�.txt", "completed")
-        assert row(db, listed.id)["processing_result"]["lines"] == 2
+        assert row(db, str(listed.id))["processing_result"]["lines"] == 2
         assert doctor.examine(db) is not None
     shown = opskit(theirs, "stats", "--json")
     assert shown.returncode == 0, shown.stderr

@@ -735,7 +735,7 @@ def test_what_does_not_answer_in_time_is_told(healthy: Database) -> None:
 )
 def test_a_pooler_in_transaction_mode(healthy: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     with clusters.own_folder() as folder:
-        pooler = poolers.Pooler(healthy.settings.database_url, folder)
+        pooler = poolers.Pooler(healthy.settings.database_url or "", folder)
         pooler.start()
         try:
             behind = dataclasses.replace(healthy.settings, database_url=pooler.url, poll_seconds=5.0)
@@ -849,7 +849,8 @@ def test_every_door_gives_the_doctors_same_answer(
 
     def page() -> list[dict[str, str]]:
         with Database(settings) as db:
-            return readings.STATISTICS["doctor"](db)
+            found: list[dict[str, str]] = readings.STATISTICS["doctor"](db)
+            return found
 
     queue.pause(healthy, actor="me")
     ask(healthy, f"ALTER TABLE {settings.files} ALTER COLUMN processing_status DROP DEFAULT")

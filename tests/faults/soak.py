@@ -155,7 +155,7 @@ def _strike(
     if child is None or not pids or not all(signal_if_alive(pid, signal.SIGSTOP) for pid in pids):
         return False
     # The child thaws first and goes for its completion before its supervisor can stop it.
-    thaws.append((time.monotonic() + rng.uniform(*FROZEN_SECONDS), list(reversed(pids))))
+    thaws.append((time.monotonic() + rng.uniform(*FROZEN_SECONDS), [pid for pid in reversed(pids) if pid]))
     return True
 
 

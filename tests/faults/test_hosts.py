@@ -14,7 +14,7 @@ import pytest
 
 from opskit.database import Database
 from tests.faults.conftest import Start, settings_for
-from tests.support import nodes as fields
+from tests.support import nodes
 from tests.support.cluster import Cluster
 from tests.support.nodes import add_files, ask, record, status, until
 from tests.support.tcp_proxy import Proxy
@@ -98,12 +98,13 @@ def test_a_host_that_is_cut_off_while_it_locks_its_file_loses_it_to_the_other_an
 
     with contextlib.ExitStack() as stack:
 
-        def node(name: str, host: Host, **environ: str) -> fields.Node:
+        def node(name: str, host: Host, **environ: str) -> nodes.Node:
             url = (hurt_db.settings.database_url or "").replace("@127.0.0.1:", f"@{host.net}.1:")
-            begin = stack.enter_context(fields.field(Database(settings_for(url, tmp_path)), tmp_path))
+            begin = stack.enter_context(nodes.running_nodes(Database(settings_for(url, tmp_path)), tmp_path))
             with monkeypatch.context() as patch:
-                patch.setattr(fields.sys, "executable", host.python(tmp_path))
-                return begin(name, **environ)
+                patch.setattr("sys.executable", host.python(tmp_path))
+                started: nodes.Node = begin(name, **environ)
+                return started
 
         # In its own transaction for a minute, as a load is: the row is locked by a host that has vanished.
         (file,) = add_files(hurt_db, "a")
@@ -128,7 +129,7 @@ def test_a_host_that_is_cut_off_while_it_locks_its_file_loses_it_to_the_other_an
         assert took < 25
         assert status(hurt_db, later) == "processing"
         assert [outcome for outcome, _ in reasons(hurt_db)] == ["orphaned"]
-        assert fields.violations(hurt_db) == []
+        assert nodes.violations(hurt_db) == []
         assert ask(hurt_db, "SELECT server_id FROM effects") == [{"server_id": "node-b"}]
 
 
@@ -137,13 +138,13 @@ def test_two_nodes_of_which_one_falls_into_a_black_hole_again_and_again_finish_t
 ) -> None:
     """The same without namespaces, where there are none: a proxy stands in for the cable."""
     record(db)
-    fields.queue_many(db, 120)
+    nodes.add_many(db, 120)
     with Proxy(db.settings.database_url or "") as proxy:
         behind = Database(settings_for(proxy.url, tmp_path))
-        with fields.field(behind, tmp_path) as begin:
+        with nodes.running_nodes(behind, tmp_path) as begin:
             cut_off = begin("node-a", act="effect", ACT_SECONDS="0.1")
             well = start("node-b", act="effect", ACT_SECONDS="0.1", OPSKIT_MAX_FAILURES="1000")
-            eventually(lambda: fields.counts(db).get("completed", 0) > 5)
+            eventually(lambda: nodes.counts(db).get("completed", 0) > 5)
             for _ in range(2):
                 proxy.cut("hole")
                 time.sleep(3)

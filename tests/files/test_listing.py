@@ -140,7 +140,7 @@ def test_a_folder_that_may_not_be_listed_is_one_sentence(tmp_path_factory: Any, 
         (top / "given" / "a.txt").touch()
         (top / closed).chmod(0o700)
 
-        told = as_user(65534, _listed, str(top / "given"))
+        told = as_user(65534, _listed, str(top / "given"))  # type: ignore[arg-type]
     finally:
         shutil.rmtree(top)
 

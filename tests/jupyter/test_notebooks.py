@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import html
 import inspect
 import io
 import json
@@ -594,7 +595,7 @@ def test_the_doctors_table_has_its_commands_in_lines(db: Database) -> None:
     told = found._repr_html_()
     assert "\\n" not in told
     assert "<pre>" in told
-    assert all(notebook_output.html.escape(line) in told for finding in found for line in finding.mend.splitlines())
+    assert all(html.escape(line) in told for finding in found for line in finding.mend.splitlines())
     assert doctor.Findings()._repr_html_() == "<p>all is well</p>"
 
 

@@ -55,7 +55,8 @@ def give(db: Database, roles: dict[str, str]) -> None:
     program = programs.find_binaries(Settings.load(pg_bin=os.environ.get("OPSKIT_PG_BIN"))) / "psql"
     given = [word for kind, name in roles.items() for word in ("-v", f"{kind}={name}")]
     subprocess.run(
-        [program, db.settings.database_url, "-v", "env=development", *given, "-f", schema_file("roles")], check=True
+        [program, db.settings.database_url or "", "-v", "env=development", *given, "-f", schema_file("roles")],
+        check=True,
     )
 
 

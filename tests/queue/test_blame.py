@@ -48,7 +48,7 @@ def plain(db: Database) -> Iterator[Database]:
     defaults = {each.name: each.default for each in dataclasses.fields(db.settings)}
     kept = {"database_url", "env", "home"}
     with Database(
-        dataclasses.replace(db.settings, **{name: value for name, value in defaults.items() if name not in kept})
+        dataclasses.replace(db.settings, **{name: value for name, value in defaults.items() if name not in kept})  # type: ignore[arg-type]
     ) as own:
         yield own
 

@@ -619,7 +619,7 @@ def test_only_transactions_in_the_way_of_this_table_are_ended(db: Database) -> N
         other.execute("SELECT 1")
         assert db.run("evict", env="development", look_seconds=2) == []
 
-        other.execute(f"LOCK TABLE {db.settings.files} IN ROW SHARE MODE")  # type: ignore[arg-type]  # a name of ours
+        other.execute(f"LOCK TABLE {db.settings.files} IN ROW SHARE MODE")
         assert [row["ended"] for row in db.run("evict", env="development", look_seconds=2)] == [True]
         with pytest.raises(psycopg.OperationalError):
             other.execute("SELECT 1")

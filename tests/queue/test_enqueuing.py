@@ -20,8 +20,9 @@ from opskit import migration, queue
 from opskit.database import Database
 from opskit.errors import DatabaseError, NotMigratedError, OpskitError, SettingError, TooLargeError
 from opskit.files import storage
+from opskit.files.listing import Entry
 from opskit.files.storage import clean_name
-from opskit.queue import new_rows, uploading
+from opskit.queue import uploading
 from opskit.settings import Settings
 
 LIMIT = 1 << 20
@@ -200,7 +201,7 @@ def test_ids_are_made_where_the_table_makes_none_and_they_can_be(settings: Setti
 
 
 def test_insert_takes_rows_as_they_come_and_all_or_none(db: Database) -> None:
-    def breaking() -> Iterator[new_rows.Entry]:
+    def breaking() -> Iterator[Entry]:
         yield "/a", "a", 1
         raise RuntimeError("the source broke")
 

@@ -269,7 +269,8 @@ def test_a_streak_makes_a_node_rest_for_1_2_4_and_at_most_8_seconds(db: Database
 
 
 def test_a_rest_is_taken_once_after_each_bad_attempt_and_a_completion_ends_it(db: Database) -> None:
-    shared_status, told = SharedStatus(), []
+    shared_status = SharedStatus()
+    told: list[float] = []
     rest = Rest(db, boot(db), shared_status)
 
     def take() -> float:

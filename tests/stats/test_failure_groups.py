@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from processors import deep
+from processors import deep  # type: ignore[import-not-found]  # on the path of pytest, as of the nodes
 
 from opskit import queue, stats
 from opskit.database import Database
@@ -46,9 +46,9 @@ def failed(db: Database, *names: str, error: str | None = None, **changes: Any) 
                         failures=0,
                         server_id="",
                         token=token,
-                        desk=None,
+                        desk=None,  # type: ignore[arg-type]  # it needs none
                     )
-                )  # type: ignore[arg-type]  # it needs none
+                )
             except Exception as raised:
                 given = {"error": told(raised), "identity": of_exception(raised, home="processors"), **changes}
         fail(db, id, token, max_failures=1, **given)

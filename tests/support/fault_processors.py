@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -77,7 +78,7 @@ def unfenced(file: opskit.ClaimedFile) -> None:
         connection.execute(sql.SQL(done).format(table), (file.id,))
 
 
-def _write(connection: psycopg.Connection, file: opskit.ClaimedFile) -> None:
+def _write(connection: psycopg.Connection[Any], file: opskit.ClaimedFile) -> None:
     connection.execute(
         "INSERT INTO effects (file_id, token, server_id) VALUES (%s, %s, %s)", (file.id, file.token, file.server_id)
     )

@@ -88,7 +88,7 @@ def page_session(address: str) -> Iterator[tuple[str, dict[str, str]]]:
         page.send(rerun.SerializeToString())
         while True:
             message = ForwardMsg()
-            message.ParseFromString(page.recv(timeout=30))  # type: ignore[arg-type]
+            message.ParseFromString(page.recv(timeout=30))
             if message.WhichOneof("type") == "new_session":
                 yield message.new_session.initialize.session_id, {"Cookie": cookie, "X_Xsrftoken": token}
                 return

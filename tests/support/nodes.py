@@ -131,7 +131,7 @@ def ask(db: Database, query: str, *values: Any) -> list[dict[str, Any]]:
 
 def status(db: Database, id: str) -> str:
     """A file's state."""
-    return db.one("file", id=id)["processing_status"]
+    return str(db.one("file", id=id)["processing_status"])
 
 
 def counts(db: Database) -> dict[str, int]:

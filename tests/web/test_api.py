@@ -201,12 +201,12 @@ def test_reading_takes_parameters(db: Database, http: Client) -> None:
     assert (node["state"], node["originalFilename"]) == ("paused", "held.csv")
 
 
-def walked(http: Client, path: str, between: Callable[[], None] = lambda: None) -> list[str]:
+def walked(http: Client, path: str, between: Callable[[], object] = lambda: None) -> list[str]:
     """The ids of all pages."""
     return [id for page in pages(http, path, between) for id in page]
 
 
-def pages(http: Client, path: str, between: Callable[[], None] = lambda: None) -> list[list[str]]:
+def pages(http: Client, path: str, between: Callable[[], object] = lambda: None) -> list[list[str]]:
     """The ids of each page, as the Link headers lead from one to the next."""
     found, next = [], f"/api/processing/{path}"
     while next:

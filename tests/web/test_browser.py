@@ -291,7 +291,7 @@ def test_files_are_uploaded(open_page: Callable[..., Page], db: Database) -> Non
     dialog = page.get_by_role("dialog")
 
     dialog.locator("input[type=file]").set_input_files(
-        [
+        [  # type: ignore[arg-type]
             {"name": "a.csv", "mimeType": "text/csv", "buffer": b"1,2\n"},
             {"name": "b.csv", "mimeType": "text/csv", "buffer": b"3,4\n"},
         ]
@@ -407,7 +407,7 @@ def test_the_whole_story_of_a_node_that_dies(
         go(page, "Files")
         page.get_by_role("button", name="Upload…").click()
         page.get_by_role("dialog").locator("input[type=file]").set_input_files(
-            [{"name": f"f{n}.csv", "mimeType": "text/csv", "buffer": f"{n}\n".encode()} for n in range(10)]
+            [{"name": f"f{n}.csv", "mimeType": "text/csv", "buffer": f"{n}\n".encode()} for n in range(10)]  # type: ignore[arg-type]
         )
         confirm(page, "Queue 10 files", "10 files queued")
         go(page, "Overview")

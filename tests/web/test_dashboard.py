@@ -108,7 +108,9 @@ def tables(app: AppTest) -> str:
 
 
 def execute(db: Database, statement: str, *values: Any) -> list[dict[str, Any]]:
-    query = sql.SQL(statement).format(**{name: sql.Identifier(table) for name, table in db.names.items()})  # type: ignore[arg-type]  # literals of this file
+    query = sql.SQL(statement).format(
+        **{name: sql.Identifier(table) for name, table in db.names.items()}
+    )  # literals of this file
     with db.connection() as connection:
         cursor = connection.execute(query, values)
         return cursor.fetchall() if cursor.description else []
@@ -833,7 +835,7 @@ def test_page_api_notebook_shell_psql_and_python_give_the_same_numbers(
 
     open_page()
     reading = readings.read(name)
-    assert plain(stats.records(reading.frame)) == expected
+    assert plain(stats.records(reading.frame)) == expected  # type: ignore[arg-type]
     assert plain(stats.records(in_a_notebook(sources.notebook_cell(of, reading), busy))) == expected
 
     shown = plain(ask_psql(settings, of.sql[-1]))
@@ -878,7 +880,7 @@ def test_every_panel_says_where_its_numbers_come_from(open_page: Open, busy: Dat
         assert fine(app)
         words = said(app)
         assert "opskit.connect()" in words
-        assert [button.label for button in app.get("download_button")]
+        assert [button.label for button in app.get("download_button")]  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("name", sources.SOURCES)
@@ -919,7 +921,7 @@ def signed_in(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     def somebody(email: str = "", **claims: object) -> None:
         user = {"is_logged_in": bool(email), "email": email, "email_verified": True, "iat": time.time()} | claims
-        monkeypatch.setattr(sign_in.st, "user", user)
+        monkeypatch.setattr(st, "user", user)
 
     somebody()
     return somebody
@@ -1108,12 +1110,12 @@ def test_a_provider_that_lets_every_organisation_in_is_refused(
     monkeypatch.setenv("OPSKIT_VIEWERS", "*@example.com")
     url = "https://login.microsoftonline.com/{}/v2.0/.well-known/openid-configuration"
     section = {**dict.fromkeys(sign_in.KEYS, "x"), "server_metadata_url": url.format("b2f1a3c4-0000-4000-8000-1")}
-    monkeypatch.setattr(sign_in.st, "secrets", {"auth": section})
+    monkeypatch.setattr(st, "secrets", {"auth": section})
     server.check(settings)
 
     for bad in ({**section, "server_metadata_url": url.format(tenant)},
                 {**section, "microsoft": {"server_metadata_url": url.format(tenant)}}):  # fmt: skip
-        monkeypatch.setattr(sign_in.st, "secrets", {"auth": bad})
+        monkeypatch.setattr(st, "secrets", {"auth": bad})
         with pytest.raises(SettingError, match="people of every organisation"):
             server.check(settings)
 
@@ -1158,15 +1160,15 @@ def test_a_sign_in_that_does_not_say_when_it_was_does_not_hold(iat: object) -> N
 
 def test_sign_in_opens_an_address_and_needs_a_provider(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPSKIT_VIEWERS", "*@example.com")
-    monkeypatch.setattr(sign_in.st, "secrets", {})
+    monkeypatch.setattr(st, "secrets", {})
     with pytest.raises(SettingError, match=r"nobody could sign in: .streamlit/secrets.toml has no section \[auth\]"):
         server.check(settings)
     section = dict.fromkeys(sign_in.KEYS, "x")
     for key in sign_in.KEYS:
-        monkeypatch.setattr(sign_in.st, "secrets", {"auth": {**section, key: ""}})
+        monkeypatch.setattr(st, "secrets", {"auth": {**section, key: ""}})
         with pytest.raises(SettingError, match=f"has no {key}$"):
             server.check(settings)
-    monkeypatch.setattr(sign_in.st, "secrets", {"auth": section})
+    monkeypatch.setattr(st, "secrets", {"auth": section})
     server.check(settings)
 
     monkeypatch.setattr(sign_in, "lacking", lambda: "")
@@ -1187,7 +1189,7 @@ def test_operators_given_as_a_flag_are_asked_for_a_provider_as_those_of_the_envi
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.argv", ["opskit dashboard"])
-    monkeypatch.setattr(sign_in.st, "secrets", {})
+    monkeypatch.setattr(st, "secrets", {})
     monkeypatch.setattr(os, "environ", dict(os.environ))
 
     assert server.main(["--operators", "*@example.com"]) == 1

@@ -40,7 +40,7 @@ LEAVE: dict[str, Any] = {
 
 def look(tx: Connection) -> dict[str, Any]:
     cursor = psycopg.Cursor(tx)
-    cursor.row_factory = tuple_row
+    cursor.row_factory = tuple_row  # type: ignore[assignment]
     asked = """
         SELECT current_user::text, session_user::text, current_setting('timezone'), current_setting('search_path'),
                current_setting('statement_timeout'), current_setting('work_mem'), current_setting('enable_seqscan'),
@@ -53,7 +53,7 @@ def look(tx: Connection) -> dict[str, Any]:
     """
     found = cursor.execute(asked).fetchone()
     handlers = (len(tx._notice_handlers), tx._num_transactions)
-    return {"session": list(found or ()), "row": tx.row_factory.__name__, "kept": [tx.prepare_threshold, *handlers]}
+    return {"session": list(found or ()), "row": tx.row_factory.__name__, "kept": [tx.prepare_threshold, *handlers]}  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("how", ["committed", "raised"])

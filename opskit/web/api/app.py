@@ -40,6 +40,7 @@ class SharedDatabase:
         self._database: Database | None = None
 
     def __call__(self) -> Database:
+        """The open database."""
         with self._lock:
             if self._database is None:
                 self._database = Database(self._settings, statement_seconds=self._seconds)
@@ -56,7 +57,7 @@ class SharedDatabase:
 def create_api(
     database: Database | Callable[[], Database], settings: Settings, *, upload_limit_bytes: int = UPLOAD_BYTES
 ) -> FastAPI:
-    """The API as an application, to be mounted under /api: `Mount("/api", create_api(…))`.
+    """Make the API, to be mounted under /api with Starlette's Mount.
 
     Args:
         database: An open database, or what opens one and keeps it, such as `SharedDatabase(settings)`.

@@ -12,6 +12,7 @@ from opskit.settings import Settings
 
 
 def database(request: Request) -> Database:
+    """The database of this call."""
     try:
         opened: Database = request.app.state.database()
     except SettingError as error:
@@ -21,11 +22,13 @@ def database(request: Request) -> Database:
 
 
 def settings(request: Request) -> Settings:
+    """The settings of this process."""
     found: Settings = request.app.state.settings
     return found
 
 
 def actor(request: Request) -> str:
+    """Who calls, for the history."""
     return f"api {request.client.host}" if request.client else "api"
 
 

@@ -24,6 +24,7 @@ class TokenAlone:
         self._throttle = Throttle()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ASGI application."""
         if scope["type"] == "http":
             caller = Caller.of(scope)
             try:

@@ -217,6 +217,7 @@ def forget() -> None:
 
 
 def capital(text: str) -> str:
+    """The text with a capital at its beginning."""
     text = text.rstrip(".")
     return text[:1].upper() + text[1:]
 

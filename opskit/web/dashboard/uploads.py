@@ -53,6 +53,7 @@ class UploadGate:
         self._app, self._megabytes, self._limit = app, limit_bytes >> 20, limit_bytes + (1 << 20)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ASGI application."""
         found = _ROUTE.fullmatch(scope["path"]) if scope["type"] == "http" else None
         if found is None or scope["method"] in ("GET", "HEAD", "OPTIONS", "DELETE"):
             await self._app(scope, receive, send)

@@ -33,10 +33,12 @@ class LineCount:
 
     @property
     def all(self) -> int:
+        """Lines, empty ones among them."""
         return self._passed + self._pending + breaks(self._held) + self._open
 
     @property
     def filled(self) -> int:
+        """Lines with something in them."""
         return self._passed + self._any
 
     def add(self, block: bytes) -> None:
@@ -79,6 +81,7 @@ class FilledLineCount:
 
     @property
     def filled(self) -> int:
+        """Lines with something in them."""
         return self._passed + bool(self._rest.removesuffix(b"\x1a").strip())
 
     def add(self, block: bytes) -> None:

@@ -28,6 +28,7 @@ class Recorded:
     """
 
     def __init__(self, content: bytes | None, row: Mapping[str, Any], connection: Any) -> None:
+        """Keep the report."""
         self.progress_reports: list[tuple[int | None, int | None]] = []
         self.results: list[Mapping[str, Any] | None] = []
         self._content, self._row, self._connection = content, dict(row), connection
@@ -39,10 +40,12 @@ class Recorded:
         return bool(self.results)
 
     def progress(self, done: int | None, total: int | None) -> None:
+        """Keep the report."""
         self.progress_reports.append((done, total))
 
     @contextlib.contextmanager
     def completing(self, file: ClaimedFile, result: Mapping[str, Any] | None) -> Iterator[Any]:
+        """The transaction of a test's own connection."""
         if self._connection is None:
             raise OpskitError(
                 f"file {file.id} is one of a test without a database; give claimed(connection=…) what completing() "
@@ -61,11 +64,13 @@ class Recorded:
         self.results.append(result)
 
     def content(self, file: ClaimedFile) -> bytes:
+        """The bytes that were given."""
         if self._content is None:
             raise Reject("the row has neither storage_path nor file_content")
         return self._content
 
     def columns(self, file: ClaimedFile) -> dict[str, Any]:
+        """The columns that were given."""
         return dict(self._row)
 
 

@@ -19,6 +19,7 @@ from opskit.database import Database
 from opskit.database.translation import translated
 from opskit.errors import CompletionError
 from opskit.queue.completing import Completing
+from opskit.support.retry import Backoff
 
 _GUARD = "opskit_replay_is_rolled_back"
 # A breakpoint inside the block must not hold its locks for ever.
@@ -66,7 +67,7 @@ class Replaying(Completing):
         self.sequences: list[str] = []
         self.escaped = False
 
-    def _fenced(self, deadline: float) -> bool:
+    def _fenced(self, backoff: Backoff) -> bool:
         settings = self._db.settings
         with contextlib.ExitStack() as stack, translated():
             self._connection = connection = stack.enter_context(self._db.lent())

@@ -170,7 +170,7 @@ def test_a_replay_raises_what_is_stored_and_leaves_the_database_as_it_was(
         "in the row.txt": {"file_content": b"Gr\xfc\xdfe"},
         "in no row.txt": {},
     }  # fmt: skip
-    ids = {name: files(play, name, **columns)[0] for name, columns in kinds.items()}
+    ids = {name: files(play, name, **columns)[0] for name, columns in kinds.items()}  # type: ignore[arg-type]
     # No more than four each: a node whose attempts all end badly rests between claims.
     jupyter.work(play, *"abcde", max_files=4)
     before = dump(play.settings)
@@ -180,7 +180,7 @@ def test_a_replay_raises_what_is_stored_and_leaves_the_database_as_it_was(
         with pytest.raises(BaseException) as raised:  # noqa: PT011 - each its own
             opskit.replay(play, id)
         error = raised.value.with_traceback(raised.tb.tb_next)  # from the replay on, without the test's own frame
-        here = of_exception(error, home="partner", known=(id, name, kinds[name].get("storage_path")))
+        here = of_exception(error, home="partner", known=(id, name, kinds[name].get("storage_path")))  # type: ignore[attr-defined]
         assert (here.error, here.place) == (stored(play, id)["error"], stored(play, id)["place"]), name
         notes = "\n".join(raised.value.__notes__)
         assert f"replay of file {id} ({name}), attempt 1: nothing was written" in notes

@@ -396,7 +396,10 @@ def test_a_quarantine_of_an_older_version_gets_a_probe_when_the_node_starts_agai
 
 def snapshot(*, completed: int = 0, streak: int = 0) -> Snapshot:
     """What a child says."""
-    return Snapshot("", 0.0, 0.0, None, None, completed, 0, 0, streak, 0.0)
+    return Snapshot(
+        token="", started=0.0, moved=0.0, done=None, total=None, completed=completed, failed=0, retried=0,
+        streak=streak, streak_began=0.0, group=0,
+    )  # fmt: skip
 
 
 # -- pause, resume, and who claims ---------------------------------------------------------------

@@ -207,6 +207,7 @@ class Texts:
         self._file: Any = None
 
     def add(self, field: bytes) -> None:
+        """Keep a field, in memory or in a file."""
         if self._file is None:
             assert isinstance(self._bytes, bytearray)
             self._bytes += field

@@ -61,6 +61,7 @@ def on_page(db: Database, path: str, **filters: str) -> dict[str, str]:
 
 
 def most(limit: int) -> int:
+    """Check the most rows that may be asked for."""
     if not 1 <= limit <= _MOST_ROWS:
         raise SettingError(f"the limit is {limit}; it must be at least 1")
     return limit

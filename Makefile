@@ -13,7 +13,7 @@ TIMES  ?= 1
 KILLS  ?= 200
 SEED   ?= 1
 
-.PHONY: lock audit up screenshots test test-python test-all test-slow bench bench-quick bench-scale test-faults soak lint types clean help
+.PHONY: docs lock audit up screenshots test test-python test-all test-slow bench bench-quick bench-scale test-faults soak lint types clean help
 
 help:            ## show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -70,6 +70,9 @@ test-slow: $(READY) ## only what `make test` leaves out
 screenshots: $(READY) ## take README's pictures of the page anew
 	@$(RUN)/python -m tests.support.screenshots
 
+docs: $(READY)   ## the documentation into site/, strict; its generated parts are written first
+	@$(RUN)/python docs/generate.py && NO_MKDOCS_2_WARNING=1 $(RUN)/mkdocs build --strict --quiet && echo 'open site/index.html'
+
 lock: $(READY)   ## requirements.lock anew: the versions that are installed here, and pass the tests
 	@$(RUN)/python .ci/lock.py > requirements.lock.new && mv requirements.lock.new requirements.lock
 
@@ -83,4 +86,4 @@ types: $(READY)  ## mypy, strict
 	@$(RUN)/mypy
 
 clean:           ## remove what make made; the embedded server's data stays in .opskit
-	@rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache
+	@rm -rf $(VENV) dist build site .pytest_cache .mypy_cache .ruff_cache

@@ -36,7 +36,7 @@ def lines(read: dict[str, Any]) -> str:
 
 
 SHOWN: dict[str, tuple[Path, Callable[[dict[str, Any]], str]]] = {
-    "goals": (HERE.parent / "README.md", goals),
+    "goals": (HERE.parent / "docs" / "design" / "performance.md", goals),
     "page": (HERE / "README.md", lines),
     "page-by-page": (HERE / "README.md", lines),
 }

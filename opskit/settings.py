@@ -1,7 +1,7 @@
 """The settings: where each comes from, what it means, and what it may be.
 
 Every setting is one field of `Settings`: its environment variable, its flag, its help and its
-default stand beside each other, and README's table, `--help` and this file are compared by a test.
+default stand beside each other; `--help` and docs/reference/settings.md are made from it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""README's figures are those of the committed run, and the benchmarks' own arithmetic is right."""
+"""The figures shown are those of the committed run, and the benchmarks' own arithmetic is right."""
 
 from __future__ import annotations
 

@@ -76,7 +76,9 @@ def test_records_show_themselves_as_tables_with_everything_escaped(db: Database)
     shown = [
         claims.Answer("claimed", "a-token", row)._repr_html_(),
         claims.Answer("empty", "a-token")._repr_html_(),
-        doctor.Finding("warning", "a < b", "why", "opskit migrate")._repr_html_(),
+        doctor.Finding(
+            "warning", "a < b", "why", "opskit migrate", condition=doctor.Condition.NOT_MIGRATED
+        )._repr_html_(),
         migration.Step("indexes", "build the indexes", "none", "CREATE INDEX", reads=2)._repr_html_(),
     ]
 

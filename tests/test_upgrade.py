@@ -1,4 +1,4 @@
-"""docs/upgrade.md, followed to the letter: its commands in its order, beside an application and its old processor."""
+"""The guide (docs/howto/upgrade.md), followed to the letter: its commands in order, beside an application at work."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from opskit.settings import Settings
 from tests.support.nodes import SUPPORT, Node, ask, until
 from tests.support.tables import ROOT, application, environ, psql_program, rows, run
 
-GUIDE = ROOT / "docs" / "upgrade.md"
+GUIDE = ROOT / "docs" / "howto" / "upgrade.md"
 TABLE = "uploaded_files"
 APPLICATION = f"""
     CREATE TABLE {TABLE} (

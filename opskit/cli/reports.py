@@ -10,6 +10,7 @@ from typing import Any
 from opskit import doctor
 from opskit.cli.verbs import Verbs
 from opskit.database import Database, queries
+from opskit.doctor import runbooks
 from opskit.errors import MissingExtraError
 from opskit.queue.error_identity import last_line
 from opskit.queue.identity import server_info
@@ -22,6 +23,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "stale": ("id", "original_filename", "processing_server_id", "minutes_processing", "minutes_without_progress",
               "verdict", "would_become"),
     "files": ("id", "original_filename", "processing_status", "processing_server_id", "last_at", "processing_errors"),
+    "doctor": ("level", "what", "why", "mend", "condition"),
     "events": ("at", "kind", "outcome", "next_status", "file_id", "server_id", "reason", "actor"),
 }  # fmt: skip
 
@@ -89,21 +91,35 @@ def info(given: argparse.Namespace) -> int:
 
 def add_doctor(verbs: Verbs) -> None:
     """Add `opskit doctor`."""
-    verbs.finish(
-        verbs.add("doctor", examine, "say what is wrong and the command that mends it; exit 1 if there is an error")
+    one = verbs.add("doctor", examine, "say what is wrong and the command that mends it; exit 1 if there is an error")
+    one.add_argument(
+        "--explain",
+        metavar="CONDITION",
+        help="print the runbook of a condition, as a finding names it: what it means, where to look, what mends it; "
+        "no database is needed",
     )
+    verbs.finish(one)
 
 
 def examine(given: argparse.Namespace) -> int:
     """Show what is wrong; exit code 1 for an error."""
+    if given.explain is not None:
+        runbook = runbooks.text(given.explain)
+        if given.json:
+            console.as_json({"condition": given.explain, "runbook": runbook})
+        else:
+            console.markdown(runbook)
+        return 0
     settings = settings_of(given)
     with Database(settings, pooled=False) as db:
         findings = doctor.examine(db)
     if given.json:
         console.as_json({"environment": settings.env, "findings": [asdict(finding) for finding in findings]})
     else:
-        rows = [asdict(finding) for finding in findings]
+        rows = [{key: asdict(finding)[key] for key in SHOWN["doctor"]} for finding in findings]
         console.table(rows, empty=f"all is well ({settings.env})", in_lines=("mend",))
+        if findings:
+            console.err.print("what to do, step by step: opskit doctor --explain CONDITION")
     return 1 if any(finding.level == "error" for finding in findings) else 0
 
 

@@ -13,10 +13,10 @@ from functools import partial
 from opskit import migration
 from opskit.database import Database
 from opskit.doctor import server, table, trends, work
-from opskit.doctor.finding import Check, Finding, Findings, opskit
+from opskit.doctor.finding import Check, Condition, Finding, Findings, opskit
 from opskit.errors import DatabaseError
 
-__all__ = ["CHECKS", "WORK", "Finding", "Findings", "examine"]
+__all__ = ["CHECKS", "WORK", "Condition", "Finding", "Findings", "examine"]
 CHECKS: tuple[Check, ...] = (
     table.privileges, server.durability, table.structure,
     work.queue, work.claims, trends.failing, trends.backlog, work.nodes, work.quarantines, work.pauses, work.breaker,
@@ -55,7 +55,17 @@ def examine(db: Database, *, missing: Sequence[str] | None = None, queues_new: b
     if missing:
         more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
         what = "; ".join(missing[:5]) + more
-        return Findings([Finding("error", what, "without them the promises do not hold", opskit(db, "migrate"))])
+        return Findings(
+            [
+                Finding(
+                    "error",
+                    what,
+                    "without them the promises do not hold",
+                    opskit(db, "migrate"),
+                    condition=Condition.NOT_MIGRATED,
+                )
+            ]
+        )
     if queues_new is None:
         queues_new = migration.queues_new(db)
     findings: list[Finding] = []
@@ -77,7 +87,15 @@ def _unexamined(db: Database, *, denied: list[str], late: list[str]) -> Iterator
     if denied:
         role = db.one("doctor/session")["role"]
         mend = f"GRANT pg_read_all_data, pg_monitor TO {role};"
-        yield Finding("warning", f"{role} may not look at: {', '.join(denied)}", why, mend)
+        yield Finding(
+            "warning",
+            f"{role} may not look at: {', '.join(denied)}",
+            why,
+            mend,
+            condition=Condition.NOT_ALLOWED_TO_LOOK,
+        )
     if late:
         mend = opskit(db, "doctor") + "  # a shell waits as long as it takes"
-        yield Finding("warning", f"no answer in time about: {', '.join(late)}", why, mend)
+        yield Finding(
+            "warning", f"no answer in time about: {', '.join(late)}", why, mend, condition=Condition.NO_ANSWER_IN_TIME
+        )

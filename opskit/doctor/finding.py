@@ -4,11 +4,51 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 
 from opskit.database import Database
 from opskit.settings import Settings
 from opskit.support import notebook_output
+
+
+class Condition(StrEnum):
+    """What a finding is about: each has a runbook of this name in docs/runbooks/."""
+
+    BREAKER_OPEN = "breaker-open"
+    CLAIMS_STUCK = "claims-stuck"
+    CLOCK_OFF = "clock-off"
+    COMMITS_NOT_DURABLE = "commits-not-durable"
+    CONNECTIONS_SHORT = "connections-short"
+    DEAD_ROWS = "dead-rows"
+    ENVIRONMENTS_DIFFER = "environments-differ"
+    FILES_FAIL = "files-fail"
+    FOREIGN_INDEXES = "foreign-indexes"
+    FOREIGN_TRIGGER = "foreign-trigger"
+    HEARTBEATS_COST = "heartbeats-cost"
+    ID_NOT_UNIQUE = "id-not-unique"
+    NO_ANSWER_IN_TIME = "no-answer-in-time"
+    NO_NODE_ALIVE = "no-node-alive"
+    NO_NODE_CLAIMS = "no-node-claims"
+    NOBODY_PRUNES = "nobody-prunes"
+    NODE_IN_QUARANTINE = "node-in-quarantine"
+    NODE_SILENT = "node-silent"
+    NOT_ALLOWED_TO_LOOK = "not-allowed-to-look"
+    NOT_MIGRATED = "not-migrated"
+    OLD_SNAPSHOT = "old-snapshot"
+    OPEN_SCHEMA = "open-schema"
+    PAUSED = "paused"
+    POOLER_WITHOUT_LISTEN = "pooler-without-listen"
+    QUEUE_WAITS = "queue-waits"
+    RIGHTS_LACKING = "rights-lacking"
+    ROWS_HIDDEN = "rows-hidden"
+    ROWS_WITHOUT_STATUS = "rows-without-status"
+    SERVER_IS_STANDBY = "server-is-standby"
+    SESSIONS_READ_ONLY = "sessions-read-only"
+    STALE_THRESHOLD = "stale-threshold"
+    STANDBYS_MISSING = "standbys-missing"
+    UNLOGGED_TABLE = "unlogged-table"
+    VERSIONS_DIFFER = "versions-differ"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +61,7 @@ class Finding:
         why: Why it matters.
         mend: The commands that mend it, one a line: SQL where it ends with a semicolon, else the shell's.
         check: The check that found it, such as "queue".
+        condition: What it is about; its runbook has this name.
     """
 
     level: str
@@ -28,6 +69,7 @@ class Finding:
     why: str
     mend: str
     check: str = ""
+    condition: Condition = field(kw_only=True)
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from opskit.database import Database
 from opskit.database.session import Row
-from opskit.doctor.finding import Finding, lines, span
+from opskit.doctor.finding import Condition, Finding, lines, span
 
 LONG_SECONDS = 600.0
 """Age from which a transaction is long [s]."""
@@ -35,6 +35,7 @@ def heartbeats(db: Database) -> Iterator[Finding]:
             f"{name} has an index that is not ours: {index}",
             "each heartbeat may have to write to it, instead of a cheap update in place",
             f"DROP INDEX CONCURRENTLY {index};",
+            condition=Condition.HEARTBEATS_COST,
         )
     if cold:
         yield Finding(
@@ -42,6 +43,7 @@ def heartbeats(db: Database) -> Iterator[Finding]:
             f"{found['cold_updates']} of {found['updates']} updates of {name} found no room on their page",
             "heartbeats grow table and indexes instead of staying in place; often an old transaction is the cause",
             lines(*room, f"VACUUM FULL {name};", f"SELECT pg_stat_reset_single_table_counters('{name}'::regclass);"),
+            condition=Condition.HEARTBEATS_COST,
         )
     elif full:
         yield Finding(
@@ -49,6 +51,7 @@ def heartbeats(db: Database) -> Iterator[Finding]:
             f"{name} has a fillfactor of {found['fill_factor']}",
             "heartbeats need room on their page to stay cheap",
             lines(*room, f"VACUUM FULL {name};"),
+            condition=Condition.HEARTBEATS_COST,
         )
 
 
@@ -64,7 +67,9 @@ def vacuum(db: Database) -> Iterator[Finding]:
             seen = f"came last {row['visited_at']:%Y-%m-%d %H:%M}" if row["visited_at"] else "has never come"
             what = f"{row['name']} holds {row['dead']} dead rows, and vacuum {seen}"
             mend = f"VACUUM (ANALYZE) {row['name']};"
-        yield Finding("warning", what, "dead rows slow down every claim and every statistic", mend)
+        yield Finding(
+            "warning", what, "dead rows slow down every claim and every statistic", mend, condition=Condition.DEAD_ROWS
+        )
 
 
 _HOLDERS = {
@@ -86,7 +91,7 @@ def horizon(db: Database) -> Iterator[Finding]:
             why = "vacuum cannot remove what died since; drop a slot only if its standby is gone for good"
         time_open = span(row["seconds"] or 0)
         what = _HOLDERS[row["kind"]].format(name=row["name"], about=row["about"], time=time_open)
-        yield Finding("warning", what, why, row["mend"])
+        yield Finding("warning", what, why, row["mend"], condition=Condition.OLD_SNAPSHOT)
 
 
 def connections(db: Database) -> Iterator[Finding]:
@@ -101,6 +106,7 @@ def connections(db: Database) -> Iterator[Finding]:
                 f"{row['used']} of {row['most']} connections of the {row['kind']} are in use",
                 f"{row['live']} nodes take two each, and a deploy may start the new ones before the old ones end{how}",
                 row["mend"],
+                condition=Condition.CONNECTIONS_SHORT,
             )
             return
 
@@ -116,6 +122,7 @@ def durability(db: Database) -> Iterator[Finding]:
             "this server is a standby",
             "nothing can be written here: no node can claim",
             f'export DATABASE_URL="$DATABASE_URL{joint}target_session_attrs=read-write"',
+            condition=Condition.SERVER_IS_STANDBY,
         )
     elif now["read_only_at_first" if db.settings.read_only else "is_read_only"]:
         yield Finding(
@@ -123,6 +130,7 @@ def durability(db: Database) -> Iterator[Finding]:
             "sessions are read-only by default (default_transaction_read_only)",
             "nothing can be written: no node can claim",
             lines("SET default_transaction_read_only = off;", *_reset(now, "default_transaction_read_only", "off")),
+            condition=Condition.SESSIONS_READ_ONLY,
         )
     commit, wanted = now["synchronous_commit"], now["wanted"]
     if commit == "off" or (commit == "local" and wanted):
@@ -132,6 +140,7 @@ def durability(db: Database) -> Iterator[Finding]:
             f"synchronous_commit is {commit}",
             f'"completed" may be forgotten in {lost}: the file is then processed once more',
             lines(*_reset(now, "synchronous_commit", "on")),
+            condition=Condition.COMMITS_NOT_DURABLE,
         )
     elif commit != "local" and now["there"] is not None and now["there"] < wanted:
         yield Finding(
@@ -139,6 +148,7 @@ def durability(db: Database) -> Iterator[Finding]:
             f"{wanted} synchronous standbys must confirm each commit, and {now['there']} are connected",
             "every commit waits: nothing is claimed or completed. Start the standby, or give up what it promises:",
             "ALTER SYSTEM SET synchronous_standby_names = '';\nSELECT pg_reload_conf();",
+            condition=Condition.STANDBYS_MISSING,
         )
 
 
@@ -151,6 +161,7 @@ def pooler(db: Database) -> Iterator[Finding]:
             "a pooler stands between this process and the database",
             f"there is no LISTEN through it: an idle node sees a new file after up to {db.settings.poll_seconds:g} s",
             "export OPSKIT_POLL_SECONDS=1  # or give nodes the server's own address",
+            condition=Condition.POOLER_WITHOUT_LISTEN,
         )
 
 
@@ -165,6 +176,7 @@ def clock(db: Database) -> Iterator[Finding]:
             f"the clock of {socket.gethostname()} is {span(off)} away from the database's",
             "ages are judged by the database's clock alone, but the times in this machine's logs mislead",
             "sudo timedatectl set-ntp true",
+            condition=Condition.CLOCK_OFF,
         )
 
 

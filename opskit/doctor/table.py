@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from opskit.database import Database
-from opskit.doctor.finding import Finding, lines, opskit
+from opskit.doctor.finding import Condition, Finding, lines, opskit
 from opskit.settings import ENVIRONMENTS
 from opskit.support.wording import named
 
@@ -24,6 +24,7 @@ def privileges(db: Database) -> Iterator[Finding]:
             f"{role} lacks DELETE on {named(kept)}",
             "a node of this role works, and does not prune: silent nodes and old events stay",
             opskit(db, "prune") + "  # once a day, under a role that may delete",
+            condition=Condition.NOBODY_PRUNES,
         )
     for row in db.run("doctor/breaker_privileges", reading=db.settings.read_only):
         yield Finding(
@@ -31,6 +32,7 @@ def privileges(db: Database) -> Iterator[Finding]:
             f"{role} may not write {row['name']}: a node of this role cannot open the breaker",
             "an error of the world, such as a missing package, fails the whole queue",
             row["mend"],
+            condition=Condition.RIGHTS_LACKING,
         )
     for row in rows:
         if row["lacks"] == "DELETE":
@@ -42,7 +44,13 @@ def privileges(db: Database) -> Iterator[Finding]:
             )
         else:
             what, why = f"{role} lacks {row['lacks']} on {row['name']}", "a node of this role cannot do its work"
-        yield Finding("error", what, why, row["mend"])
+        yield Finding(
+            "error",
+            what,
+            why,
+            row["mend"],
+            condition=Condition.ROWS_HIDDEN if row["hidden"] else Condition.RIGHTS_LACKING,
+        )
 
 
 def structure(db: Database) -> Iterator[Finding]:
@@ -59,11 +67,18 @@ def structure(db: Database) -> Iterator[Finding]:
                 f"every role may create in the schema {row['name']}",
                 "a function of theirs may be called in place of PostgreSQL's own, with the rights of whoever calls",
                 row["mend"],
+                condition=Condition.OPEN_SCHEMA,
             )
             continue
         else:
             what, why = f"{row['name']} is UNLOGGED", "a crash of the server empties it: every file would be lost"
-        yield Finding("error", what, why, row["mend"])
+        yield Finding(
+            "error",
+            what,
+            why,
+            row["mend"],
+            condition=Condition.ID_NOT_UNIQUE if row["kind"] == "id" else Condition.UNLOGGED_TABLE,
+        )
 
 
 def environments(db: Database) -> Iterator[Finding]:
@@ -78,6 +93,7 @@ def environments(db: Database) -> Iterator[Finding]:
                 f"{table} ({env}) is not migrated as this environment's table is: {named(lacking)}",
                 "what is tried in development does not tell what happens in production",
                 opskit(db, "migrate", env=env),
+                condition=Condition.ENVIRONMENTS_DIFFER,
             )
     for row in rows:
         if row["wanting"] is None:
@@ -90,6 +106,7 @@ def environments(db: Database) -> Iterator[Finding]:
                 f"and {there} in {tables['development']}",
                 "what works in development may not work in production",
                 row["mend"] or opskit(db, "migrate", env=other),
+                condition=Condition.ENVIRONMENTS_DIFFER,
             )
 
 
@@ -102,6 +119,7 @@ def triggers(db: Database) -> Iterator[Finding]:
             f"the application's trigger {row['name']} calls {row['function']} {when} every claim and completion",
             "it slows each file down twice, and may change or refuse what a node writes",
             row["mend"],
+            condition=Condition.FOREIGN_TRIGGER,
         )
 
 
@@ -121,4 +139,5 @@ def indexes(db: Database) -> Iterator[Finding]:
             f"{len(found)} indexes of the application are written to twice a file: {named(names)}",
             "a claim and a completion write to every index of the table; unused here may be used on a standby",
             lines(*(row["mend"] for row in unused)) or ask,
+            condition=Condition.FOREIGN_INDEXES,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from opskit.database import Database
-from opskit.doctor.finding import Finding, lines, opskit, span
+from opskit.doctor.finding import Condition, Finding, lines, opskit, span
 
 FAILING_SECONDS = 900.0
 """How long "now" is for failures, and the stretch over which the queue is judged [s]."""
@@ -36,6 +36,7 @@ def failing(db: Database) -> Iterator[Finding]:
             opskit(db, "stats failures"),
             opskit(db, "requeue --failed") + "  # when the cause is mended",
         ),
+        condition=Condition.FILES_FAIL,
     )
 
 
@@ -63,4 +64,5 @@ def backlog(db: Database) -> Iterator[Finding]:
             opskit(db, "worker") + "  # one more node",
             opskit(db, "stats longest-running") + "  # what the nodes are busy with",
         ),
+        condition=Condition.QUEUE_WAITS,
     )

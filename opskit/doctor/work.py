@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from opskit.database import Database
 from opskit.database.session import Row
-from opskit.doctor.finding import Finding, lines, opskit, span
+from opskit.doctor.finding import Condition, Finding, lines, opskit, span
 from opskit.support.wording import named
 
 EXACT_ROWS = 100_000
@@ -30,13 +30,20 @@ def waiting(db: Database, queues_new: bool) -> Iterator[Finding]:
     adopt = opskit(db, "enqueue --existing --dry-run --where") + " \"uploaded_at > now() - interval '1 day'\""
     adopt += "  # your condition; then without --dry-run"
     if queues_new:
-        yield Finding("warning", f"{count} rows from before have no status", "no node claims them", adopt)
+        yield Finding(
+            "warning",
+            f"{count} rows from before have no status",
+            "no node claims them",
+            adopt,
+            condition=Condition.ROWS_WITHOUT_STATUS,
+        )
     else:
         yield Finding(
             "warning",
             f"{count} rows wait without a status, and new rows join them",
             "no node claims them: the table is not cut over yet",
             lines(opskit(db, "migrate --queue-new"), adopt),
+            condition=Condition.ROWS_WITHOUT_STATUS,
         )
 
 
@@ -46,7 +53,11 @@ def queue(db: Database) -> Iterator[Finding]:
     count = now["queued"] if now["queued"] <= _COUNTED else f"more than {_COUNTED}"
     if now["queued"] and not now["live"]:
         yield Finding(
-            "error", f"{count} files are queued and no node is alive", "nobody processes them", opskit(db, "worker")
+            "error",
+            f"{count} files are queued and no node is alive",
+            "nobody processes them",
+            opskit(db, "worker"),
+            condition=Condition.NO_NODE_ALIVE,
         )
     elif now["queued"] and not now["active"]:
         yield Finding(
@@ -54,6 +65,7 @@ def queue(db: Database) -> Iterator[Finding]:
             f"{count} files are queued and each of {now['live']} live nodes is draining or in quarantine",
             "nobody claims them",
             opskit(db, "worker"),
+            condition=Condition.NO_NODE_CLAIMS,
         )
     elif now["queued"] and not now["claiming"]:
         yield Finding(
@@ -61,6 +73,7 @@ def queue(db: Database) -> Iterator[Finding]:
             f"{count} files are queued and each of {now['live']} live nodes is paused, draining or in quarantine",
             "nobody claims them",
             opskit(db, "resume --all"),
+            condition=Condition.NO_NODE_CLAIMS,
         )
 
 
@@ -76,6 +89,7 @@ def pauses(db: Database) -> Iterator[Finding]:
             f"{pause['reason'] or 'no reason given'}",
             "no file is claimed there",
             opskit(db, "resume --all" if pause["scope"] == "*" else f"resume {shlex.quote(pause['scope'])}"),
+            condition=Condition.PAUSED,
         )
 
 
@@ -90,6 +104,7 @@ def breaker(db: Database) -> Iterator[Finding]:
             "every file fails alike: mend what the error names on every node (install it, make room, grant the right, "
             "reach the host); nodes try one file at least every 30 s and go on when one goes well",
             opskit(db, "resume --all") + "  # once it is mended, to go on at once",
+            condition=Condition.BREAKER_OPEN,
         )
 
 
@@ -107,6 +122,7 @@ def claims(db: Database) -> Iterator[Finding]:
             f"on {server} for {span(60 * (oldest['minutes_processing'] or 0))}",
             "nobody works on these files",
             opskit(db, "cleanup"),
+            condition=Condition.CLAIMS_STUCK,
         )
 
 
@@ -124,6 +140,7 @@ def nodes(db: Database) -> Iterator[Finding]:
                 opskit(db, f"worker --node-id {shlex.quote(dead[0]['server_id'])}") + "  # on its host",
                 opskit(db, "prune --node-days 0") + "  # if it is gone for good; else its row goes after 7 days",
             ),
+            condition=Condition.NODE_SILENT,
         )
     working = [node for node in found if node["state"] not in ("stopped", "dead")]
     versions = sorted({str(node["version"]) for node in working}, key=_version)
@@ -134,6 +151,7 @@ def nodes(db: Database) -> Iterator[Finding]:
             f"nodes of different versions are alive: {', '.join(versions)}",
             "an upgrade is not finished; whatever starts nodes starts a drained one again, with the new version",
             lines(*(opskit(db, f"drain {shlex.quote(name)}") for name in older)),
+            condition=Condition.VERSIONS_DIFFER,
         )
 
 
@@ -149,6 +167,7 @@ def pruning(db: Database) -> Iterator[Finding]:
             f"nobody prunes: there are {' and '.join(kept)}",
             "the history grows without end; nodes prune by themselves where their role may delete",
             opskit(db, "prune") + "  # and schedule it once a day",
+            condition=Condition.NOBODY_PRUNES,
         )
 
 
@@ -163,6 +182,7 @@ def quarantines(db: Database) -> Iterator[Finding]:
             f"{node['server_id']} is in quarantine{since}: " + _charge(node),
             f"it claims nothing else until it completes a file{when}",
             opskit(db, f"resume {shlex.quote(node['server_id'])}"),
+            condition=Condition.NODE_IN_QUARANTINE,
         )
 
 
@@ -195,6 +215,7 @@ def durations(db: Database) -> Iterator[Finding]:
             f"one of them {span(found['longest_seconds'])}",
             "a file that takes longer without progress is ended as stale; let its processor report progress, or wait",
             f"export OPSKIT_STALE_AFTER_SECONDS={enough}  # on every node",
+            condition=Condition.STALE_THRESHOLD,
         )
 
 

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from rich.console import Console
+from rich.markdown import Markdown
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
@@ -74,6 +75,14 @@ def table(
     for row in rows:
         shown.add_row(*(Text(_lines(value) if name in in_lines else _cell(value)) for name, value in row.items()))
     out.print(shown)
+
+
+def markdown(text: str) -> None:
+    """A page of our own: set on a terminal, as it is written elsewhere."""
+    if out.is_terminal:
+        Console.print(out, Markdown(text, hyperlinks=False))
+    else:
+        out.print(text, soft_wrap=True)
 
 
 class Bar:

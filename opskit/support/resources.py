@@ -8,10 +8,10 @@ PACKAGE = Path(__file__).parent.parent
 
 
 def folder(name: str) -> Path:
-    """The folder of SQL files, samples or notebooks.
+    """The folder of SQL files, samples, notebooks or runbooks.
 
     Args:
-        name: sql, samples or notebooks.
+        name: sql, samples, notebooks or docs/runbooks.
     """
     packaged = PACKAGE / f"_{name}"
     return packaged if packaged.is_dir() else PACKAGE.parent / name

@@ -25,7 +25,7 @@ from opskit import doctor, migration, queue
 from opskit.cli.main import build_parser
 from opskit.cli.main import main as cli
 from opskit.database import Database, queries
-from opskit.doctor import Finding, server, work
+from opskit.doctor import Finding, runbooks, server, work
 from opskit.settings import Settings, env_name
 from opskit.web.api.app import create_api
 from opskit.web.dashboard import readings
@@ -55,6 +55,7 @@ def examined(db: Database) -> list[Finding]:
         assert finding.what
         assert finding.why
         assert finding.mend
+        assert runbooks.title(finding.condition)
     return findings
 
 
@@ -345,7 +346,7 @@ def test_a_dead_node_with_its_claim(healthy: Database) -> None:
     mend(healthy.settings, claims)  # the first look
     put_node(healthy, "node-b", "looked_at = now() - interval '3 seconds'")
     mend(healthy.settings, claims)
-    mend(healthy.settings, Finding("", "", "", dead.mend.splitlines()[1]))
+    mend(healthy.settings, dataclasses.replace(dead, mend=dead.mend.splitlines()[1]))
     assert examined(healthy) == []
 
 
@@ -825,7 +826,7 @@ def test_the_shell_exits_with_1_for_an_error_and_with_0_for_warnings(
 
     assert answer["environment"] == "development"
     assert [finding["level"] for finding in answer["findings"]] == ["error", "warning", "warning"]
-    assert {"level", "what", "why", "mend", "check"} == set(answer["findings"][0])
+    assert {"level", "what", "why", "mend", "check", "condition"} == set(answer["findings"][0])
 
 
 def test_every_door_gives_the_doctors_same_answer(

@@ -409,10 +409,10 @@ def test_the_fixture_is_found_by_pytest_where_opskit_is_installed(tmp_path: Path
 
 
 def test_the_page_on_testing_is_true(database_url: str, tmp_path: Path) -> None:
-    """Its tests of README's processor pass."""
-    page = (ROOT / "docs" / "testing-processors.md").read_text(encoding="utf-8")
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    (ledger,) = re.findall(r"```python\n# ledger.py\n(.*?)```", readme, flags=re.DOTALL)
+    """Its tests of the processor of docs/howto/processor.md pass."""
+    page = (ROOT / "docs" / "howto" / "testing-processors.md").read_text(encoding="utf-8")
+    processor = (ROOT / "docs" / "howto" / "processor.md").read_text(encoding="utf-8")
+    (ledger,) = re.findall(r"```python\n# ledger.py\n(.*?)```", processor, flags=re.DOTALL)
     (tests,) = re.findall(r"```python\n# test_ledger.py\n(.*?)```", page, flags=re.DOTALL)
     (tmp_path / "ledger.py").write_text(ledger)
     (tmp_path / "test_ledger.py").write_text(tests)

@@ -61,7 +61,7 @@ FINISHED = (
     .replace("processed, uploaded_at)", "processed, uploaded_at, processing_status, processing_completed_at)")
     .replace(")::interval\n", ")::interval, 'completed', now()::timestamp - (n || ' seconds')::interval\n")
 )
-# By name, as mappers do: a prepared SELECT * would change its result, which PostgreSQL refuses (docs/upgrade.md).
+# By name, as mappers do: a prepared SELECT * would change its result, which PostgreSQL refuses (docs/howto/upgrade.md).
 NAMED = "id, owner, original_filename, processed, uploaded_at"
 LOAD = {
     "insert": (1, f"INSERT INTO {TABLE} (owner, original_filename) VALUES (:who, 'new.csv');"),

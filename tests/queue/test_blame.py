@@ -16,7 +16,7 @@ import pytest
 
 from opskit.database import Database
 from tests.support.nodes import Node, ask, running_nodes, until
-from tests.test_docs import blocks
+from tests.support.pages import DOCS, of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -56,7 +56,9 @@ def plain(db: Database) -> Iterator[Database]:
 @pytest.fixture
 def start(plain: Database, tmp_path: Path) -> Iterator[Start]:
     """Start a node with default settings, whose processors lie in the test's own folder."""
-    (tmp_path / "ledger.py").write_text(next(block for block in blocks("python") if "# ledger.py" in block))
+    (tmp_path / "ledger.py").write_text(
+        next(block.text for block in of(DOCS / "howto" / "processor.md", "python") if "# ledger.py" in block.text)
+    )
     (tmp_path / "half.py").write_text(HALF)
     (tmp_path / "writer.py").write_text(WRITER)
     with running_nodes(plain, tmp_path) as begin:

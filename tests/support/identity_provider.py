@@ -113,7 +113,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def write_secrets(folder: Path, server: str, redirect: str = "http://127.0.0.1:{port}/oauth2callback") -> None:
-    """What README says of `.streamlit/secrets.toml`, for a page that starts in *folder*."""
+    """What docs/howto/sign-in.md says of `.streamlit/secrets.toml`, for a page that starts in *folder*."""
     (folder / ".streamlit").mkdir(exist_ok=True)
     (folder / ".streamlit" / "secrets.toml").write_text(
         f"""

@@ -26,7 +26,7 @@ ROLES = {"OPSKIT_OPERATORS": "ann@example.com", "OPSKIT_VIEWERS": "*@example.com
 
 @pytest.fixture
 def url(db: Database, settings: Settings, tmp_path: Path) -> Iterator[str]:
-    """The page behind a provider, configured as README says."""
+    """The page behind a provider, configured as docs/howto/sign-in.md says."""
     with provider() as known:
         write_secrets(tmp_path, known.url)
         with serving(settings, tmp_path, **ROLES) as address:

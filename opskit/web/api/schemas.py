@@ -179,6 +179,7 @@ class Finding(_Answer):
     why: str
     mend: str
     check: str
+    condition: str = Field(description="What it is about; its runbook has this name.")
 
 
 class EndedFile(_Answer):

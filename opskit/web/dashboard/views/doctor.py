@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import streamlit as st
 
+from opskit.doctor import runbooks
+from opskit.errors import SettingError
 from opskit.support import wording
 from opskit.web.dashboard import banners, markdown, readings, sources
 
@@ -14,6 +17,8 @@ LEVELS = {"error": ("red", ":material/error:"), "warning": ("orange", ":material
 
 def findings() -> None:
     """Everything that the doctor found, the gravest first. It is asked anew whenever the page is opened."""
+    if "runbook" in st.query_params:
+        asked_for(st.query_params["runbook"])
     examined = readings.fresh("doctor") if st.session_state.pop("examine", True) else readings.read("doctor")
     banners.as_of(examined)
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -52,6 +57,24 @@ def show(finding: dict[str, str]) -> None:
         st.caption(f"Why it matters: {markdown.escaped(finding['why'])}")
         for language, commands in by_language(finding["mend"]):
             st.code(commands, language=language, wrap_lines=True)
+        if condition := finding.get("condition"):
+            with st.expander(f"Runbook: {runbooks.title(condition)}", icon=":material/menu_book:"):
+                st.markdown(runbook(condition))
+
+
+def asked_for(condition: str) -> None:
+    """The runbook that an address names, such as an alert's: it needs no database."""
+    with st.container(border=True):
+        try:
+            st.markdown(runbook(condition))
+        except SettingError as error:
+            st.warning(markdown.escaped(str(error)), icon=":material/menu_book:")
+
+
+def runbook(condition: str) -> str:
+    """A runbook whose links lead to the others, its headings a page's parts."""
+    text = runbooks.text(condition, address=lambda other: f"/doctor?runbook={other}")
+    return re.sub(r"^(#+) ", r"##\1 ", text, flags=re.MULTILINE)
 
 
 def by_language(mend: str) -> list[tuple[str, str]]:

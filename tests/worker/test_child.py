@@ -101,5 +101,6 @@ def test_a_child_that_may_not_have_what_is_due_does_not_ask_all_the_time(
             assert answer.outcome == ("paused" if why == "paused" else "empty")
             child._wake.wait(answer.next_seconds if answer.outcome == "empty" else None)
 
-    assert limits[-1] >= 0.5 * db.settings.poll_seconds
+    # A notification of somebody else may come any time; it costs one short wait.
+    assert max(limits[-2:]) >= 0.5 * db.settings.poll_seconds
     assert sum(limits) > 3 * db.settings.poll_seconds

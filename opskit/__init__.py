@@ -10,14 +10,14 @@ with opskit.connect() as db:
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from opskit._version import __version__
 from opskit.database import Database
 from opskit.errors import ClaimLostError, OpskitError, Reject, Retry
 from opskit.files.claimed import ClaimedFile
 from opskit.queue.identity import server_id, server_info
-from opskit.settings import Settings
+from opskit.settings import OtherSettings, Settings
 
 if TYPE_CHECKING:
     from opskit import doctor as doctor
@@ -53,7 +53,7 @@ __all__ = [
 ]
 
 
-def connect(database_url: str | None = None, *, actor: str = "", **settings: Any) -> Database:
+def connect(database_url: str | None = None, *, actor: str = "", **settings: Unpack[OtherSettings]) -> Database:
     """Open the database that the settings name; the embedded one when they name none.
 
     Args:

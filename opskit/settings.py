@@ -17,7 +17,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from opskit.errors import SettingError
 from opskit.support import hosts, notebook_output, retry_rules
@@ -33,6 +33,53 @@ LONGEST_TABLE_NAME = 63 - len("_opskit_events_pkey") - len("dev_")
 def _setting(default: Any, env: str, help: str, *, secret: bool = False) -> Any:
     """A field of `Settings`; a *secret* one is shown nowhere, and asked for in the environment, not as an argument."""
     return dataclasses.field(default=default, metadata={"env": env, "help": help, "secret": secret})
+
+
+class OtherSettings(TypedDict, total=False):
+    """The settings beside the URL as keyword arguments, for editors (PEP 692); None means "not given"."""
+
+    env: str | None
+    node_id: str | None
+    table: str | None
+    processor: str | None
+    exec: str | None
+    post: str | None
+    post_token: str | None
+    lease_seconds: float | None
+    stale_after_seconds: float | None
+    poll_seconds: float | None
+    max_failures: int | None
+    retry_seconds: float | None
+    retry: str | None
+    on_orphan: str | None
+    on_outage: str | None
+    quarantine_after: int | None
+    hard_limit_seconds: float | None
+    drain_seconds: float | None
+    content_encoding: str | None
+    text_encoding: str | None
+    storage: str | None
+    storage_only: bool | None
+    home: str | None
+    pg_bin: str | None
+    pg_port: int | None
+    host: str | None
+    hosts: str | None
+    port: int | None
+    page_url: str | None
+    api_token: str | None
+    operators: str | None
+    viewers: str | None
+    sign_in_hours: float | None
+    trust_unverified_email: bool | None
+    page_upload_mb: int | None
+    read_only: bool | None
+
+
+class GivenSettings(OtherSettings, total=False):
+    """All of them."""
+
+    database_url: str | None
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -198,7 +245,7 @@ class Settings:
     )
 
     @classmethod
-    def load(cls, environ: Mapping[str, str] | None = None, **given: Any) -> Settings:
+    def load(cls, environ: Mapping[str, str] | None = None, **given: Unpack[GivenSettings]) -> Settings:
         """Read the settings: what is *given* first, then the environment, then the defaults.
 
         Args:
@@ -212,7 +259,7 @@ class Settings:
         values: dict[str, Any] = {}
         for field in dataclasses.fields(cls):
             source = field.metadata["env"]
-            value = given.get(field.name)
+            value: Any = given.get(field.name)
             if value is None:
                 # An empty variable counts as unset: that is what a shell or a manifest means by it.
                 value = environ.get(source, "").strip() or None

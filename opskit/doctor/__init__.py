@@ -99,3 +99,7 @@ def _unexamined(db: Database, *, denied: list[str], late: list[str]) -> Iterator
         yield Finding(
             "warning", f"no answer in time about: {', '.join(late)}", why, mend, condition=Condition.NO_ANSWER_IN_TIME
         )
+
+
+def __dir__() -> list[str]:
+    return __all__

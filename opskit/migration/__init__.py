@@ -43,3 +43,7 @@ def both(db: Database) -> Iterator[Database]:
     for env in ENVIRONMENTS:
         with Database(dataclasses.replace(db.settings, env=env), pooled=False) as one:
             yield one
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -13,3 +13,7 @@ __all__ = [
     "adopt", "cleanup", "drain", "enqueue", "expand", "insert", "pause", "preview", "prune", "requeue", "resume",
     "upload",
 ]  # fmt: skip
+
+
+def __dir__() -> list[str]:
+    return __all__

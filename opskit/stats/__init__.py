@@ -78,3 +78,7 @@ STATISTICS: dict[str, Callable[..., pd.DataFrame]] = {
     "timeline": timeline,
 }
 """The statistics by the name that shell and HTTP give them."""
+
+
+def __dir__() -> list[str]:
+    return __all__

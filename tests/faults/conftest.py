@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from tests.support.nodes import Node, running_nodes
 Start = Callable[..., Node]
 
 
-def settings_for(url: str, folder: Path, **given: object) -> Settings:
+def settings_for(url: str, folder: Path, **given: Any) -> Settings:
     """Settings with short times for a database."""
     short = {"lease_seconds": 2.0, "poll_seconds": 0.2, "retry_seconds": 0.0, "max_failures": 1000}
     return Settings.load({}, database_url=url, env="development", home=str(folder), **{**short, **given})

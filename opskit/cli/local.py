@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-from opskit import jupyter
 from opskit.cli.verbs import Verbs, count_of
 from opskit.database import embedded
 from opskit.errors import MissingExtraError, OpskitError
@@ -156,24 +155,3 @@ def database(given: argparse.Namespace) -> int:
     else:
         return embedded.psql(settings, given.arguments)
     return 0
-
-
-def add_notebooks(verbs: Verbs) -> None:
-    """Add `opskit notebooks`."""
-    one = verbs.add("notebooks", notebooks, "copy the notebooks to a folder, and open them")
-    one.add_argument("folder", nargs="?", default="notebooks", metavar="DIR", help="defaults to notebooks")
-    one.add_argument("--open", action="store_true", help="open them in JupyterLab, on the database of the settings")
-    one.add_argument("--overwrite", action="store_true", help="replace those that are there already")
-    verbs.finish(one)
-
-
-def notebooks(given: argparse.Namespace) -> int:
-    """Copy the notebooks, and open them."""
-    copied = jupyter.copy(given.folder, overwrite=given.overwrite)
-    if given.json:
-        console.as_json({"folder": given.folder, "copied": [str(path) for path in copied]})
-    else:
-        console.out.print(f"{len(copied)} notebooks copied to {given.folder}", soft_wrap=True)
-        if not copied and not given.overwrite:
-            console.err.print("those that are there were kept; --overwrite replaces them")
-    return jupyter.open_lab(given.folder, settings_of(given)) if given.open else 0

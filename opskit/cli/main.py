@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Sequence
 
 from opskit._version import __version__
-from opskit.cli import cleanup, files, local, migrate, nodes, reports
+from opskit.cli import cleanup, files, local, migrate, nodes, notebooks, reports
 from opskit.cli.verbs import Verbs
 from opskit.errors import OpskitError
 from opskit.support.logs import masked
@@ -23,7 +23,8 @@ from opskit.support.visible import visible_lines
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; answers the exit code."""
     parser = build_parser()
-    given = parser.parse_args(argv)
+    words, rest = notebooks.divided(sys.argv[1:] if argv is None else argv)
+    given = parser.parse_args(words, argparse.Namespace(rest=rest))
     try:
         return given.verb(given)  # type: ignore[no-any-return]  # set by build_parser
     except OpskitError as error:
@@ -65,7 +66,8 @@ def build_parser() -> argparse.ArgumentParser:
         local.add_bench,
         nodes.add_prune,
         local.add_dashboard,
-        local.add_notebooks,
+        notebooks.add_notebooks,
+        notebooks.add_report,
         reports.add_query,
         local.add_db,
     ):

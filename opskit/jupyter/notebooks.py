@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from opskit import migration, queue
@@ -66,12 +68,31 @@ def copy(folder: str | os.PathLike[str], *, overwrite: bool = False) -> list[Pat
     return written
 
 
-def open_lab(folder: str | os.PathLike[str], settings: Settings | None = None) -> int:
+def differing(folder: str | os.PathLike[str]) -> list[Path]:
+    """The notebooks of a folder that are not as this version has them, by name: worked on, or of another version.
+
+    Their outputs do not count.
+    """
+    kept = [Path(folder).expanduser() / source.name for source in sorted(FOLDER.glob("*.ipynb"))]
+    return [path for path in kept if path.is_file() and _cells(path) != _cells(FOLDER / path.name)]
+
+
+def _cells(path: Path) -> object:
+    """What a notebook's cells say; None for what is no notebook."""
+    try:
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        return [(cell["cell_type"], "".join(cell["source"])) for cell in cells]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def open_lab(folder: str | os.PathLike[str], settings: Settings | None = None, *, arguments: Sequence[str] = ()) -> int:
     """Copy the notebooks into a folder, open it in JupyterLab, and stay until that ends.
 
     Args:
         folder: Where they lie or shall lie.
         settings: Which database they open by themselves. Defaults to the environment's.
+        arguments: For JupyterLab, such as --no-browser. As root it is allowed to run.
 
     Returns:
         JupyterLab's exit code.
@@ -88,7 +109,8 @@ def open_lab(folder: str | os.PathLike[str], settings: Settings | None = None) -
     # Ctrl-C is JupyterLab's, which asks back: a handler that does nothing is not inherited.
     previous = signal.signal(signal.SIGINT, lambda *_: None)
     try:
-        command = [sys.executable, "-P", "-m", "jupyterlab", str(Path(folder).expanduser())]
+        root = ["--allow-root"] if os.geteuid() == 0 else []
+        command = [sys.executable, "-P", "-m", "jupyterlab", str(Path(folder).expanduser()), *root, *arguments]
         return subprocess.call(command, env={**os.environ, **settings.environ()})
     finally:
         signal.signal(signal.SIGINT, previous)
@@ -97,8 +119,9 @@ def open_lab(folder: str | os.PathLike[str], settings: Settings | None = None) -
 def welcome(db: Database) -> int:
     """Give an empty embedded database of development the sample files, and have two real nodes process them.
 
-    Any other database, the tables of production, and an embedded database that has files are left as they are. The
-    nodes run the built-in processor with times as by default, whatever the settings say. What was done is printed.
+    Any other database, a read-only connection, the tables of production, and an embedded database that has files are
+    left as they are. The nodes run the built-in processor with times as by default, whatever the settings say. What
+    was done is printed.
 
     Args:
         db: An open database.
@@ -106,7 +129,7 @@ def welcome(db: Database) -> int:
     Returns:
         How many files were processed.
     """
-    if db.settings.env != "development" or not _is_embedded(db):
+    if db.settings.env != "development" or db.settings.read_only or not _is_embedded(db):
         return 0
     # A connection of its own: the lock ends with it. Who comes second waits, and finds the files.
     with Database(db.settings, pooled=False) as alone, alone.connection() as connection:

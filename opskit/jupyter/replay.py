@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -13,14 +14,22 @@ from opskit.database import Database
 from opskit.database.session import Row
 from opskit.errors import CompletionError, DatabaseError, DatabaseUnavailableError, OpskitError
 from opskit.files.claimed import ClaimedFile, Processor
+from opskit.files.commands import Command
+from opskit.files.failure import Failure
 from opskit.files.processor import load_processor
+from opskit.files.program import Program
+from opskit.files.workspace import Workspace
 from opskit.jupyter import outside
 from opskit.queue import row_content
-from opskit.queue.error_identity import headline, last_line, of_exception
+from opskit.queue.error_identity import headline, last_line, of_exception, of_failure
 from opskit.queue.identity import server_id
 from opskit.queue.replaying import Replaying, connections_only_read, is_guard
 from opskit.queue.stored import as_json
+from opskit.settings import secret_variables
 from opskit.support import notebook_output
+from opskit.support.logs import masked
+
+_ONLY_READS = "-c default_transaction_read_only=on"
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -77,7 +86,8 @@ def replay(db: Database, id: object, processor: Processor | str | None = None) -
     Args:
         db: An open database.
         id: The file.
-        processor: The function, or its address as module:function. Defaults to the setting's.
+        processor: The function, or its address as module:function. Defaults to the settings': a function, or a program
+            (OPSKIT_EXEC), whose own connections are read-only where they honour PGOPTIONS.
 
     Returns:
         How it went.
@@ -90,8 +100,7 @@ def replay(db: Database, id: object, processor: Processor | str | None = None) -
 
     SQL: sql/replayed.sql
     """
-    if processor is None or isinstance(processor, str):
-        processor = load_processor(processor or db.settings.processor)
+    called = load_processor(processor) if isinstance(processor, str) else processor
     # One connection of its own, as a child has it: settings, plans and the refusal of commit() are a node's.
     with Database(db.settings, pooled=False, node=True, name="replay") as own:
         row = _row(own, str(id))
@@ -99,9 +108,9 @@ def replay(db: Database, id: object, processor: Processor | str | None = None) -
         file = _file(own, row, context)
         stored = last_line(row["processing_errors"]) if row["processing_errors"] else None
         started = time.monotonic()
-        with context.effects_noted():
+        with _chosen(own, called) as process, context.effects_noted():
             try:
-                result = processor(file)
+                result = process(file)
                 if result is not None:
                     as_json(result)
                 context.end(file)
@@ -118,6 +127,34 @@ def replay(db: Database, id: object, processor: Processor | str | None = None) -
         stored_error=stored,
         outside=context.outside(),
     )
+
+
+@contextmanager
+def _chosen(db: Database, given: Processor | None) -> Iterator[Processor]:
+    """The processor that was given, else the settings': a function, or a program in a folder that is swept.
+
+    Raises:
+        OpskitError: It is a server: what it does cannot be rolled back.
+    """
+    settings = db.settings
+    if given is not None:
+        yield given
+    elif settings.post:
+        raise OpskitError(
+            f"the processor is a server ({masked(settings.post)}), which would do the work in earnest; "
+            "give replay a function"
+        )
+    elif settings.exec:
+        workspace = Workspace()
+        # A program's own connections are read-only; libpq and others read this. A pooler would refuse it.
+        only_reads = {} if db.pooler else {"PGOPTIONS": f"{os.environ.get('PGOPTIONS', '')} {_ONLY_READS}".strip()}
+        environ = {name: value for name, value in os.environ.items() if name not in secret_variables()}
+        try:
+            yield Program(Command(settings.exec), workspace.path, environ | only_reads)
+        finally:
+            workspace.close()
+    else:
+        yield load_processor(settings.processor)
 
 
 def not_taken_back(outside: list[str]) -> list[str]:
@@ -243,7 +280,7 @@ def _note(error: BaseException, file: ClaimedFile, row: Row, stored: str | None,
         lines.append("what writes outside completing() is read-only in a replay")
     if stored:
         home = (file.id, file.original_filename, file.storage_path)
-        here = of_exception(error, known=home)
+        here = of_failure(error, known=home) if isinstance(error, Failure) else of_exception(error, known=home)
         same = row["error"] == here.error if row["error"] else stored == headline(error)
         lines.append("the same error as the stored one" if same else f"the stored error is another: {stored}")
     for line in lines + not_taken_back(context.outside()):

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
-import plotly.graph_objects as go
 
 from opskit.queue.states import FileState
+from opskit.stats.picture import INK, Figure
 from opskit.support.visible import directions_shown
 
 STATE_COLORS: dict[str, str] = {
@@ -22,7 +22,6 @@ STATE_COLORS: dict[str, str] = {
     FileState.FAILED: "#D55E00",
 }
 """Colour of each state: Okabe and Ito's palette for the colour-blind, each 3:1 or better on white and on black."""
-INK = "#777777"  # text and axes: as readable on white as on black
 _GRID = "rgba(128, 128, 128, 0.25)"
 _CLEAR = "rgba(0, 0, 0, 0)"
 _LONGEST_NAME = 40
@@ -34,7 +33,7 @@ def safe(text: str) -> str:
     return html.escape(directions_shown(text), quote=False)
 
 
-def horizontal_bars(bars: list[Any], title: str, names: Sequence[str], unit: str, *, nothing: str) -> go.Figure:
+def horizontal_bars(bars: list[Any], title: str, names: Sequence[str], unit: str, *, nothing: str) -> Figure:
     """A figure of lying bars with *names* from top to bottom."""
     figure = empty_figure(bars, title, _FRAME + _BAR * max(len(names), 2), "" if names else nothing)
     figure.update_xaxes(title={"text": unit}, rangemode="tozero", tickformat=",d")
@@ -49,10 +48,10 @@ def horizontal_bars(bars: list[Any], title: str, names: Sequence[str], unit: str
     return figure
 
 
-def empty_figure(bars: list[Any], title: str, height: int, nothing: str) -> go.Figure:
+def empty_figure(bars: list[Any], title: str, height: int, nothing: str) -> Figure:
     """A figure of bars with axes and title; *nothing* stands in it when there are none."""
     axis = {"gridcolor": _GRID, "zerolinecolor": _GRID, "linecolor": _GRID, "automargin": True}
-    figure = go.Figure(
+    figure = Figure(
         data=bars,
         layout={
             "template": "none",

@@ -12,16 +12,17 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from opskit.stats.drawing import INK, STATE_COLORS, empty_figure, horizontal_bars, rows_of, safe, short
+from opskit.stats.drawing import STATE_COLORS, empty_figure, horizontal_bars, rows_of, safe, short
+from opskit.stats.picture import INK, Figure
 from opskit.stats.timeline_figure import timeline
 
-__all__ = ["STATE_COLORS", "distribution", "longest_running", "nodes", "throughput", "timeline"]
+__all__ = ["STATE_COLORS", "Figure", "distribution", "longest_running", "nodes", "throughput", "timeline"]
 
 NO_SERVER = "(none yet)"
 _NODE_COLORS = {"dead": STATE_COLORS["failed"], "stopped": STATE_COLORS["queued"]}
 
 
-def distribution(frame: pd.DataFrame) -> go.Figure:
+def distribution(frame: pd.DataFrame) -> Figure:
     """How many files each server has in each state, as stacked bars.
 
     Args:
@@ -47,7 +48,7 @@ def distribution(frame: pd.DataFrame) -> go.Figure:
     return horizontal_bars(bars, "Files by server and state [files]", servers, "files", nothing="no files yet")
 
 
-def throughput(frame: pd.DataFrame, *, bucket_seconds: float = 3600) -> go.Figure:
+def throughput(frame: pd.DataFrame, *, bucket_seconds: float = 3600) -> Figure:
     """How many files ended in each stretch of time, completed and failed, all servers together.
 
     Args:
@@ -80,7 +81,7 @@ def throughput(frame: pd.DataFrame, *, bucket_seconds: float = 3600) -> go.Figur
     return figure
 
 
-def nodes(frame: pd.DataFrame) -> go.Figure:
+def nodes(frame: pd.DataFrame) -> Figure:
     """How far each node is with its file, in per cent; what it does stands beside the bar.
 
     Args:
@@ -124,7 +125,7 @@ def nodes(frame: pd.DataFrame) -> go.Figure:
     return figure
 
 
-def longest_running(frame: pd.DataFrame) -> go.Figure:
+def longest_running(frame: pd.DataFrame) -> Figure:
     """How long the files in processing have been claimed, the longest at the top.
 
     Args:

@@ -11,7 +11,8 @@ from zoneinfo import ZoneInfo
 import pandas as pd
 import plotly.graph_objects as go
 
-from opskit.stats.drawing import INK, STATE_COLORS, horizontal_bars, rows_of, safe, short
+from opskit.stats.drawing import STATE_COLORS, horizontal_bars, rows_of, safe, short
+from opskit.stats.picture import INK, Figure
 
 OVERLAP = "overlap"
 BAR_COLORS = {
@@ -38,7 +39,7 @@ _LEAST_BAR = 1.0  # px: a bar of a millisecond is seen, too
 
 def timeline(
     frame: pd.DataFrame, *, begins: datetime | None = None, ends: datetime | None = None, zone: str = "UTC"
-) -> go.Figure:
+) -> Figure:
     """A lane a server: each attempt a bar from its claim to its end, with what happened to the nodes as marks.
 
     Args:

@@ -42,7 +42,7 @@ from tests.support.nodes import add_files, ask
 from tests.support.tables import tables_of
 
 ROOT = Path(__file__).parents[2]
-NAMES = ("01_migration", "02_verification", "03_incident", "04_capacity")
+NAMES = ("01_migration", "02_verification", "03_incident", "04_capacity", "07_report")
 FIGURE = "application/vnd.plotly.v1+json"
 SECONDS = 60  # the longest that one cell may take
 
@@ -437,7 +437,7 @@ def test_jupyterlab_is_opened_on_the_copies_with_the_database_of_the_shell(
     (tmp_path / "jupyterlab" / "__main__.py").write_text(
         "import json, os, pathlib, sys\n"
         "names = ('OPSKIT_HOME', 'OPSKIT_ENV', 'PLOTLY_RENDERER')\n"
-        "said = {'folder': sys.argv[1], **{name: os.environ[name] for name in names}}\n"
+        "said = {'folder': sys.argv[1], 'rest': sys.argv[2:], **{name: os.environ[name] for name in names}}\n"
         "(pathlib.Path(sys.argv[1]) / 'said.json').write_text(json.dumps(said))\n"
         "sys.exit(7)\n"
     )
@@ -445,17 +445,39 @@ def test_jupyterlab_is_opened_on_the_copies_with_the_database_of_the_shell(
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.chdir(tmp_path)
 
-    code = jupyter.open_lab("work", Settings.load({}, env="production"))
+    given = ["notebooks", "work", "--open", "--env", "production", "--", "--no-browser", "--ip", "0.0.0.0"]
+    code = main.main(given)
 
     said = json.loads((tmp_path / "work" / "said.json").read_text())
     assert code == 7
     assert said == {
         "folder": "work",
+        "rest": [*(["--allow-root"] if os.geteuid() == 0 else []), "--no-browser", "--ip", "0.0.0.0"],
         "OPSKIT_HOME": str(tmp_path / ".opskit"),
         "OPSKIT_ENV": "production",
         "PLOTLY_RENDERER": "plotly_mimetype",
     }
     assert (tmp_path / "work" / f"{NAMES[0]}.ipynb").exists()
+
+
+def test_notebooks_that_an_upgrade_changed_are_told_and_outputs_do_not_count(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    jupyter.copy(tmp_path)
+    ran = nbformat.read(tmp_path / "02_verification.ipynb", as_version=4)
+    code_cells(ran)[0].outputs = [nbformat.v4.new_output("stream", text="ran")]
+    nbformat.write(ran, tmp_path / "02_verification.ipynb")
+    assert jupyter.differing(tmp_path) == []
+    text = (tmp_path / "01_migration.ipynb").read_text().replace("# ", "# of before: ", 1)
+    (tmp_path / "01_migration.ipynb").write_text(text)
+
+    assert main.main(["notebooks", str(tmp_path)]) == 0
+
+    said = capsys.readouterr().err
+    assert "not as this version has them: 01_migration.ipynb; --overwrite" in said
+    assert "02_verification" not in said
+    assert jupyter.copy(tmp_path, overwrite=True)
+    assert jupyter.differing(tmp_path) == []
 
 
 def test_a_renderer_that_somebody_chose_is_kept() -> None:

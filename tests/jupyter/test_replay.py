@@ -23,10 +23,10 @@ import opskit
 from opskit import jupyter
 from opskit.database import Database, programs
 from opskit.errors import CompletionError, OpskitError, ProcessorError
-from opskit.queue.error_identity import of_exception
-from opskit.settings import Settings
+from opskit.queue.error_identity import last_line, of_exception
+from opskit.settings import DEFAULT_PROCESSOR, Settings
 from tests.support import servers
-from tests.support.tables import ROOT, application, files, put, row
+from tests.support.tables import ROOT, application, files, psql_program, put, row
 
 PROCESSORS = '''
 import asyncio
@@ -423,3 +423,57 @@ def test_the_page_on_testing_is_true(database_url: str, tmp_path: Path) -> None:
     done = run_pytest(tmp_path)
 
     assert "2 passed" in done.stdout, done.stdout + done.stderr
+
+
+# -- programs and servers --------------------------------------------------------------------
+
+PROGRAM = """
+case "$1" in
+  reject*) echo "not a statement of account" >&2; exit 65;;
+  fail*) echo "line 17 is bad" >&2; exit 3;;
+  killed*) kill -9 $$;;
+  result*) echo '{"rows": 7}' > "$OPSKIT_RESULT"; echo "7 7" >&3;;
+  writes*) psql "$URL" -c "INSERT INTO ledger VALUES (1, 1)" >&2 || exit 3;;
+esac
+"""
+
+
+def test_a_program_is_replayed_with_the_end_that_is_stored_and_writes_nothing(
+    play: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "work.sh").write_text(PROGRAM)
+    monkeypatch.setenv("PATH", f"{Path(psql_program()).parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("URL", play.settings.database_url or "")
+    exec = f"sh {tmp_path / 'work.sh'} {{name}}"
+    with Database(
+        dataclasses.replace(play.settings, processor=DEFAULT_PROCESSOR, exec=exec, storage=str(tmp_path))
+    ) as db:
+        ids = {name: files(db, name, file_content=b"x")[0] for name in ("reject", "fail", "killed")}
+        jupyter.work(db, "node-a")
+        (result,), (writes,) = files(db, "result", file_content=b"x"), files(db, "writes", file_content=b"x")
+        before = dump(db.settings)
+
+        for name, id in ids.items():
+            with pytest.raises(Exception, match=r".") as raised:
+                opskit.replay(db, id)
+            assert last_line(row(db, id)["processing_errors"]).endswith(str(raised.value).splitlines()[-1]), name
+            assert "the same error as the stored one" in "\n".join(raised.value.__notes__), name
+        done = opskit.replay(db, result)
+        with pytest.raises(Exception, match="read-only transaction"):
+            opskit.replay(db, writes)
+
+        assert done.result == {"rows": 7}
+        assert done.progress == (7, 7)
+        assert any(line.startswith("program ") for line in done.outside)
+        assert dump(db.settings) == before
+
+
+def test_a_server_that_processes_files_is_not_asked_by_a_replay(play: Database) -> None:
+    (id,) = files(play, "x.txt")
+    with (
+        Database(
+            dataclasses.replace(play.settings, processor=DEFAULT_PROCESSOR, post="http://127.0.0.1:9/process")
+        ) as db,
+        pytest.raises(OpskitError, match="which would do the work in earnest"),
+    ):
+        opskit.replay(db, id)

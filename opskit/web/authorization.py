@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +50,17 @@ class Caller:
             forwarded=proxies.passed_on(headers, scope.get("http_version", "1.1")),
         )
 
+    @classmethod
+    def with_headers(cls, client_host: str | None, headers: Mapping[str, str], authorization: str | None) -> Caller:
+        """The caller of a page: its headers as Streamlit has them, and the token that was typed into it."""
+        return cls(
+            client_host=client_host,
+            host_header=headers.get("Host"),
+            origin=headers.get("Origin"),
+            authorization=authorization,
+            forwarded=proxies.passed_on(headers.items()),
+        )
+
     @property
     def is_near(self) -> bool:
         """Whether the call comes from this very machine, by whatever name."""
@@ -60,18 +72,17 @@ class Caller:
         return self.is_near and hosts.names_loopback(self.host_header)
 
 
-def writing_allowed(settings: Settings, caller: Caller | None = None, /, **given: Any) -> None:
+def writing_allowed(settings: Settings, caller: Caller) -> None:
     """Return when this caller may write.
 
     Args:
         settings: Where the token and read-only mode stand.
-        caller: Who calls; or its attributes by name.
+        caller: Who calls.
 
     Raises:
         ForbiddenError: It may not; the sentence says why, and what would help.
         TokenNeededError: The token is missing or wrong.
     """
-    caller = caller or Caller(**given)
     if settings.read_only:
         raise ForbiddenError("this is read-only: OPSKIT_READ_ONLY is set")
     if caller.origin is not None and not hosts.same_site(caller.origin, caller.host_header):

@@ -20,6 +20,7 @@ from opskit import doctor, queue
 from opskit.cli.main import main as cli
 from opskit.database import Database
 from opskit.doctor import Finding
+from opskit.web.authorization import Caller
 from opskit.web.dashboard import permission
 from tests.support.nodes import ask, until
 from tests.support.tables import boot, environ, files
@@ -38,7 +39,7 @@ def healthy(db: Database) -> Database:
 @pytest.fixture
 def overview(db: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """An environment in which the page is drawn as a browser on this machine sees it."""
-    loopback = permission.Client("127.0.0.1", {"Host": "127.0.0.1:8501", "Origin": "http://127.0.0.1:8501"}, None)
+    loopback = Caller.with_headers("127.0.0.1", {"Host": "127.0.0.1:8501", "Origin": "http://127.0.0.1:8501"}, None)
     monkeypatch.setattr(permission, "client", lambda: loopback)
     for name, value in db.settings.environ().items():
         monkeypatch.setenv(name, value)

@@ -30,7 +30,7 @@ from opskit.settings import Settings
 from opskit.web.api import schemas
 from opskit.web.api.app import SharedDatabase, create_api
 from opskit.web.api.probes import UNAVAILABLE, probe_routes
-from opskit.web.authorization import writing_allowed
+from opskit.web.authorization import Caller, writing_allowed
 from tests.support.tables import boot
 
 GETS = (
@@ -530,7 +530,7 @@ AWAY = {"client_host": "192.0.2.7", "host_header": "ops.example.com"}
 
 def may(token: str | None, **call: Any) -> bool:
     try:
-        writing_allowed(Settings.load({}, api_token=token), **{"origin": None, "authorization": None} | call)
+        writing_allowed(Settings.load({}, api_token=token), Caller(**{"origin": None, "authorization": None} | call))
     except ForbiddenError:
         return False
     return True
@@ -592,7 +592,7 @@ def test_with_a_token_whoever_shows_it_may_write(token: str, call: dict[str, Any
 
 def test_a_wrong_token_has_an_error_of_its_own() -> None:
     with pytest.raises(TokenNeededError, match="OPSKIT_API_TOKEN"):
-        writing_allowed(Settings.load({}, api_token="x"), **HERE, origin=None, authorization=None)
+        writing_allowed(Settings.load({}, api_token="x"), Caller(**HERE, origin=None, authorization=None))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("path", POSTS)

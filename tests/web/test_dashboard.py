@@ -37,6 +37,7 @@ from opskit.settings import Settings
 from opskit.stats import counts, listings
 from opskit.web import server
 from opskit.web.api.app import create_api
+from opskit.web.authorization import Caller
 from opskit.web.dashboard import identity, permission, readings, sign_in, sources, times
 from tests.support.tables import ask_psql, psql
 from tests.support.tables import opskit as tables_opskit
@@ -60,7 +61,7 @@ def components_scanned_once() -> Iterator[None]:
 @pytest.fixture
 def open_page(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
     """Open a page of the dashboard over this test's database, as a browser on this machine does."""
-    loopback = permission.Client("127.0.0.1", {"Host": "127.0.0.1:8501", "Origin": "http://127.0.0.1:8501"}, None)
+    loopback = Caller.with_headers("127.0.0.1", {"Host": "127.0.0.1:8501", "Origin": "http://127.0.0.1:8501"}, None)
     monkeypatch.setattr(permission, "client", lambda: loopback)
     st.cache_resource.clear()
 
@@ -514,15 +515,15 @@ def test_a_dialog_left_open_is_refused_once_it_is_read_only(
 @pytest.mark.parametrize(
     "client",
     [
-        permission.Client("192.0.2.7", {"Host": "127.0.0.1:8501"}, None),
-        permission.Client("127.0.0.1", {"Host": "evil.example"}, None),
-        permission.Client("127.0.0.1", {}, None),
-        permission.Client("127.0.0.1", {"Host": "127.0.0.1:8501", "Origin": "http://evil.example"}, None),
-        permission.Client("127.0.0.1", {"Host": "127.0.0.1:8501", "X-Forwarded-For": "192.0.2.7"}, None),
+        Caller.with_headers("192.0.2.7", {"Host": "127.0.0.1:8501"}, None),
+        Caller.with_headers("127.0.0.1", {"Host": "evil.example"}, None),
+        Caller.with_headers("127.0.0.1", {}, None),
+        Caller.with_headers("127.0.0.1", {"Host": "127.0.0.1:8501", "Origin": "http://evil.example"}, None),
+        Caller.with_headers("127.0.0.1", {"Host": "127.0.0.1:8501", "X-Forwarded-For": "192.0.2.7"}, None),
     ],
 )
 def test_a_client_from_elsewhere_may_only_read(
-    open_page: Open, db: Database, monkeypatch: pytest.MonkeyPatch, client: permission.Client
+    open_page: Open, db: Database, monkeypatch: pytest.MonkeyPatch, client: Caller
 ) -> None:
     monkeypatch.setattr(permission, "client", lambda: client)
 
@@ -535,7 +536,7 @@ def test_a_token_unlocks_the_actions(open_page: Open, db: Database, monkeypatch:
     monkeypatch.setattr(
         permission,
         "client",
-        lambda: permission.Client("192.0.2.7", {"Host": "ops.example"}, f"Bearer {st.session_state.get('token')}"),
+        lambda: Caller.with_headers("192.0.2.7", {"Host": "ops.example"}, f"Bearer {st.session_state.get('token')}"),
     )
     app = open_page(OPSKIT_API_TOKEN="open sesame")
     assert app.button(key="cleanup").disabled
@@ -979,7 +980,7 @@ def test_who_has_no_role_stays_outside(
 def test_a_viewer_looks_and_an_operator_acts_under_their_own_name(
     open_page: Open, db: Database, signed_in: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    elsewhere = permission.Client("192.0.2.7", {"Host": "ops.example", "Origin": "https://ops.example"}, None)
+    elsewhere = Caller.with_headers("192.0.2.7", {"Host": "ops.example", "Origin": "https://ops.example"}, None)
     monkeypatch.setattr(permission, "client", lambda: elsewhere)
     signed_in("cid@example.com")
     app = open_page(**ROLES)
@@ -1034,7 +1035,7 @@ def test_signing_in_outweighs_neither_read_only_nor_a_foreign_page(
     read_only: str,
     origin: str,
 ) -> None:
-    foreign = permission.Client("192.0.2.7", {"Host": "ops.example", "Origin": origin}, None)
+    foreign = Caller.with_headers("192.0.2.7", {"Host": "ops.example", "Origin": origin}, None)
     monkeypatch.setattr(permission, "client", lambda: foreign)
     signed_in("ann@example.com")
 

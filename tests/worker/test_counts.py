@@ -27,6 +27,7 @@ from streamlit.testing.v1 import AppTest
 import opskit.web.dashboard
 from opskit.database import Database
 from opskit.queue.nodes import heartbeat
+from opskit.web.authorization import Caller
 from opskit.web.dashboard import permission, readings
 from opskit.worker.child import CLAIMS_PER_EPOCH, Child
 from opskit.worker.status import SharedStatus
@@ -256,7 +257,7 @@ def test_a_refresh_of_the_overview_reads_each_number_once(db: Database, monkeypa
 
     for name, value in db.settings.environ().items():
         monkeypatch.setenv(name, value)
-    client = permission.Client("127.0.0.1", {"Host": "127.0.0.1", "Origin": "http://127.0.0.1"}, None)
+    client = Caller.with_headers("127.0.0.1", {"Host": "127.0.0.1", "Origin": "http://127.0.0.1"}, None)
     monkeypatch.setattr(permission, "client", lambda: client)
     monkeypatch.setattr(Database, "run_on", run_on)
     st.cache_resource.clear()

@@ -4,36 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
 
 import streamlit as st
 
 from opskit.errors import ForbiddenError
-from opskit.web import authorization, proxies
+from opskit.web.authorization import Caller, writing_allowed
 from opskit.web.dashboard import readings, sign_in
 
 WRONG_TOKEN_SECONDS = 0.3
 
 
-@dataclass(frozen=True, slots=True)
-class Client:
-    """Who asks, as the page's connection told it."""
-
-    host: str
-    headers: Mapping[str, str]
-    authorization: str | None
-
-
-def client() -> Client:
+def client() -> Caller:
     """The browser of this tab."""
     headers = st.context.headers
     token = st.session_state.get("token")
-    return Client(
-        # Streamlit says None for a client on this machine.
-        host=st.context.ip_address or "127.0.0.1",
-        headers=headers,
-        authorization=f"Bearer {token}" if token else headers.get("Authorization"),
+    # Streamlit says None for a client on this machine.
+    return Caller.with_headers(
+        st.context.ip_address or "127.0.0.1",
+        headers,
+        f"Bearer {token}" if token else headers.get("Authorization"),
     )
 
 
@@ -57,14 +46,7 @@ def allow() -> None:
         # An operator has shown who they are: that stands for the token, not for read-only mode or the Origin.
         settings = dataclasses.replace(settings, api_token="signed in")
         asking = dataclasses.replace(asking, authorization="Bearer signed in")
-    authorization.writing_allowed(
-        settings,
-        client_host=asking.host,
-        host_header=asking.headers.get("Host"),
-        origin=asking.headers.get("Origin"),
-        authorization=asking.authorization,
-        forwarded=proxies.passed_on(asking.headers.items()),
-    )
+    writing_allowed(settings, asking)
 
 
 def unlock() -> None:
@@ -84,7 +66,7 @@ def actor(name: str = "") -> str:
     """Who acts, for the history."""
     user = sign_in.user()
     who = user.email if user is not None else name.strip()
-    place = f"page, {client().host}"
+    place = f"page, {client().client_host}"
     return f"{who} ({place})" if who else place
 
 

@@ -45,6 +45,7 @@ QUERIES: list[tuple[str, str, str, dict[str, object]]] = [
     ("overview, nodes", "nodes", "nodes", {}),
     ("overview", "pauses", "pauses", {}),
     ("overview, API", "longest running", "longest_running", {"row_limit": 10}),
+    ("overview", "forecast", "forecast", {}),
     ("overview", "ended in each hour of a day", "throughput", {"since_seconds": 86400, "bucket_seconds": 3600}),
     ("metrics", "ended in the last 15 s", "counted", {"since": "now", "bounds": [0.1, 1, 10, 60]}),
     ("files", "the newest", "files_list", FILES),

@@ -225,6 +225,18 @@ class Settings:
         "OPSKIT_VIEWERS",
         "Who may look at the page after signing in: e-mail patterns, comma-separated. Defaults to no sign-in.",
     )
+    show_columns: str = _setting(
+        "",
+        "OPSKIT_SHOW_COLUMNS",
+        "Columns of the application's that the page and opskit file show with a file, comma-separated; * for all. "
+        "Defaults to none.",
+    )
+    viewers_see_files: bool = _setting(
+        False,
+        "OPSKIT_VIEWERS_SEE_FILES",
+        "Let whoever may look at the page see what is in a file and download it, too: 1 or 0. Defaults to 0: "
+        "operators only.",
+    )
     sign_in_hours: float = _setting(
         12.0, "OPSKIT_SIGN_IN_HOURS", "How long a sign-in holds before one has to sign in again [h]. Defaults to 12."
     )
@@ -338,6 +350,12 @@ class Settings:
     def prefix(self) -> str:
         """What the names of this environment's tables begin with: "" or "dev_"."""
         return ENVIRONMENTS[self.env]
+
+    @property
+    def shown_columns(self) -> tuple[str, ...] | None:
+        """The application's columns that are shown with a file; None for all of them."""
+        names = tuple(name.strip() for name in self.show_columns.split(",") if name.strip())
+        return None if names == ("*",) else names
 
     @property
     def files(self) -> str:

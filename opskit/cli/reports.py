@@ -33,10 +33,11 @@ def add_stats(verbs: Verbs) -> None:
     one = verbs.add("stats", statistics, "show statistics")
     one.add_argument(
         "what", nargs="?", default="all", metavar="WHAT",
-        choices=["all", "concurrency", "distribution", "longest-running", "stale", "nodes", "throughput", "failures",
+        choices=["all", "concurrency", "distribution", "longest-running", "stale", "nodes", "forecast", "throughput",
+                 "failures",
                  "timeline", "files", "events", "pauses"],
-        help="all (default), concurrency, distribution, longest-running, stale, nodes, throughput, failures, timeline, "
-        "files, events or pauses",
+        help="all (default), concurrency, distribution, longest-running, stale, nodes, forecast, throughput, failures, "
+        "timeline, files, events or pauses",
     )  # fmt: skip
     verbs.finish(one)
 

@@ -1,48 +1,88 @@
-"""What a file's row holds: the bytes of the file where it has no path, and the application's own columns."""
+"""A file's row: as it stands now, the application's own columns, and the content where that is kept in the row."""
 
 from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Collection
 from typing import Any
 
 import psycopg
 from psycopg import sql
 
 from opskit.database import Database
-from opskit.errors import Reject
+from opskit.database.session import Row
+from opskit.errors import DatabaseError, Reject
+
+CONTENT = "file_content"
+"""The column that holds the bytes of files without a path."""
 
 
-def content(db: Database, id: str) -> bytes:
+def file(db: Database, id: str) -> Row | None:
+    """One file as it stands now; None when there is none with this id, or ids of this table look different."""
+    try:
+        found = db.run("file", id=id)
+    except DatabaseError as error:
+        if not (error.sqlstate or "").startswith("22"):
+            raise
+        found = []
+    return found[0] if found else None
+
+
+def columns(db: Database, id: str, names: Collection[str] | None = None) -> dict[str, Any]:
+    """The row of a file, its content left out; empty when there is none.
+
+    Args:
+        db: An open database.
+        id: The file.
+        names: Only these columns, as far as the table has them. Defaults to all.
+    """
+    there = [row["column_name"] for row in db.run("all_columns") if row["column_name"] != CONTENT]
+    chosen = [name for name in there if names is None or name in names]
+    if not chosen:
+        return {}
+    query = sql.SQL("SELECT {} FROM {} WHERE id = %s").format(
+        sql.SQL(", ").join(map(sql.Identifier, chosen)), sql.Identifier(db.settings.files)
+    )
+    with db.connection() as connection:
+        return connection.execute(query, (id,)).fetchone() or {}
+
+
+def content(db: Database, id: str, *, most_bytes: int | None = None) -> bytes:
     """The bytes in the row: bytea as it is, text as UTF-8 or base64.
+
+    Args:
+        db: An open database; its `content_encoding` says how text is kept.
+        id: The file.
+        most_bytes: Read only so many from the beginning. Defaults to all.
 
     Raises:
         Reject: There are none, or they are not base64.
     """
-    query = sql.SQL("SELECT file_content FROM {} WHERE id = %s").format(sql.Identifier(db.settings.files))
+    encoded = db.settings.content_encoding == "base64"
+    # Four letters of base64 are three bytes; line breaks between them are few.
+    most = None if most_bytes is None else most_bytes * 3 // 2 + 4 if encoded else most_bytes
+    column = sql.Identifier(CONTENT)
+    part = (
+        column
+        if most is None
+        else sql.SQL("substring({} FROM 1 FOR {}) AS {}").format(column, sql.Literal(most), column)
+    )
+    query = sql.SQL("SELECT {} FROM {} WHERE id = %s").format(part, sql.Identifier(db.settings.files))
     with db.connection() as connection:
         try:
             row = connection.execute(query, (id,)).fetchone()
         except psycopg.errors.UndefinedColumn:
-            raise Reject("the row has no storage_path, and the table no column file_content") from None
-    found = row["file_content"] if row else None
+            raise Reject(f"the row has no storage_path, and the table no column {CONTENT}") from None
+    found = row[CONTENT] if row else None
     if found is None:
-        raise Reject("the row has neither storage_path nor file_content")
+        raise Reject(f"the row has neither storage_path nor {CONTENT}")
     if isinstance(found, str):
         found = found.encode()
-    if db.settings.content_encoding != "base64":
+    if not encoded:
         return bytes(found)
     try:
-        return base64.b64decode(found, validate=False)
+        whole = found if most is None else found[: len(found) // 4 * 4]
+        return base64.b64decode(whole, validate=False)[:most_bytes]
     except binascii.Error as error:
-        raise Reject(f"file_content is not base64: {error}") from error
-
-
-def columns(db: Database, id: str) -> dict[str, Any]:
-    """The row as the application made it, its content left out; empty when it has been deleted."""
-    names = [row["column_name"] for row in db.run("all_columns") if row["column_name"] != "file_content"]
-    query = sql.SQL("SELECT {} FROM {} WHERE id = %s").format(
-        sql.SQL(", ").join(map(sql.Identifier, names)), sql.Identifier(db.settings.files)
-    )
-    with db.connection() as connection:
-        return connection.execute(query, (id,)).fetchone() or {}
+        raise Reject(f"{CONTENT} is not base64: {error}") from error

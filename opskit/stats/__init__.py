@@ -18,6 +18,7 @@ from opskit.stats.columns import (
     EVIDENCE,
     FAILURES,
     FILES,
+    FORECAST,
     LONGEST_RUNNING,
     NODES,
     PAUSES,
@@ -29,7 +30,7 @@ from opskit.stats.counts import concurrency, counted, counted_at, distribution, 
 from opskit.stats.current import evidence, longest_running, nodes, pauses, stale
 from opskit.stats.frames import iso, records
 from opskit.stats.listings import events, files, place
-from opskit.stats.periods import throughput, timeline
+from opskit.stats.periods import forecast, throughput, timeline
 
 __all__ = [
     "CONCURRENCY",
@@ -38,6 +39,7 @@ __all__ = [
     "EVIDENCE",
     "FAILURES",
     "FILES",
+    "FORECAST",
     "LONGEST_RUNNING",
     "NODES",
     "PAUSES",
@@ -53,6 +55,7 @@ __all__ = [
     "evidence",
     "failures",
     "files",
+    "forecast",
     "iso",
     "longest_running",
     "nodes",
@@ -70,6 +73,7 @@ STATISTICS: dict[str, Callable[..., pd.DataFrame]] = {
     "longest-running": longest_running,
     "stale": stale,
     "nodes": nodes,
+    "forecast": forecast,
     "throughput": throughput,
     "failures": failures,
     "files": files,

@@ -130,4 +130,20 @@ EVIDENCE = {
     "suspected_at": TIME,
     "sessions": "Int64",
 }
+FORECAST = {
+    "queued": "Int64",
+    "due": "Int64",
+    "came_minute": "Int64",
+    "came_five_minutes": "Int64",
+    "came_quarter_hour": "Int64",
+    "ended_minute": "Int64",
+    "ended_five_minutes": "Int64",
+    "ended_quarter_hour": "Int64",
+    "came_per_minute": "Float64",
+    "ended_per_minute": "Float64",
+    "change_per_minute": "Float64",
+    "verdict": "string",
+    "empty_in_seconds": "Float64",
+    "as_of": TIME,
+}
 PAUSES = {"scope": "string", "at": TIME, "actor": "string", "reason": "string", "kind": "string"}

@@ -1,4 +1,4 @@
-"""What happened in a stretch of time: how many files ended, and each attempt from its claim to its end."""
+"""What happened in a stretch of time: how many files came and ended, and each attempt from its claim to its end."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pandas as pd
 
 from opskit.database import Database
 from opskit.errors import SettingError
-from opskit.stats.columns import THROUGHPUT, TIMELINE
+from opskit.stats.columns import FORECAST, THROUGHPUT, TIMELINE
 from opskit.stats.frames import frame_of, most, on_page
 
 _MOST_BUCKETS = 10_000
@@ -46,6 +46,38 @@ def throughput(db: Database, *, since_seconds: float = 86400, bucket_seconds: fl
         raise SettingError(f"{since_seconds:g} s hold more than {_MOST_BUCKETS} stretches of {bucket_seconds:g} s")
     rows = db.run("throughput", since_seconds=since_seconds, bucket_seconds=bucket_seconds)
     return frame_of(rows, THROUGHPUT, empty="nothing has ended in this time")
+
+
+def forecast(db: Database) -> pd.DataFrame:
+    """When the queue will be empty, judged by what came and what ended in the last hour, in one row.
+
+    A batch that is over counts as no rate; two batches and a stream do. Of several rates that can be meant the highest
+    counts, so that a queue that grows is not called emptying.
+
+    Args:
+        db: An open database.
+
+    Returns:
+        | column                                  | dtype   | unit                                                  |
+        |-----------------------------------------|---------|-------------------------------------------------------|
+        | queued, due                             | Int64   | files in the queue; of them: may be claimed now       |
+        | came_minute, came_five_minutes,         | Int64   | files that came into the queue in that time, at most  |
+        | came_quarter_hour                       |         | 10,000                                                |
+        | ended_minute, ended_five_minutes,       | Int64   | files that completed or failed in that time, at most  |
+        | ended_quarter_hour                      |         | 10,000                                                |
+        | came_per_minute, ended_per_minute       | Float64 | files/min; NA: too early to tell                      |
+        | change_per_minute                       | Float64 | files/min; below 0 the queue shrinks                  |
+        | verdict                                 | string  | empty, emptying, growing, steady (too little          |
+        |                                         |         | difference to tell), standing (nobody claims) or      |
+        |                                         |         | unknown (too early to tell)                           |
+        | empty_in_seconds                        | Float64 | s; NA unless it is empty or emptying                  |
+        | as_of                                   | time    | the database's clock, UTC                             |
+
+        Always one row.
+
+    SQL: sql/forecast.sql
+    """
+    return frame_of(db.run("forecast"), FORECAST)
 
 
 def timeline(db: Database, *, since_seconds: float = 3600, until_seconds: float = 0, limit: int = 2000) -> pd.DataFrame:

@@ -33,3 +33,19 @@ def named(names: Iterable[str]) -> str:
     listed = list(names)
     more = f" and {len(listed) - _NAMED} more" if len(listed) > _NAMED else ""
     return ", ".join(listed[:_NAMED]) + more
+
+
+def rate(per_minute: float | None) -> str:
+    """So many a minute: "9.3", "1,234"; "–" where it is too early to tell."""
+    return "–" if per_minute is None else f"{per_minute:,.{1 if abs(per_minute) < 10 else 0}f}".replace("-", "−")
+
+
+def outlook(verdict: str, empty_in_seconds: float | None) -> str:
+    """What a forecast says of the queue: "empty in 16 min"."""
+    return {
+        "empty": "empty",
+        "emptying": f"empty in {span(empty_in_seconds)}",
+        "growing": "grows, will not empty",
+        "steady": "neither grows nor empties",
+        "standing": "stands still",
+    }.get(verdict, "too early to tell")

@@ -371,6 +371,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "stale": {"stale_after_seconds": 3600, "look_seconds": 2, "every": False},
     "failures": {"row_limit": 100},
     "nodes": {},
+    "forecast": {},
     "pauses": {},
 }
 

@@ -14,9 +14,9 @@ from opskit.files.claimed import ClaimedFile
 from opskit.queue import claims, requeuing
 from opskit.queue.error_identity import of_exception
 from opskit.queue.error_text import told
+from tests.support.dashboard import click, components_scanned_once, open_page, said, tables, tick  # noqa: F401 -- fixtures
 from tests.support.tables import ask_psql, boot, fail, files, opskit, put, row
 from tests.test_secrets import _asked
-from tests.web.test_dashboard import click, components_scanned_once, open_page, said, tables, tick  # noqa: F401 -- fixtures
 
 GROUPS = {
     "KeyError: 'amount' (processors.py in _call)": 3,
@@ -252,9 +252,9 @@ def test_a_files_story_shows_its_error_first_and_the_traceback_on_demand(
     many: dict[str, str],
     open_page: Any,  # noqa: F811 -- the fixture
 ) -> None:
-    app = open_page("files.py")
-
-    tick(app, "files ", 0)
+    app = open_page("file.py")
+    app.query_params["id"] = many["unknown-2"]
+    app.run()
 
     assert app.code[0].value == "ValueError: currency of line 2 is unknown"
     assert app.expander[0].code[0].value.startswith("Traceback:")

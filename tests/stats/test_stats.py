@@ -25,6 +25,7 @@ TABLES = {
     "longest-running": stats.LONGEST_RUNNING,
     "stale": stats.STALE,
     "nodes": stats.NODES,
+    "forecast": stats.FORECAST,
     "throughput": stats.THROUGHPUT,
     "failures": stats.FAILURES,
     "files": stats.FILES,
@@ -88,7 +89,7 @@ def test_an_empty_statistic_has_the_declared_columns_and_dtypes(db: Database, na
     frame = stats.STATISTICS[name](db)
 
     assert dtypes(frame) == TABLES[name]
-    assert len(frame) == (1 if name == "concurrency" else 0)
+    assert len(frame) == (1 if name in ("concurrency", "forecast") else 0)
 
 
 def test_every_statistic_keeps_its_dtypes_when_there_is_something_to_tell(db: Database) -> None:

@@ -35,7 +35,7 @@ from tests.support.tables import boot
 
 GETS = (
     "concurrency-stats", "server-info", "distribution", "longest-running", "nodes", "stale", "throughput", "failures",
-    "timeline", "files", "events", "pauses", "doctor",
+    "forecast", "timeline", "files", "events", "pauses", "doctor",
 )  # fmt: skip
 POSTS = ("cleanup-stale-locks", "requeue", "pause", "resume", "files")
 BOOT = "00000000-0000-0000-0000-00000000000{}"

@@ -14,7 +14,7 @@ from pydantic.alias_generators import to_camel
 
 from opskit import doctor, stats
 from opskit.database import Database
-from opskit.errors import DatabaseError
+from opskit.queue import row_content
 from opskit.queue.identity import server_id, server_info
 from opskit.queue.states import FileState
 from opskit.settings import Settings
@@ -135,6 +135,16 @@ def throughput(
 
 
 @router.get(
+    "/forecast",
+    summary="When the queue will be empty, by what came and what ended in the last hour",
+    responses=described(schemas.Forecast),
+)
+def forecast(db: Db) -> Json:
+    (row,) = _camel(stats.records(stats.forecast(db)))
+    return row
+
+
+@router.get(
     "/timeline", summary="Attempts as bars, and what happened to nodes as marks", responses=rows(stats.TIMELINE)
 )
 def timeline(
@@ -181,15 +191,9 @@ def files(
     responses=described(schemas.File) | schemas.errors({404: "There is no such file."}),
 )
 def file(db: Db, id: Annotated[Text, Path(description="The file.")]) -> Json:
-    try:
-        found = db.run("file", id=id)
-    except DatabaseError as error:
-        if not (error.sqlstate or "").startswith("22"):
-            raise
-        found = []  # ids of this table look different
-    if not found:
+    row = row_content.file(db, id)
+    if row is None:
         raise HTTPException(404, f"there is no file {id!r}")
-    (row,) = found
     return {to_camel(name): stats.iso(value) if isinstance(value, datetime) else value for name, value in row.items()}
 
 

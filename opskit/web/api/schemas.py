@@ -120,6 +120,25 @@ class Concurrency(_Answer):
     )
 
 
+class Forecast(_Answer):
+    """When the queue will be empty."""
+
+    queued: int
+    due: int = Field(description="Of them: may be claimed now; the others wait for a retry.")
+    came_minute: int = Field(description="Files that came into the queue in the last minute, at most 10,000.")
+    came_five_minutes: int
+    came_quarter_hour: int
+    ended_minute: int = Field(description="Files that completed or failed in the last minute, at most 10,000.")
+    ended_five_minutes: int
+    ended_quarter_hour: int
+    came_per_minute: float | None = Field(description="The rate that counts; null: too early to tell.")
+    ended_per_minute: float | None = Field(description="The rate that counts; null: too early to tell.")
+    change_per_minute: float | None = Field(description="Below 0 the queue shrinks.")
+    verdict: Literal["empty", "emptying", "growing", "steady", "standing", "unknown"]
+    empty_in_seconds: float | None = Field(description="[s]; null unless it is empty or emptying.")
+    as_of: datetime
+
+
 class File(_Answer):
     """One file as it stands now."""
 
@@ -127,6 +146,7 @@ class File(_Answer):
     original_filename: str | None
     storage_path: str | None
     file_size: int | None = Field(description="[bytes]")
+    uploaded_at: datetime | None
     processing_status: str | None
     processing_server_id: str | None
     processing_queued_at: datetime | None

@@ -14,8 +14,10 @@ from opskit.web.dashboard import actions, banners, permission, readings, sign_in
 HERE = Path(__file__).parent
 PAGES = ("overview", "nodes", "files", "failures", "cleanup", "timeline", "doctor", "history")
 """The pages, by their file and their address; the first one's address is the page's own."""
+HIDDEN = ("file",)
+"""Pages that are led to from others."""
 HOME = PAGES[0]
-TICKING = ("", "nodes")
+TICKING = ("", "nodes", "file")
 """The pages with parts that renew themselves, by their address."""
 # Streamlit leaves six lines empty above a page; at night every line counts.
 # Streamlit's own download writes formulas raw; ours, in each panel's menu, makes them harmless.
@@ -76,8 +78,9 @@ def navigate(*, inside: bool) -> StreamlitPage:
             title=name.capitalize() if inside else "Sign in",
             url_path="" if name == HOME else name,
             default=name == HOME,
+            visibility="hidden" if name in HIDDEN else "visible",
         )
-        for name in PAGES
+        for name in (*PAGES, *HIDDEN)
     ]
     return st.navigation(pages, position="top" if inside else "hidden")
 

@@ -8,6 +8,7 @@ import time
 import streamlit as st
 
 from opskit.errors import ForbiddenError
+from opskit.settings import Settings
 from opskit.web.authorization import Caller, writing_allowed
 from opskit.web.dashboard import readings, sign_in
 
@@ -41,12 +42,25 @@ def allow() -> None:
     Raises:
         ForbiddenError: It may not.
     """
-    asking, settings = client(), readings.settings()
+    _allow(readings.settings())
+
+
+def _allow(settings: Settings) -> None:
+    asking = client()
     if sign_in.may_act():
         # An operator has shown who they are: that stands for the token, not for read-only mode or the Origin.
         settings = dataclasses.replace(settings, api_token="signed in")
         asking = dataclasses.replace(asking, authorization="Bearer signed in")
     writing_allowed(settings, asking)
+
+
+def allow_seeing() -> None:
+    """Return when this page's client may see what is in a file: whoever may act, on a read-only page as well.
+
+    Raises:
+        ForbiddenError: It may not.
+    """
+    _allow(dataclasses.replace(readings.settings(), read_only=False))
 
 
 def unlock() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from opskit import doctor, queue, stats
 from opskit.database import Database
 from opskit.database.session import Row
 from opskit.errors import DatabaseUnavailableError, OpskitError
+from opskit.queue import row_content
 from opskit.queue.error_identity import last_line
 from opskit.settings import Settings
 from opskit.support.visible import directions_shown
@@ -39,6 +41,8 @@ PATIENCE_SECONDS = 1.0
 PROBE_SECONDS = 0.5
 """How long an unreachable database is left alone before it is asked again [s]."""
 _REMEMBERED = 200
+OURS = re.compile("id|original_filename|storage_path|file_size|uploaded_at|deleted|processing_.*")
+"""The columns that the page shows anyway."""
 
 
 def _claims(db: Database, *, look: bool) -> list[Row]:
@@ -51,10 +55,23 @@ def _examined(db: Database) -> list[Row]:
     return [dataclasses.asdict(finding) for finding in doctor.examine(db)]
 
 
+def _file(db: Database, *, file_id: str) -> list[Row]:
+    """The file, if there is one with this id."""
+    found = row_content.file(db, file_id)
+    return [] if found is None else [found]
+
+
+def _own_columns(db: Database, *, file_id: str) -> list[Row]:
+    """The application's own columns of a file that OPSKIT_SHOW_COLUMNS names."""
+    names = db.settings.shown_columns
+    found = {} if names == () else row_content.columns(db, file_id, names)
+    return [{name: value for name, value in found.items() if names or not OURS.fullmatch(name)}]
+
+
 STATISTICS: dict[str, Callable[..., Any]] = {
     name: getattr(stats, name)
     for name in (
-        "events", "evidence", "files", "longest_running", "nodes", "pauses", "throughput", "timeline",
+        "events", "evidence", "files", "forecast", "longest_running", "nodes", "pauses", "throughput", "timeline",
     )
 } | {
     "concurrency": functools.partial(stats.concurrency, patience_seconds=PATIENCE_SECONDS),
@@ -64,7 +81,8 @@ STATISTICS: dict[str, Callable[..., Any]] = {
     "doctor": _examined,
     "event": lambda db, *, event_id: db.run("event", event_id=event_id),
     "failed_files": lambda db, *, limit, **values: db.run("failed_files", row_limit=limit, **values),
-    "file": lambda db, *, file_id: db.run("file", id=file_id),
+    "file": _file,
+    "own_columns": _own_columns,
 }  # fmt: skip
 """What a page may read, by name; `source.py` says of each where else the same numbers are had."""
 

@@ -56,6 +56,7 @@ SOURCES: dict[str, Source] = {
     "concurrency": _statistic("concurrency", path="concurrency-stats"),
     "distribution": _statistic("distribution"),
     "longest_running": _statistic("longest_running"),
+    "forecast": _statistic("forecast"),
     "nodes": _statistic("nodes"),
     "throughput": _statistic("throughput"),
     "failures": _statistic("failures"),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
-from datetime import datetime
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo, available_timezones
 
 import streamlit as st
+
+__all__ = ["UTC", "local", "moment", "zone"]
 
 
 def moment(when: datetime) -> str:

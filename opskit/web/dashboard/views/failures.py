@@ -7,7 +7,7 @@ import streamlit as st
 from opskit.database.session import Row
 from opskit.queue.error_identity import last_line
 from opskit.support import wording
-from opskit.web.dashboard import actions, banners, columns, dialog, markdown, readings, sources, times
+from opskit.web.dashboard import actions, banners, columns, dialog, links, markdown, readings, sources, times
 
 WITHIN = {"": "all", "3600": "1 h", "86400": "24 h", "604800": "7 d"}
 MOST_FILES = 200
@@ -136,11 +136,7 @@ def lead_on(chosen: list[Row]) -> None:
         label = f"Requeue {wording.count(len(chosen), 'ticked file')}…"
         if dialog.button(label, icon=":material/replay:", key="requeue_members"):
             actions.requeue([row["id"] for row in chosen], [row["original_filename"] or row["id"] for row in chosen])
-        for row in chosen[:5]:
-            name = markdown.escaped(row["original_filename"] or row["id"])
-            st.page_link(
-                "views/files.py", label=f"The story of {name}", query_params={"file": row["id"]}, icon=":material/link:"
-            )
+        links.files(chosen)
 
 
 groups()

@@ -9,7 +9,7 @@ import streamlit as st
 
 from opskit.database.session import Row
 from opskit.queue.states import EventKind
-from opskit.web.dashboard import banners, columns, markdown, readings, sources, times
+from opskit.web.dashboard import banners, columns, links, markdown, readings, sources, times
 
 MOST = 1000
 MOST_OF_A_KIND = 200
@@ -99,12 +99,7 @@ def in_full(event_id: int) -> None:
             else:
                 st.markdown("Nothing more was written down.")
         if event["file_id"]:
-            st.page_link(
-                "views/files.py",
-                label="The file's story",
-                query_params={"file": event["file_id"]},
-                icon=":material/link:",
-            )
+            links.file(event["file_id"], None)
 
 
 def _shown(value: object) -> str:

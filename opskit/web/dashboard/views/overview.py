@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Literal
 
 import streamlit as st
 
@@ -15,6 +16,11 @@ from opskit.support import wording
 from opskit.web.dashboard import actions, banners, columns, dialog, markdown, readings, sources, times
 
 SERVERS_DRAWN = 12
+OUTLOOK_COLORS: dict[str, Literal["gray", "green", "orange", "red"]] = {
+    "emptying": "green",
+    "growing": "orange",
+    "standing": "red",
+}
 HERE_NOW = ("live", "paused", "draining", "quarantined", "silent")
 
 
@@ -34,16 +40,16 @@ def moment() -> None:
     numbers, nodes, pauses = readings.read("concurrency"), readings.read("nodes"), readings.read("pauses")
     distribution, longest = readings.read("distribution"), readings.read("longest_running")
     throughput = readings.read("throughput", since_seconds=86400, bucket_seconds=3600)
-    examined = readings.read_seldom("doctor")
-    taken = (numbers, nodes, pauses, distribution, longest, throughput)
+    forecast, examined = readings.read("forecast"), readings.read_seldom("doctor")
+    taken = (numbers, nodes, pauses, distribution, longest, throughput, forecast)
     banners.as_of(*taken)
     if not banners.healthy(taken):
         return
     now = numbers.rows()[0]
     last_day = _last_day(throughput)
     attention(now, None if examined.frame is None else examined.rows(), last_day)
-    sources.heading("Now", numbers, pauses)
-    metrics(now, last_day)
+    sources.heading("Now", numbers, forecast, pauses)
+    metrics(now, last_day, forecast.rows()[0])
     counted(now)
     left, right = st.columns(2, gap="medium")
     with left:
@@ -107,16 +113,35 @@ def calm(now: Row, last_day: dict[str, int]) -> str:
     return f"Nothing needs you now: {nodes}, {last_day['failed']:,} failed in 24 h."
 
 
-def metrics(now: Row, last_day: dict[str, int]) -> None:
+def metrics(now: Row, last_day: dict[str, int], ahead: Row) -> None:
     """The headline numbers."""
-    with st.grid(8 if now["waiting_files"] else 7, min_column_width=110, gap="small"):
+    with st.grid(9 if now["waiting_files"] else 8, min_column_width=110, gap="small"):
         st.metric(
             "Oldest queued",
             wording.span(now["oldest_queued_seconds"]) if now["queued"] else "none",
             border=True,
             height="stretch",
         )
-        st.metric("Queued", f"{now['queued']:,}", border=True, height="stretch")
+        words = wording.outlook(ahead["verdict"], ahead["empty_in_seconds"])
+        st.metric(
+            "Queued",
+            f"{now['queued']:,}",
+            words if now["queued"] else None,
+            delta_color=OUTLOOK_COLORS.get(ahead["verdict"], "gray"),
+            delta_arrow="off",
+            border=True,
+            height="stretch",
+        )
+        st.metric(
+            "Ended a minute",
+            wording.rate(ahead["ended_per_minute"]),
+            f"{wording.rate(ahead['came_per_minute'])} came" if ahead["came_per_minute"] else None,
+            delta_color="gray",
+            delta_arrow="off",
+            border=True,
+            height="stretch",
+            help="The rates that the forecast goes by, from the last hour.",
+        )
         st.metric("Processing", f"{now['processing']:,}", border=True, height="stretch")
         for state, color in (("completed", "green"), ("failed", "red")):
             st.metric(

@@ -9,7 +9,7 @@ import streamlit as st
 
 from opskit.stats import figures, timeline_figure
 from opskit.support import wording
-from opskit.web.dashboard import banners, columns, markdown, readings, sources, times
+from opskit.web.dashboard import banners, columns, links, markdown, readings, sources, times
 
 WINDOWS = {900: "15 min", 3600: "1 h", 6 * 3600: "6 h", 86400: "24 h", 7 * 86400: "7 d"}
 MOST_ROWS = 2000
@@ -96,10 +96,7 @@ def chosen(clicked: object, rows: list[dict[str, object]]) -> None:
     ids = [point["customdata"][0] for point in points if point.get("customdata")]
     names = {row["file_id"]: row["original_filename"] for row in rows}
     for file_id in dict.fromkeys(filter(None, ids)):
-        label = markdown.escaped(names.get(file_id) or file_id)
-        st.page_link(
-            "views/files.py", label=f"The story of {label}", query_params={"file": file_id}, icon=":material/link:"
-        )
+        links.file(str(file_id), str(names.get(file_id) or "") or None)
 
 
 def line(row: dict[str, object]) -> dict[str, object]:

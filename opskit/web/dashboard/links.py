@@ -1,0 +1,25 @@
+"""The ways from one page to another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from opskit.web.dashboard import markdown
+
+MOST = 5
+"""So many files get a link each."""
+
+
+def file(file_id: str, name: str | None) -> None:
+    """The way to a file's own page."""
+    label = markdown.escaped(name or file_id)
+    st.page_link("views/file.py", label=label, query_params={"id": file_id}, icon=":material/draft:")
+
+
+def files(rows: Sequence[Mapping[str, Any]]) -> None:
+    """The ways to some files' pages."""
+    for row in rows[:MOST]:
+        file(row["id"], row["original_filename"])

@@ -1,0 +1,156 @@
+"""A file: its life so far, every attempt, the application's columns, what is in it; queue it again."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from opskit.database.session import Row
+from opskit.files.preview import Preview
+from opskit.queue.error_identity import last_line
+from opskit.support import wording
+from opskit.support.logs import masked
+from opskit.web.dashboard import actions, banners, columns, content, dialog, lifetime, markdown, readings, sources
+
+MOST_EVENTS = 200
+MOST_ERRORS = 20
+
+
+def page() -> None:
+    """The file that the address names."""
+    file_id = st.query_params.get("id", "")
+    if not file_id:
+        st.info("The address names no file: choose one on the page of files.", icon=":material/draft:")
+        st.page_link("views/files.py", label="All files", icon=":material/list:")
+        return
+    now, events = readings.read("file", file_id=file_id), readings.read("events", file_id=file_id, limit=MOST_EVENTS)
+    banners.as_of(now)
+    if not banners.healthy([now, events]):
+        return
+    rows = now.rows()
+    if not rows:
+        st.info(f"There is no file with the id {markdown.escaped(file_id)}.", icon=":material/draft:")
+        st.page_link("views/files.py", label="All files", icon=":material/list:")
+        return
+    file = rows[0]
+    head(file, now, events)
+    banners.live(lambda: life(file_id, (file["processing_status"], file["processing_attempt"])))
+    error(file)
+    attempts(file, events.rows())
+    left, right = st.columns([3, 2], gap="medium")
+    with left:
+        inside(file)
+    with right:
+        details(file)
+
+
+def head(file: Row, now: readings.Reading, events: readings.Reading) -> None:
+    """Its name and its state, and what can be done with it."""
+    state = file["processing_status"] or "no status yet"
+    name = file["original_filename"] or file["id"]
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.subheader(markdown.escaped(name), anchor=False, width="content")
+        st.badge(state, color=columns.BADGES.get(state, "gray"))
+        if file["deleted"]:
+            st.badge("deleted", color="red")
+        st.space("stretch")
+        ended = state in ("failed", "completed") and not file["deleted"]
+        pressed = dialog.button("Requeue…", icon=":material/replay:", key="requeue_one", disabled=not ended)
+        content.download(file)
+        sources.menu(now, events)
+    if pressed:
+        actions.requeue([file["id"]], [name])
+
+
+def life(file_id: str, drawn: tuple[str | None, int | None]) -> None:
+    """From its upload to its end, each step with how long it took; it ticks while the page is open."""
+    rows = readings.read("file", file_id=file_id).rows()
+    if not rows:
+        return
+    file = rows[0]
+    if (file["processing_status"], file["processing_attempt"]) != drawn and not st.session_state.get("asking"):
+        st.rerun()
+    held = [row for row in readings.read("nodes").rows() if row["file_id"] == file_id]
+    node = held[0] if file["processing_status"] == "processing" and held else None
+    st.html(lifetime.bar(lifetime.steps(file, node)))
+    if node is not None and (done := columns.progress(node)) is not None:
+        st.progress(done / 100, text=markdown.escaped(lifetime.left(done, node["minutes_processing"])))
+
+
+def error(file: Row) -> None:
+    """What went wrong last: the line that tells it first, the traceback for whoever asks."""
+    if file["processing_errors"]:
+        st.code(last_line(file["processing_errors"]), language=None, wrap_lines=True)
+        readings.in_full(file["processing_errors"], "The error in full, with its traceback")
+
+
+def attempts(file: Row, events: list[Row]) -> None:
+    """Everything that happened to it, the newest first; each attempt's error in full below."""
+    st.dataframe(
+        lifetime.lines(file, events),
+        column_config={"When": columns.time_column(), "Why": st.column_config.TextColumn(width="large")},
+        hide_index=True,
+        placeholder="Nothing has happened to it yet.",
+    )
+    told = [event for event in events if event["kind"] == "attempt" and event["reason"]]
+    for event in told[:MOST_ERRORS]:
+        label = f"Attempt {event['attempt']} on {event['server_id']}: {last_line(event['reason'])}"
+        readings.in_full(event["reason"], label)
+
+
+def inside(file: Row) -> None:
+    """What is in it, for those who may see it, once they ask."""
+    refused = content.refusal()
+    with st.expander("What is in it", icon=":material/visibility:", key="inside", on_change="rerun") as opened:
+        if refused:
+            st.caption(refused)
+        elif opened.open:
+            show(content.preview(file))
+
+
+def show(found: Preview) -> None:
+    """A table, a text or a picture; data of others never becomes markup."""
+    if found.why_not:
+        st.caption(markdown.escaped(found.why_not[:1].upper() + found.why_not[1:]) + ".")
+        return
+    if found.columns:
+        st.dataframe(
+            [dict(zip(found.columns, map(readings.shown, row), strict=True)) for row in found.rows], hide_index=True
+        )
+    elif found.picture:
+        st.html(content.picture(found))
+    else:
+        st.code(readings.shown(found.text), language=None, wrap_lines=True, height=320)
+    if found.columns:
+        what = f"The first {len(found.rows)} rows" if found.more else f"All {wording.count(len(found.rows), 'row')}"
+    elif found.picture:
+        what = f"{len(found.picture):,} bytes"
+    else:
+        what = "The beginning" if found.more else "All of it"
+    st.caption(f"{what} · {found.kind}")
+
+
+def details(file: Row) -> None:
+    """What is known of it: opskit's columns, the application's that a setting names, and the result."""
+    facts = {
+        "Id": file["id"],
+        "Size": f"{file['file_size']:,} bytes" if file["file_size"] is not None else "not recorded",
+        "Stored at": masked(file["storage_path"] or "in the row"),
+        "Attempts": f"{file['processing_attempt'] or 0}, {file['processing_failures']} of them counted as bad",
+    }
+    own = readings.read("own_columns", file_id=file["id"])
+    values = own.rows()[0] if own.error is None and own.rows() else {}
+    facts |= {name: lifetime.value(value) for name, value in values.items()}
+    st.table(
+        [{"Column": markdown.escaped(name), "Value": markdown.escaped(value)} for name, value in facts.items()],
+        border="horizontal",
+        hide_index=True,
+        hide_header=True,
+    )
+    if not readings.settings().show_columns:
+        st.caption("OPSKIT_SHOW_COLUMNS names the columns of your application that are shown here.")
+    if file["processing_result"] is not None:
+        st.caption("Result")
+        st.json(file["processing_result"], expanded=1)
+
+
+page()

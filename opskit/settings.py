@@ -55,6 +55,7 @@ class OtherSettings(TypedDict, total=False):
     on_outage: str | None
     quarantine_after: int | None
     hard_limit_seconds: float | None
+    memory_limit: int | None
     drain_seconds: float | None
     content_encoding: str | None
     text_encoding: str | None
@@ -103,7 +104,8 @@ class Settings:
     processor: str = _setting(
         DEFAULT_PROCESSOR,
         "OPSKIT_PROCESSOR",
-        "Function called with each claimed file, module:function. Defaults to opskit.processors:inspect_file.",
+        "Function called with each claimed file, module:function, with arguments after a question mark such as "
+        "opskit.processors:load_table?mode=replace&typed=1. Defaults to opskit.processors:inspect_file.",
     )
     exec: str = _setting(
         "",
@@ -163,6 +165,12 @@ class Settings:
     )
     hard_limit_seconds: float | None = _setting(
         None, "OPSKIT_HARD_LIMIT_SECONDS", "Longest time one attempt may take [s]. Defaults to none."
+    )
+    memory_limit: int | None = _setting(
+        None,
+        "OPSKIT_MEMORY_LIMIT",
+        "Most memory that the process which runs the processor may take, its own and without files it maps [MB]. "
+        "Defaults to none.",
     )
     drain_seconds: float = _setting(
         25.0, "OPSKIT_DRAIN_SECONDS", "How long a node told to stop may finish its file [s]. Defaults to 25."
@@ -294,7 +302,7 @@ class Settings:
             raise SettingError(f"OPSKIT_CONTENT_ENCODING is {self.content_encoding!r}; it must be 'raw' or 'base64'")
         if not _is_text_encoding(self.text_encoding):
             raise SettingError(f"OPSKIT_TEXT_ENCODING is {self.text_encoding!r}; it must be an encoding such as cp1252")
-        if not re.fullmatch(r"[\w.]+:[\w.]+", self.processor):
+        if not re.fullmatch(r"[\w.]+:[\w.]+(\?.*)?", self.processor):
             raise SettingError(f"OPSKIT_PROCESSOR is {self.processor!r}; it must look like package.module:function")
         if self.page_url and not self.page_url.startswith(("http://", "https://")):
             raise SettingError(f"OPSKIT_PAGE_URL is {self.page_url!r}; it must begin with http:// or https://")
@@ -327,6 +335,7 @@ class Settings:
             ("max_failures", 1),
             ("quarantine_after", 0),
             ("hard_limit_seconds", 0.01),
+            ("memory_limit", 64),
             ("sign_in_hours", 0.001),
             ("page_upload_mb", 1),
         ):

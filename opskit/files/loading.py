@@ -10,6 +10,7 @@ import psycopg
 from psycopg import sql
 
 from opskit.errors import Reject, SettingError
+from opskit.files import typed_columns
 from opskit.files.claimed import ClaimedFile
 from opskit.files.names import loaded_name
 from opskit.files.readers import Reading, open_table
@@ -49,7 +50,7 @@ def load_table(
 
     CSV and TSV are text columns, an empty field is NULL, and their bytes go to COPY as they are. JSON lines are text,
     jsonb where a value is nested; a sheet of Excel is text; Parquet keeps its types. A column that is there keeps its
-    type: values go into it, or the file is rejected. docs/loading.md says what is decided where a format is open.
+    type: values go into it, or the file is rejected. docs/howto/loading.md says what is decided where a format is open.
 
     Args:
         file: The claimed file.
@@ -84,16 +85,38 @@ def load_table(
             "SELECT set_config('opskit.file_id', %s, true), set_config('statement_timeout', '0', true)",
             (file_id(file),),
         )
-        there = _provide(connection, target, found.columns)
-        _make_room(connection, file, target, mode)
+        stage = typed_columns.STAGE if _is_on(typed) and found.binary is None else None
+        columns = found.columns
+        if stage is not None:
+            typed_columns.make_stage(connection, columns)
+            there = dict.fromkeys(columns, "text")
+        else:
+            there = _provide(connection, target, columns)
+            _make_room(connection, file, target, mode)
         binary = found.binary(there) if found.binary else None
+        is_binary = binary is not None
         try:
-            rows = _copy(connection, target, found, binary or found.blocks(there), is_binary=binary is not None)
+            rows = _copy(connection, stage or target, found, binary or found.blocks(there), is_binary=is_binary)
+            if stage is not None:
+                columns = typed_columns.types_of_values(connection, columns)
+                there = _provide(connection, target, columns)
+                _make_room(connection, file, target, mode)
+                rows = typed_columns.insert_from_stage(connection, target, {name: there[name] for name in columns})
         except psycopg.Error as error:
             if (error.sqlstate or "")[:2] not in _REFUSED:
                 raise
-            raise _rejection(file, found, there, error, name=name, is_binary=binary is not None) from error
-    return {"table": f"{schema}.{name}" if schema else name, "rows": rows, "columns": list(found.columns)} | found.said
+            context_of = name if stage is None else "opskit_loading"
+            raise _rejection(file, found, there, error, name=context_of, is_binary=is_binary) from error
+    said = found.said | ({"types": columns} if stage is not None else {})
+    return {"table": f"{schema}.{name}" if schema else name, "rows": rows, "columns": list(columns)} | said
+
+
+def _is_on(value: bool | str) -> bool:
+    """Whether an option is on; as text when it stands in the processor's name."""
+    text = str(value).lower()
+    if text not in ("1", "true", "yes", "on", "", "0", "false", "no", "off"):
+        raise SettingError(f"typed is {value!r}; it must be 1 or 0")
+    return text in ("1", "true", "yes", "on")
 
 
 def table_name(file: ClaimedFile) -> str:

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 from opskit.errors import ProcessorError
 from opskit.files.claimed import Processor
@@ -57,7 +58,7 @@ def check_processor(settings: Settings) -> None:
 
 
 def load_processor(name: str) -> Processor:
-    """Import a processor given as module:function.
+    """Import a processor given as module:function, with arguments as in `opskit.processors:load_table?mode=replace`.
 
     Modules of the current folder are found, too; after all others, so that none of them is taken for a library.
 
@@ -67,11 +68,16 @@ def load_processor(name: str) -> Processor:
     here = os.getcwd()
     if here not in sys.path:
         sys.path.append(here)
-    module_name, _, function_name = name.partition(":")
+    address, mark, query = name.partition("?")
+    module_name, _, function_name = address.partition(":")
     try:
         found: Any = importlib.import_module(module_name)
         for part in function_name.split("."):
             found = getattr(found, part)
+        if mark:
+            options: dict[str, Any] = dict(parse_qsl(query, keep_blank_values=True, strict_parsing=True))
+            inspect.signature(found).bind(object(), **options)
+            found = functools.partial(found, **options)
     except (Exception, SystemExit) as error:
         raise ProcessorError(f"the processor {name!r} cannot be loaded: {type(error).__name__}: {error}") from error
     if wrong := _wrong(found):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import sys
 import threading
@@ -55,3 +56,16 @@ def peak_bytes(children: bool = False) -> int:
     who = resource.RUSAGE_CHILDREN if children else resource.RUSAGE_SELF
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(who).ru_maxrss * unit
+
+
+def limit_memory(megabytes: int | None) -> None:
+    """Let this process and those it starts take no more private memory than that; what would be more is a MemoryError.
+
+    Private memory that may be written, not addresses: libraries reserve gigabytes of those and never use them.
+    """
+    if megabytes is not None:
+        most = megabytes << 20
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+        os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # pyarrow's own begins with a gigabyte

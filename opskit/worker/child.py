@@ -48,7 +48,7 @@ from opskit.queue.interruptions import by_outage, interrupt, passing
 from opskit.queue.stored import as_json
 from opskit.settings import Settings
 from opskit.support.logs import set_up_logging
-from opskit.support.processes import end_with
+from opskit.support.processes import end_with, limit_memory
 from opskit.support.retry import Backoff
 from opskit.support.retry_rules import Rule, rule_for, rules
 from opskit.worker import quarantine
@@ -551,6 +551,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     set_up_logging(given.server_id, settings.env, stream=_own_stderr())
     shared_status = SharedStatus(given.shared_status)
+    limit_memory(settings.memory_limit)
     try:
         processor = processor_of(settings, given.workspace, shared_status.program)
         if isinstance(processor, Program):

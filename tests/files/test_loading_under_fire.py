@@ -4,25 +4,77 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import gzip
+import io
 import json
 import os
 import random
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import zstandard
 
 from opskit import queue
 from opskit.database import Database
 from tests.support.nodes import ask, counts, running_nodes, until
+from tests.support.spreadsheets import ods, xls
 
 ROWS = 40_000
-KILLS = 12
+KILLS = 24
 SEED = int(os.environ.get("SEED", "7"))
+
+
+def as_csv(rows: list[tuple[str, str]], delimiter: str = ",") -> bytes:
+    target = io.StringIO()
+    csv.writer(target, delimiter=delimiter).writerows([("key", "value"), *rows])
+    return target.getvalue().encode()
+
+
+def as_jsonl(rows: list[tuple[str, str]]) -> bytes:
+    return "".join(json.dumps({"key": k, "value": v}) + "\n" for k, v in rows).encode()
+
+
+def as_parquet(rows: list[tuple[str, str]], **others: Any) -> bytes:
+    target = io.BytesIO()
+    table = pa.table({"key": [k for k, _ in rows], "value": [v for _, v in rows]} | others)
+    pq.write_table(table, target, row_group_size=1000)
+    return target.getvalue()
+
+
+def as_xlsx(rows: list[tuple[str, str]]) -> bytes:
+    target = io.BytesIO()
+    book = openpyxl.Workbook(write_only=True)
+    sheet = book.create_sheet()
+    for row in [("key", "value"), *rows]:
+        sheet.append(row)
+    book.save(target)
+    book.close()
+    return target.getvalue()
+
+
+KINDS: dict[str, tuple[str, int, Callable[[list[tuple[str, str]]], bytes]]] = {
+    "csv": ("csv", ROWS, as_csv),
+    "tsv": ("tsv", ROWS, lambda rows: as_csv(rows, "\t")),
+    "semicolons": ("csv", ROWS, lambda rows: as_csv(rows, ";")),
+    "utf16": ("csv", ROWS, lambda rows: as_csv(rows).decode().encode("utf-16")),
+    "csv_gz": ("csv.gz", ROWS, lambda rows: gzip.compress(as_csv(rows))),
+    "csv_zst": ("csv.zst", ROWS, lambda rows: zstandard.compress(as_csv(rows))),
+    "jsonl": ("jsonl", ROWS, as_jsonl),
+    "jsonl_gz": ("jsonl.gz", ROWS, lambda rows: gzip.compress(as_jsonl(rows))),
+    "parquet": ("parquet", ROWS, as_parquet),
+    "parquet_csv": ("parquet", ROWS, lambda rows: as_parquet(rows, n=pa.nulls(len(rows), pa.decimal256(76, 0)))),
+    "xlsx": ("xlsx", 2000, as_xlsx),
+    "xls": ("xls", 2000, lambda rows: xls([("key", "value"), *rows])),
+    "ods": ("ods", 2000, lambda rows: ods([("key", "value"), *rows])),
+}
+"""For each kind its suffix, how many rows, and how they are written."""
 
 
 @pytest.fixture
@@ -31,27 +83,12 @@ def files(tmp_path: Path) -> dict[str, list[tuple[str, str]]]:
     root = tmp_path / "in"
     root.mkdir()
     expected: dict[str, list[tuple[str, str]]] = {}
-    for kind, count in (("csv", ROWS), ("tsv", ROWS), ("jsonl", ROWS), ("parquet", ROWS), ("xlsx", 2000)):
+    for kind, (suffix, count, write) in KINDS.items():
         rows = [
             (f"{kind}-{n}", f'quoted "{n}", ünïcode\nsecond line' if n % 100 == 0 else f"v{n}") for n in range(count)
         ]
         expected[f"{kind}_rows"] = rows
-        path = root / f"{kind} rows.{kind}"
-        if kind in ("csv", "tsv"):
-            with path.open("w", newline="", encoding="utf-8") as file:
-                csv.writer(file, delimiter="," if kind == "csv" else "\t").writerows([("key", "value"), *rows])
-        elif kind == "jsonl":
-            path.write_text("".join(json.dumps({"key": k, "value": v}) + "\n" for k, v in rows))
-        elif kind == "parquet":
-            table = pa.table({"key": [k for k, _ in rows], "value": [v for _, v in rows]})
-            pq.write_table(table, path, row_group_size=1000)
-        else:
-            book = openpyxl.Workbook(write_only=True)
-            sheet = book.create_sheet()
-            for row in [("key", "value"), *rows]:
-                sheet.append(row)
-            book.save(path)
-            book.close()
+        (root / f"{kind} rows.{suffix}").write_bytes(write(rows))
     return expected
 
 
@@ -80,7 +117,7 @@ def test_rows_are_there_exactly_once_although_children_and_nodes_are_killed_at_r
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(child, signal.SIGKILL)
             kills += 1
-        until(lambda: counts(db) == {"completed": len(files)}, 30)
+        until(lambda: counts(db) == {"completed": len(files)}, 60)
 
     assert kills >= KILLS / 2
     for name, rows in files.items():

@@ -15,7 +15,7 @@ from xml.parsers.expat import ExpatError
 
 from opskit.errors import Reject
 from opskit.files.claimed import ClaimedFile
-from opskit.files.formats.workbook import NotPlainError, SheetPart, Workbook, csv_field, parser_of, quoted_text
+from opskit.files.formats.workbook import NotPlainError, SheetPart, Workbook, csv_field, fed, parser_of, quoted_text
 from opskit.files.limits import LARGEST_PART, MOST_SHEET_COLUMNS, MOST_SHEET_ROWS
 from opskit.files.table import Table, columns_of, readable
 
@@ -28,6 +28,8 @@ _NUMBER_OF_ROW = re.compile(rb'\br="(\d+)"')
 _PLAIN_NUMBER = re.compile(rb"-?(?:0|[1-9]\d{0,14})(?:\.\d{0,14}[1-9])?")
 _WHOLE = re.compile(rb"-?\d+")
 _ROWS_PER_BLOCK = 4096
+_LONGEST_TEXT, _DEEPEST = 1 << 22, 100
+_LONGEST_PROLOGUE = 1 << 22  # before the rows stand the widths of columns
 Row = tuple[int, list[bytes | None]]
 
 
@@ -158,7 +160,7 @@ class Cells:
         while (at := rest.find(b"<sheetData")) < 0 or b">" not in rest[at:]:
             block = next(blocks, b"")
             rest += block
-            if not block or b"<!" in rest or b"<?" in rest[2:] or len(rest) > LARGEST_PART:
+            if not block or b"<!" in rest or b"<?" in rest[2:] or len(rest) > _LONGEST_PROLOGUE:
                 raise NotPlainError
         at = rest.index(b">", at)
         if rest[at - 1 : at] == b"/":
@@ -240,11 +242,8 @@ class Cells:
         self.said.clear()
         reader = _SheetParser(self)
         parser = parser_of(self._name, reader.start, reader.end, reader.text)
-        for block in self._book.blocks(path):
-            parser.Parse(block, False)
+        for _ in fed(self._name, parser, self._book.blocks(path)):
             yield from reader.taken()
-        parser.Parse(b"", True)
-        yield from reader.taken()
 
     # -- cells -------------------------------------------------------------------------------
 
@@ -350,6 +349,7 @@ class _SheetParser:
         self._within: list[str] = []
         self._cell: dict[str, str] = {}
         self._value: list[str] = []
+        self._length = 0
         self._has_formula = self._is_text = False
 
     def taken(self) -> list[Row]:
@@ -358,12 +358,14 @@ class _SheetParser:
 
     def start(self, tag: str, given: dict[str, str]) -> None:
         self._within.append(tag)
+        if len(self._within) > _DEEPEST:
+            raise Reject(f"{self._cells._name} cannot be read: its tags are nested more than {_DEEPEST} deep")
         if tag == "row":
             number = int(given["r"][:20]) if "r" in given else self._number + 1
             self._cells._check_row(number, self._number)
             self._number, self._row = number, []
         elif tag == "c":
-            self._cell, self._value = given, []
+            self._cell, self._value, self._length = given, [], 0
             self._has_formula = self._is_text = False
         elif tag == "f":
             self._has_formula = True
@@ -372,6 +374,9 @@ class _SheetParser:
 
     def text(self, data: str) -> None:
         if self._within[-1] == "v" or (self._within[-1] == "t" and "rPh" not in self._within):
+            self._length += len(data)
+            if self._length > _LONGEST_TEXT:
+                raise Reject(f"{self._cells._name}, row {self._number}: a cell of more than {_LONGEST_TEXT >> 20} MB")
             self._value.append(data)
 
     def end(self, tag: str) -> None:

@@ -23,6 +23,7 @@ from opskit.files.limits import LARGEST_PART, capped
 
 _IN_MEMORY = 1 << 24
 _MOST_PARTS = 10_000
+_LONGEST_TOKEN = 1 << 22
 _DATES = frozenset((*range(14, 23), *range(27, 37), *range(45, 48), *range(50, 59)))
 _ELAPSED = re.compile(r"\[[hms]+\]", re.I)
 _NO_DATE = re.compile(r'"[^"]*"|\\.|_.|\*.|\[[^\]]*\]')
@@ -92,14 +93,10 @@ class Workbook:
         small: bool = True,
     ) -> None:
         """Read a part with a real parser, which calls back with tags without their prefixes."""
-        size = 0
         parser = parser_of(self._name, start, end, text)
-        for block in self.blocks(path):
-            size += len(block)
+        for size in fed(self._name, parser, self.blocks(path)):
             if small and size > LARGEST_PART:
                 raise Reject(f"{self._name} has a part {path} of more than {LARGEST_PART >> 20} MB")
-            parser.Parse(block, False)
-        parser.Parse(b"", True)
 
     def _relations(self, part: str, kind: str) -> dict[str, str]:
         """The parts that one refers to, of one kind, by their ids."""
@@ -247,6 +244,23 @@ def parser_of(
     if text is not None:
         parser.CharacterDataHandler = text
     return parser
+
+
+def fed(name: str, parser: Any, blocks: Iterator[bytes]) -> Iterator[int]:
+    """Give a parser its blocks; after each, how many bytes that were.
+
+    Raises:
+        Reject: A tag, a comment or a text has no end: a parser reads it anew with each block.
+    """
+    size = 0
+    for block in blocks:
+        size += len(block)
+        parser.Parse(block, False)
+        if size - parser.CurrentByteIndex > _LONGEST_TOKEN:
+            raise Reject(f"{name} cannot be read: a tag or a text in it is longer than {_LONGEST_TOKEN >> 20} MB")
+        yield size
+    parser.Parse(b"", True)
+    yield size
 
 
 def csv_field(text: bytes) -> bytes:

@@ -22,23 +22,18 @@ FREE_BYTES = 1 << 26
 """What a compressed file may become in any case [bytes]."""
 MOST_TIMES = 200
 """How many times its size a compressed file may become beyond that."""
+MOST_TIMES_OF_XML = 100
+"""The same for a part of a workbook."""
 
 
-def most_unpacked(packed: int) -> int:
-    """How many bytes may come out of so many packed ones."""
-    return FREE_BYTES + MOST_TIMES * packed
-
-
-def within_ratio(name: str, packed: int, unpacked: int) -> None:
+def within_ratio(name: str, packed: int, unpacked: int, times: int = MOST_TIMES) -> None:
     """Refuse what unpacks to far more than it is.
 
     Raises:
         Reject: It does.
     """
-    if unpacked > most_unpacked(packed):
-        raise Reject(
-            f"{name} unpacks to more than {FREE_BYTES >> 20} MB and {MOST_TIMES} times its size; unpack it first"
-        )
+    if unpacked > FREE_BYTES + times * packed:
+        raise Reject(f"{name} unpacks to more than {FREE_BYTES >> 20} MB and {times} times its size; unpack it first")
 
 
 def capped(name: str, blocks: Iterator[bytes], packed: int) -> Iterator[bytes]:
@@ -46,5 +41,5 @@ def capped(name: str, blocks: Iterator[bytes], packed: int) -> Iterator[bytes]:
     unpacked = 0
     for block in blocks:
         unpacked += len(block)
-        within_ratio(name, packed, unpacked)
+        within_ratio(name, packed, unpacked, MOST_TIMES_OF_XML)
         yield block

@@ -71,6 +71,7 @@ def test_a_reader_without_internet_follows_every_link_and_meets_no_error(site: P
         for link in page.eval_on_selector_all("a[href]", "all => all.map(one => one.href)"):
             target, _, anchor = link.partition("#")
             if target.startswith("file:"):
+                assert target.endswith(".html"), (address, link)  # a folder has no page there
                 todo.append(target)
                 if anchor and not anchor.startswith("__"):
                     wanted.add((target, anchor))

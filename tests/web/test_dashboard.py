@@ -612,6 +612,40 @@ def test_the_doctor_says_when_all_is_well(open_page: Open, db: Database, monkeyp
     assert "All is well" in said(open_page("doctor.py"))
 
 
+def test_the_doctor_shows_the_runbook_beside_its_finding(open_page: Open, db: Database) -> None:
+    execute(db, "INSERT INTO dev_uploaded_files (original_filename) VALUES ('a.csv')")
+
+    app = open_page("doctor.py")
+
+    assert [one.label for one in app.expander] == ["Runbook: No node is alive"]
+    assert "opskit worker --drain" in said(app)
+
+
+def test_the_overview_leads_to_the_runbook_of_a_finding(open_page: Open, db: Database) -> None:
+    execute(db, "INSERT INTO dev_uploaded_files (original_filename) VALUES ('a.csv')")
+
+    assert "[What to do](doctor?runbook=no-node-alive)" in said(open_page())
+
+
+def test_an_alerts_address_opens_its_runbook_also_while_the_database_is_away(open_page: Open) -> None:
+    app = open_page(DATABASE_URL="postgresql://nobody@127.0.0.1:1/none?connect_timeout=1")
+    app.query_params["runbook"] = "breaker-open"
+    app.switch_page("views/doctor.py").run()
+
+    assert fine(app)
+    assert "The breaker is open" in said(app)
+    assert "doctor?runbook=" not in said(app) or "](doctor?runbook=" in said(app)
+
+
+def test_an_address_with_an_unknown_runbook_says_which_there_are(open_page: Open, db: Database) -> None:
+    app = open_page()
+    app.query_params["runbook"] = "<b>nonsense"
+    app.switch_page("views/doctor.py").run()
+
+    assert fine(app)
+    assert "there is no runbook '<b>nonsense'; there are: breaker-open" in said(app)
+
+
 def test_a_group_of_failures_leads_to_its_files(open_page: Open, full: Database) -> None:
     app = open_page("failures.py")
     tick(app, "failures ", 0)

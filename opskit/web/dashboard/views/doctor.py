@@ -73,7 +73,7 @@ def asked_for(condition: str) -> None:
 
 def runbook(condition: str) -> str:
     """A runbook whose links lead to the others, its headings a page's parts."""
-    text = runbooks.text(condition, address=lambda other: f"/doctor?runbook={other}")
+    text = runbooks.text(condition, address=lambda other: f"doctor?runbook={other}")
     return re.sub(r"^(#+) ", r"##\1 ", text, flags=re.MULTILINE)
 
 

@@ -98,8 +98,9 @@ def attention(now: Row, examined: list[Row] | None, last_day: dict[str, int]) ->
 
 
 def line(finding: Row) -> str:
-    """A finding in one line."""
-    return f"**{markdown.escaped(finding['what'])}**: {markdown.escaped(finding['why'])}."
+    """A finding in one line, with the way to its runbook."""
+    runbook = f" [What to do](doctor?runbook={finding['condition']})" if finding.get("condition") else ""
+    return f"**{markdown.escaped(finding['what'])}**: {markdown.escaped(finding['why'])}.{runbook}"
 
 
 def calm(now: Row, last_day: dict[str, int]) -> str:

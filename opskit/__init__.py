@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from opskit import stats as stats
     from opskit.files.testing import claimed as claimed
     from opskit.jupyter.replay import replay as replay
+    from opskit.jupyter.watch import watch as watch
 
 _PACKAGES = ("doctor", "jupyter", "migration", "queue", "stats")
-_FUNCTIONS = {"claimed": "opskit.files.testing", "replay": "opskit.jupyter.replay"}
+_FUNCTIONS = {"claimed": "opskit.files.testing", "replay": "opskit.jupyter.replay", "watch": "opskit.jupyter.watch"}
 
 __all__ = [
     "ClaimLostError",
@@ -50,6 +51,7 @@ __all__ = [
     "server_id",
     "server_info",
     "stats",
+    "watch",
 ]
 
 

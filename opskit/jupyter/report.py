@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import importlib
+import json
 import os
 import re
 import shutil
@@ -156,6 +157,8 @@ def _run(papermill: Any, db: Database, source: Path, done: Path, hours: float) -
                 str(source),
                 str(done),
                 parameters={name: value for name, value in wanted.items() if name in known},
+                # One that names no kernel is meant for this one.
+                kernel_name=None if "kernelspec" in _metadata(source) else "python3",
                 progress_bar=False,
                 log_output=False,
                 cwd=str(Path.cwd()),
@@ -163,6 +166,14 @@ def _run(papermill: Any, db: Database, source: Path, done: Path, hours: float) -
         except papermill.exceptions.PapermillExecutionError as error:
             said = " ".join(f"{error.ename}: {error.evalue}".split())
             raise OpskitError(f"{source.name}, cell {error.cell_index}: {masked(said)}") from error
+
+
+def _metadata(notebook: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(notebook.read_text(encoding="utf-8"))
+        return dict(found["metadata"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise OpskitError(f"{str(notebook)!r} is no notebook") from None
 
 
 @contextmanager

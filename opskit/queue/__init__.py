@@ -5,13 +5,13 @@ from opskit.queue.adopting import adopt
 from opskit.queue.control import drain, pause, resume
 from opskit.queue.enqueuing import enqueue, insert
 from opskit.queue.nodes import prune
-from opskit.queue.reaper import cleanup, preview
-from opskit.queue.requeuing import requeue
+from opskit.queue.reaper import Cleanup, Preview, cleanup, preview
+from opskit.queue.requeuing import Requeued, requeue
 from opskit.queue.uploading import upload
 
 __all__ = [
-    "adopt", "cleanup", "drain", "enqueue", "expand", "insert", "pause", "preview", "prune", "requeue", "resume",
-    "upload",
+    "Cleanup", "Preview", "Requeued", "adopt", "cleanup", "drain", "enqueue", "expand", "insert", "pause", "preview",
+    "prune", "requeue", "resume", "upload",
 ]  # fmt: skip
 
 

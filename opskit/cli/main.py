@@ -61,6 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
         files.add_requeue,
         nodes.add_pause_and_resume,
         nodes.add_drain,
+        nodes.add_forget,
         reports.add_doctor,
         local.add_prove,
         local.add_bench,

@@ -90,6 +90,30 @@ def drain(given: argparse.Namespace) -> int:
     return 0
 
 
+def add_forget(verbs: Verbs) -> None:
+    """Add `opskit forget`."""
+    one = verbs.add("forget", forget, "forget nodes that are gone, so that they are no warning any more")
+    one.add_argument("nodes", nargs="+", metavar="NODE", help="server IDs of nodes that have stopped or died")
+    one.add_argument("--reason", default="", help="why, for the history")
+    verbs.finish(one)
+
+
+def forget(given: argparse.Namespace) -> int:
+    """Forget nodes that are gone."""
+    settings = settings_of(given)
+    with Database(settings, pooled=False) as db:
+        gone = queue.forget(db, given.nodes, actor=actor(), reason=given.reason)
+    kept = [node for node in given.nodes if node not in gone]
+    if given.json:
+        console.as_json({"environment": settings.env, "forgotten": gone, "kept": kept})
+    else:
+        if gone:
+            console.out.print(f"forgotten: {', '.join(gone)} ({settings.env})")
+        if kept:
+            console.out.print(f"left alone, alive, with a file in hand or unknown: {', '.join(kept)} ({settings.env})")
+    return 1 if kept else 0
+
+
 def add_prune(verbs: Verbs) -> None:
     """Add `opskit prune`."""
     one = verbs.add("prune", prune, "drop nodes silent for long and old events")

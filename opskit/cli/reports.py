@@ -33,11 +33,10 @@ def add_stats(verbs: Verbs) -> None:
     one = verbs.add("stats", statistics, "show statistics")
     one.add_argument(
         "what", nargs="?", default="all", metavar="WHAT",
-        choices=["all", "concurrency", "distribution", "longest-running", "stale", "nodes", "forecast", "throughput",
-                 "failures",
-                 "timeline", "files", "events", "pauses"],
-        help="all (default), concurrency, distribution, longest-running, stale, nodes, forecast, throughput, failures, "
-        "timeline, files, events or pauses",
+        choices=["all", "concurrency", "distribution", "longest-running", "stale", "nodes", "node-work", "forecast",
+                 "throughput", "failures", "timeline", "files", "events", "pauses"],
+        help="all (default), concurrency, distribution, longest-running, stale, nodes, node-work, forecast, "
+        "throughput, failures, timeline, files, events or pauses",
     )  # fmt: skip
     verbs.finish(one)
 

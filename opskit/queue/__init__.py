@@ -2,7 +2,7 @@
 
 from opskit.files.listing import expand
 from opskit.queue.adopting import adopt
-from opskit.queue.control import drain, pause, resume
+from opskit.queue.control import drain, forget, pause, resume
 from opskit.queue.enqueuing import enqueue, insert
 from opskit.queue.nodes import prune
 from opskit.queue.reaper import Cleanup, Preview, cleanup, preview
@@ -10,8 +10,8 @@ from opskit.queue.requeuing import Requeued, requeue
 from opskit.queue.uploading import upload
 
 __all__ = [
-    "Cleanup", "Preview", "Requeued", "adopt", "cleanup", "drain", "enqueue", "expand", "insert", "pause", "preview",
-    "prune", "requeue", "resume", "upload",
+    "Cleanup", "Preview", "Requeued", "adopt", "cleanup", "drain", "enqueue", "expand", "forget", "insert", "pause",
+    "preview", "prune", "requeue", "resume", "upload",
 ]  # fmt: skip
 
 

@@ -1,7 +1,8 @@
-"""Control of nodes: pause, resume and drain."""
+"""Control of nodes: pause, resume, drain and forget."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from opskit.database import Database
@@ -51,6 +52,25 @@ def drain(db: Database, server_id: str, *, actor: str = "", reason: str = "") ->
     if not db.run("set_state", server_id=server_id, state="draining", actor=actor or db.actor, reason=reason):
         raise UnknownNodeError(f"there is no running node {server_id!r}; opskit stats nodes lists them")
     return Change(True, f"{server_id} finishes its file and stops ({db.settings.env})")
+
+
+def forget(db: Database, server_ids: Collection[str], *, actor: str = "", reason: str = "") -> list[str]:
+    """Forget nodes that are gone: their rows are dropped; the history keeps what they were.
+
+    Args:
+        db: An open database.
+        server_ids: The nodes; those that are alive or hold a file are left alone.
+        actor: Who does it, for the history. Defaults to the connection's.
+        reason: Why, for the history.
+
+    Returns:
+        The nodes that are forgotten.
+
+    SQL: sql/forget.sql
+    """
+    db.writing()
+    rows = db.run("forget", server_ids=list(server_ids), actor=actor or db.actor, reason=reason)
+    return [row["server_id"] for row in rows]
 
 
 def pause(db: Database, scope: str = "*", *, actor: str = "", reason: str = "") -> Change:

@@ -54,6 +54,7 @@ class EventKind(StrEnum):
     ADOPT = "adopt"
     MIGRATE = "migrate"
     BREAKER = "breaker"
+    FORGET = "forget"
 
     @property
     def is_by_operators(self) -> bool:

@@ -20,6 +20,7 @@ from opskit.stats.columns import (
     FILES,
     FORECAST,
     LONGEST_RUNNING,
+    NODE_WORK,
     NODES,
     PAUSES,
     STALE,
@@ -27,7 +28,7 @@ from opskit.stats.columns import (
     TIMELINE,
 )
 from opskit.stats.counts import concurrency, counted, counted_at, distribution, failures, server_counts
-from opskit.stats.current import evidence, longest_running, nodes, pauses, stale
+from opskit.stats.current import evidence, longest_running, node_work, nodes, pauses, stale
 from opskit.stats.frames import iso, records
 from opskit.stats.listings import events, files, place
 from opskit.stats.periods import forecast, throughput, timeline
@@ -42,6 +43,7 @@ __all__ = [
     "FORECAST",
     "LONGEST_RUNNING",
     "NODES",
+    "NODE_WORK",
     "PAUSES",
     "STALE",
     "STATISTICS",
@@ -58,6 +60,7 @@ __all__ = [
     "forecast",
     "iso",
     "longest_running",
+    "node_work",
     "nodes",
     "pauses",
     "place",
@@ -73,6 +76,7 @@ STATISTICS: dict[str, Callable[..., pd.DataFrame]] = {
     "longest-running": longest_running,
     "stale": stale,
     "nodes": nodes,
+    "node-work": node_work,
     "forecast": forecast,
     "throughput": throughput,
     "failures": failures,

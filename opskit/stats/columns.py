@@ -54,6 +54,14 @@ NODES = {
     "version": "string",
     "file_id": "string",
 }
+NODE_WORK = {
+    "server_id": "string",
+    "completed": "Int64",
+    "failed": "Int64",
+    "bad_attempts": "Int64",
+    "last_error": "string",
+    "last_error_at": TIME,
+}
 THROUGHPUT = {
     "bucket_start": TIME,
     "processing_status": "string",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 
 from opskit.database import Database
-from opskit.stats.columns import EVIDENCE, LONGEST_RUNNING, NODES, PAUSES, STALE
-from opskit.stats.frames import cut_frame, frame_of, most, on_page
+from opskit.stats.columns import EVIDENCE, LONGEST_RUNNING, NODE_WORK, NODES, PAUSES, STALE
+from opskit.stats.frames import cut_frame, frame_of, most, on_page, positive
 
 _LOOK_SECONDS = 2.0  # as the reaper's; verbs do not import one another
 
@@ -120,6 +120,34 @@ def nodes(db: Database) -> pd.DataFrame:
     SQL: sql/nodes.sql
     """
     return frame_of(db.run("nodes"), NODES, empty="no nodes are registered", **on_page(db, "nodes"))
+
+
+def node_work(db: Database, *, since_seconds: float = 3600) -> pd.DataFrame:
+    """What each node has done lately, and what went wrong on it last.
+
+    Args:
+        db: An open database.
+        since_seconds: How far back its files are counted [s], > 0. Defaults to an hour.
+
+    Returns:
+        | column            | dtype  | unit                                                          |
+        |-------------------|--------|---------------------------------------------------------------|
+        | server_id         | string | server ID                                                     |
+        | completed, failed | Int64  | files that ended under it in that time                        |
+        | bad_attempts      | Int64  | its attempts that went wrong then, those tried again as well; |
+        |                   |        | of its newest 1000 events                                     |
+        | last_error        | string | of its newest bad attempt, the last 500 letters; NA: none     |
+        | last_error_at     | time   | when that was, UTC                                            |
+
+        By server ID. Empty: the same columns, no rows.
+
+    Raises:
+        SettingError: A length cannot be used.
+
+    SQL: sql/node_work.sql
+    """
+    rows = db.run("node_work", since_seconds=positive("since_seconds", since_seconds))
+    return frame_of(rows, NODE_WORK, empty="no nodes are registered")
 
 
 def pauses(db: Database) -> pd.DataFrame:

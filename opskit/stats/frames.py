@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -65,6 +66,17 @@ def most(limit: int) -> int:
     if not 1 <= limit <= _MOST_ROWS:
         raise SettingError(f"the limit is {limit}; it must be at least 1")
     return limit
+
+
+def positive(name: str, value: float) -> float:
+    """A length that can be used.
+
+    Raises:
+        SettingError: It is no number above 0.
+    """
+    if not (math.isfinite(value) and value > 0):
+        raise SettingError(f"{name} is {value:g}; it must be more than 0")
+    return value
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:

@@ -101,7 +101,7 @@ def events(
         db: An open database.
         file_id: Only this file's. Defaults to all.
         kind: Only this kind: attempt, requeue, pause, resume, state, boot, stop, adopt, migrate,
-            breaker. Defaults to all.
+            breaker, forget. Defaults to all.
         server_id: Only this server's. Defaults to all.
         before: Only events before this one, by its id. Defaults to the newest on.
         limit: Most rows, >= 1. Defaults to 100.
@@ -128,5 +128,5 @@ def events(
         rows = db.run(
             "events_before", file_id=file_id, kind=kind, server_id=server_id, before=start, row_limit=one_more
         )
-    page = on_page(db, "files", file=file_id) if file_id else on_page(db, "history")
+    page = on_page(db, "file", id=file_id) if file_id else on_page(db, "history")
     return cut_frame(rows, EVENTS, limit, "newest events", empty="nothing of that kind has happened", **page)

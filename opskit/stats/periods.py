@@ -9,7 +9,7 @@ import pandas as pd
 from opskit.database import Database
 from opskit.errors import SettingError
 from opskit.stats.columns import FORECAST, THROUGHPUT, TIMELINE
-from opskit.stats.frames import frame_of, most, on_page
+from opskit.stats.frames import frame_of, most, on_page, positive
 
 _MOST_BUCKETS = 10_000
 
@@ -39,9 +39,8 @@ def throughput(db: Database, *, since_seconds: float = 86400, bucket_seconds: fl
 
     SQL: sql/throughput.sql
     """
-    for name, value in (("since_seconds", since_seconds), ("bucket_seconds", bucket_seconds)):
-        if not (math.isfinite(value) and value > 0):
-            raise SettingError(f"{name} is {value:g}; it must be more than 0")
+    positive("since_seconds", since_seconds)
+    positive("bucket_seconds", bucket_seconds)
     if since_seconds / bucket_seconds > _MOST_BUCKETS:
         raise SettingError(f"{since_seconds:g} s hold more than {_MOST_BUCKETS} stretches of {bucket_seconds:g} s")
     rows = db.run("throughput", since_seconds=since_seconds, bucket_seconds=bucket_seconds)

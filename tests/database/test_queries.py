@@ -372,6 +372,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "failures": {"row_limit": 100},
     "nodes": {},
     "forecast": {},
+    "node_work": {"since_seconds": 3600},
     "pauses": {},
 }
 

@@ -159,7 +159,7 @@ def test_a_frame_links_to_the_same_view_on_the_page_where_its_address_is_known(d
             "https://ops.example.com/files?state=failed&server=node-b": stats.files(
                 known, status="failed", server_id="node-b"
             ),
-            "https://ops.example.com/files?file=42": stats.events(known, file_id="42"),
+            "https://ops.example.com/file?id=42": stats.events(known, file_id="42"),
             "https://ops.example.com/nodes": stats.nodes(known),
             "https://ops.example.com/failures": stats.failures(known),
         }

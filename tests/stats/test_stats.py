@@ -26,6 +26,7 @@ TABLES = {
     "stale": stats.STALE,
     "nodes": stats.NODES,
     "forecast": stats.FORECAST,
+    "node-work": stats.NODE_WORK,
     "throughput": stats.THROUGHPUT,
     "failures": stats.FAILURES,
     "files": stats.FILES,

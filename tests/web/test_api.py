@@ -35,9 +35,9 @@ from tests.support.tables import boot
 
 GETS = (
     "concurrency-stats", "server-info", "distribution", "longest-running", "nodes", "stale", "throughput", "failures",
-    "forecast", "timeline", "files", "events", "pauses", "doctor",
+    "node-work", "forecast", "timeline", "files", "events", "pauses", "doctor",
 )  # fmt: skip
-POSTS = ("cleanup-stale-locks", "requeue", "pause", "resume", "files")
+POSTS = ("cleanup-stale-locks", "requeue", "pause", "resume", "forget", "files")
 BOOT = "00000000-0000-0000-0000-00000000000{}"
 CLEANUP = "/api/processing/cleanup-stale-locks"
 

@@ -325,10 +325,10 @@ def test_a_bar_of_the_timeline_leads_to_its_files_story(open_page: Callable[...,
     expect(bars).not_to_have_count(0, timeout=PATIENCE)
     # Finished files are hairlines here; what is being processed is broad enough for a mouse.
     max(bars.all(), key=lambda bar: (bar.bounding_box() or {"width": 0.0})["width"]).click(force=True)
-    page.get_by_role("link", name=re.compile("^The story of")).click()
+    page.get_by_test_id("stPageLink").filter(has_text=re.compile(r"\.csv|done-")).click()
 
-    expect(page).to_have_title("Files · development · opskit", timeout=PATIENCE)
-    expect(page.get_by_text(re.compile("^id "))).to_be_visible(timeout=PATIENCE)
+    expect(page).to_have_title("File · development · opskit", timeout=PATIENCE)
+    expect(page.get_by_role("list", name="The file's life")).to_be_visible(timeout=PATIENCE)
 
 
 def test_a_panel_says_where_its_numbers_come_from(open_page: Callable[..., Page], url: str, db: Database) -> None:
@@ -353,6 +353,22 @@ def test_a_panel_says_where_its_numbers_come_from(open_page: Callable[..., Page]
     assert [list(row.values()) for row in shown] == [[str(value or "") for value in row.values()] for row in api]
     again = stats.records(pd.read_parquet(parquet.value.path()))
     assert [list(row.values()) for row in again] == [list(row.values()) for row in api]
+
+
+def test_the_click_after_a_confirmed_action_is_never_lost(open_page: Callable[..., Page], db: Database) -> None:
+    seed(db)
+    page = open_page(path="/nodes?node=node-1&node=node-2")
+    for _ in range(4):
+        for verb, state in (("Pause", "paused"), ("Resume", "live")):
+            page.get_by_role("button", name=f"{verb} 2…").click()
+            page.get_by_role("dialog").get_by_role("button", name=f"{verb} 2 nodes").click()
+            # At once, while the page is still drawn again: the dialog of the next action must open.
+            page.get_by_role("button", name="Drain 2…").click()
+            expect(page.get_by_role("dialog").get_by_role("button", name="Drain 2 nodes")).to_be_visible()
+            assert [row["state"] for row in db.run("nodes")[:2]] == [state, state]
+            page.keyboard.press("Escape")
+            expect(page.get_by_role("dialog")).to_have_count(0)
+    assert "node=node-1&node=node-2" in page.url
 
 
 def test_live_numbers_reach_a_browser_as_events(open_page: Callable[..., Page], db: Database) -> None:
@@ -507,8 +523,8 @@ def test_an_address_in_a_files_name_is_no_link_and_formulas_are_not_downloaded(
         ids = connection.execute(sql.SQL("SELECT id FROM {}").format(sql.Identifier(db.names["files"]))).fetchall()
 
     for row in ids:
-        page = open_page(path=f"/files?file={row['id']}")
-        expect(page.get_by_text("Link to this file")).to_be_visible()
+        page = open_page(path=f"/file?id={row['id']}")
+        expect(page.get_by_role("list", name="The file's life")).to_be_visible()
         assert page.locator("a[href*=evil]").count() == 0
         for path in ("/failures", "/history"):
             page.goto(url + path)

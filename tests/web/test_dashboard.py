@@ -357,7 +357,8 @@ def test_all_nodes_are_paused_and_resumed(open_page: Open, db: Database) -> None
 def test_one_node_is_steered(open_page: Open, full: Database, verb: str, state: str) -> None:
     queue.resume(full, "*", actor="ann")
     app = open_page("nodes.py")
-    app.selectbox(key="node").set_value("node-1").run()
+    app.query_params["node"] = "node-1"
+    app.run()
 
     click(click(app, verb), "confirm_button")
 
@@ -366,7 +367,8 @@ def test_one_node_is_steered(open_page: Open, full: Database, verb: str, state: 
 
 def test_a_refused_action_is_one_sentence(open_page: Open, full: Database) -> None:
     app = open_page("nodes.py")
-    app.selectbox(key="node").set_value("node-1").run()
+    app.query_params["node"] = "node-1"
+    app.run()
     click(app, "drain")
     execute(full, "UPDATE {nodes} SET stopped_at = now()")
 

@@ -119,6 +119,17 @@ def all_nodes(db: Db) -> list[Json]:
 
 
 @router.get(
+    "/node-work",
+    summary="What each node has done lately, and what went wrong on it last",
+    responses=rows(stats.NODE_WORK),
+)
+def node_work(
+    db: Db, since_seconds: Annotated[float, Query(alias="sinceSeconds", gt=0, le=366 * 86400)] = 3600
+) -> list[Json]:
+    return _camel(stats.records(stats.node_work(db, since_seconds=since_seconds)))
+
+
+@router.get(
     "/stale", summary="Claims that cleanup would end or suspects, with the evidence", responses=rows(stats.STALE)
 )
 def stale(db: Db, every: Annotated[bool, Query(description="The claims that are well, too.")] = False) -> list[Json]:

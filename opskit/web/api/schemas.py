@@ -34,7 +34,9 @@ Id = Annotated[
 """A file's id, as text or, where ids are numbers, as a number."""
 Status = Literal["", "queued", "processing", "completed", "failed", "none"]
 """Which files are asked for; none: those without a status."""
-Kind = Literal["", "attempt", "requeue", "pause", "resume", "state", "boot", "stop", "adopt", "migrate", "breaker"]
+Kind = Literal[
+    "", "attempt", "requeue", "pause", "resume", "state", "boot", "stop", "adopt", "migrate", "breaker", "forget"
+]
 """Which events are asked for."""
 
 
@@ -72,6 +74,12 @@ class ScopeBody(_Body):
     model_config = ConfigDict(json_schema_extra={"examples": [{"serverId": "node-a", "reason": "new kernel"}]})
 
     server_id: Text = Field(default="*", min_length=1, max_length=100, description="A node, or * for all.")
+
+
+class ForgetBody(_Body):
+    """Which nodes to forget."""
+
+    server_ids: list[Text] = Field(min_length=1, max_length=1000, description="Nodes that have stopped or died.")
 
 
 class _Answer(BaseModel):
@@ -257,6 +265,15 @@ class Resumed(Changed):
 
     left_quarantine: list[str] = Field(description="Nodes that left quarantine.")
     still_paused: list[str] = Field(description='What still pauses them: nodes paused by name, or "*" for all.')
+
+
+class Forgotten(_Answer):
+    """Which nodes were forgotten."""
+
+    success: bool
+    forgotten: list[str]
+    kept: list[str] = Field(description="Alive, with a file in hand, or unknown.")
+    message: str
 
 
 class UploadedFile(_Answer):

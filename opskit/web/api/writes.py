@@ -96,6 +96,17 @@ def _changed(scope: str, changed: bool, what: str) -> Json:
     return {"success": True, "serverId": scope, "changed": changed, "message": f"{name} {what}"}
 
 
+@router.post("/forget", summary="Forget nodes that are gone", responses=described(schemas.Forgotten))
+def forget(db: Db, actor: Actor, body: schemas.ForgetBody) -> Json:
+    gone = queue.forget(db, body.server_ids, actor=actor, reason=body.reason)
+    return {
+        "success": True,
+        "forgotten": gone,
+        "kept": [server_id for server_id in body.server_ids if server_id not in gone],
+        "message": f"Forgot {len(gone)} nodes" if gone else "No node was forgotten",
+    }
+
+
 @router.post(
     "/files",
     status_code=201,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +12,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 from opskit import queue
 from opskit.database import Database
 from opskit.database.session import Row
+from opskit.errors import OpskitError
 from opskit.queue import nodes, reaper
 from opskit.support import wording
 from opskit.web.dashboard import markdown, readings, times, uploads
@@ -129,57 +130,113 @@ def evidence(found: Sequence[dict[str, Any]]) -> None:
     )
 
 
-def pause(scope: str = "*") -> None:
-    """Pause one node, or all."""
+def pause(scopes: Sequence[str] = ("*",)) -> None:
+    """Pause nodes, or all."""
 
     def act(db: Database, actor: str, reason: str) -> Result:
-        changed = queue.pause(db, scope, actor=actor, reason=reason)
-        return Result(f"Paused {_named(scope)}." if changed else f"{_capital(_named(scope))} was paused already.")
+        def one(scope: str) -> str:
+            return "paused" if queue.pause(db, scope, actor=actor, reason=reason) else "was paused already"
+
+        return _steered("Paused", scopes, one)
 
     def show() -> str:
-        who = "No node" if scope == "*" else f"{markdown.escaped(scope)} no longer"
+        who = "No node" if "*" in scopes else f"{_escaped(scopes)} no longer"
         st.markdown(f"**{who}** claims a new file until resumed; work in hand goes on.")
-        return "Pause"
+        return _verb("Pause", scopes)
 
-    ask(f"Pause {markdown.escaped(_named(scope))}?", show, act)
+    ask(f"Pause {_escaped(scopes)}?", show, act)
 
 
-def resume(scope: str = "*") -> None:
-    """Resume one node, or all."""
+def resume(scopes: Sequence[str] = ("*",)) -> None:
+    """Resume nodes, or all."""
 
     def act(db: Database, actor: str, reason: str) -> Result:
-        did = nodes.resumption(db, scope, actor=actor, reason=reason)
+        def one(scope: str) -> str:
+            did = nodes.resumption(db, scope, actor=actor, reason=reason)
+            return f"{'resumed' if did.changed else 'was neither paused nor in quarantine'}{did.more}"
+
+        if "*" not in scopes:
+            return _steered("Resumed", scopes, one)
+        did = nodes.resumption(db, actor=actor, reason=reason)
         if did.changed:
-            return Result(f"Resumed {_named(scope)}{did.more}.")
-        everyone = "There was no pause of all nodes, and none was in quarantine"
-        was = everyone if scope == "*" else f"{scope} was neither paused nor in quarantine"
-        return Result(f"{was}{did.more}.", fine=False)
+            return Result(f"Resumed all nodes{did.more}.")
+        return Result(f"There was no pause of all nodes, and none was in quarantine{did.more}.", fine=False)
 
     def show() -> str:
         note = "This also ends a quarantine."
-        if scope == "*":
+        if "*" in scopes:
             note = "This also ends every quarantine. Nodes that were paused by name stay paused."
-        st.markdown(f"**{markdown.escaped(_capital(_named(scope)))}** may claim files again. {note}")
-        return "Resume"
+        st.markdown(f"**{_capital(_escaped(scopes))}** may claim files again. {note}")
+        return _verb("Resume", scopes)
 
-    ask(f"Resume {markdown.escaped(_named(scope))}?", show, act)
+    ask(f"Resume {_escaped(scopes)}?", show, act)
 
 
-def drain(server_id: str) -> None:
-    """Tell a node to finish its file and stop."""
+def drain(server_ids: Sequence[str]) -> None:
+    """Tell nodes to finish their files and stop."""
 
     def act(db: Database, actor: str, reason: str) -> Result:
-        queue.drain(db, server_id, actor=actor, reason=reason)
-        return Result(f"{server_id} is draining: it finishes its file and stops.")
+        def one(server_id: str) -> str:
+            queue.drain(db, server_id, actor=actor, reason=reason)
+            return "drains: it finishes its file and stops"
+
+        return _steered("Told to drain", server_ids, one)
+
+    def show() -> str:
+        many = len(server_ids) > 1
+        st.markdown(
+            f"**{_escaped(server_ids)}** {'finish the files' if many else 'finishes the file'} in hand, "
+            f"{'claim' if many else 'claims'} nothing more and {'stop' if many else 'stops'}. "
+            f"{'They come' if many else 'It comes'} back only when started again."
+        )
+        return _verb("Drain", server_ids)
+
+    ask(f"Drain {_escaped(server_ids)}?", show, act)
+
+
+def forget(server_ids: Sequence[str]) -> None:
+    """Forget nodes that are gone."""
+
+    def act(db: Database, actor: str, reason: str) -> Result:
+        gone = queue.forget(db, server_ids, actor=actor, reason=reason)
+        kept = [name for name in server_ids if name not in gone]
+        left = f"; {wording.named(kept)} left alone, alive or with a file in hand" if kept else ""
+        return Result(f"Forgot {wording.count(len(gone), 'node')}{left}.", fine=bool(gone))
 
     def show() -> str:
         st.markdown(
-            f"**{markdown.escaped(server_id)}** finishes the file in hand, claims nothing more and stops. "
-            "It comes back only when it is started again."
+            f"**{_escaped(server_ids)}** would be no warning any more; the history keeps what was done there. "
+            "A node that is alive or holds a file is left alone, and one that starts again registers again."
         )
-        return "Drain"
+        return _verb("Forget", server_ids)
 
-    ask(f"Drain {markdown.escaped(server_id)}?", show, act)
+    ask(f"Forget {_escaped(server_ids)}?", show, act)
+
+
+def _steered(done: str, scopes: Sequence[str], one: Callable[[str], str]) -> Result:
+    """Do something with each node; what is refused for one does not keep it from the others."""
+    lines, failed = [], 0
+    for scope in scopes:
+        try:
+            became = one(scope)
+        except OpskitError as error:
+            became, failed = str(error), failed + 1
+        lines.append({"Node": scope, "Became": became})
+    if len(scopes) == 1:
+        who = "" if failed else f"{_capital(_named(scopes[0]))} "
+        return Result(f"{who}{lines[0]['Became']}.", fine=not failed)
+    refused = f", {failed} refused" if failed else ""
+    return Result(
+        f"{done} {wording.count(len(scopes) - failed, 'node')}{refused}.", fine=failed < len(scopes), lines=tuple(lines)
+    )
+
+
+def _verb(verb: str, scopes: Sequence[str]) -> str:
+    return f"{verb} {wording.count(len(scopes), 'node')}" if len(scopes) > 1 else verb
+
+
+def _escaped(scopes: Sequence[str]) -> str:
+    return markdown.escaped(wording.named(map(_named, scopes)))
 
 
 def requeue(ids: Sequence[str], names: Sequence[str] = ()) -> None:

@@ -14,7 +14,7 @@ from opskit.web.dashboard import actions, banners, permission, readings, sign_in
 HERE = Path(__file__).parent
 PAGES = ("overview", "nodes", "files", "failures", "cleanup", "timeline", "doctor", "history")
 """The pages, by their file and their address; the first one's address is the page's own."""
-HIDDEN = ("file",)
+HIDDEN = ("file", "node")
 """Pages that are led to from others."""
 HOME = PAGES[0]
 TICKING = ("", "nodes", "file")

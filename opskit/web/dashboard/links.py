@@ -23,3 +23,9 @@ def files(rows: Sequence[Mapping[str, Any]]) -> None:
     """The ways to some files' pages."""
     for row in rows[:MOST]:
         file(row["id"], row["original_filename"])
+
+
+def node(server_id: str) -> None:
+    """The way to a node's own page."""
+    label = markdown.escaped(server_id)
+    st.page_link("views/node.py", label=label, query_params={"id": server_id}, icon=":material/dns:")

@@ -24,7 +24,7 @@ def what_happened(event: Row) -> str:
     if event["kind"] == "breaker":
         return "opened the breaker" if event["outcome"] == "open" else "closed the breaker"
     kind = str(event["kind"])
-    return {"boot": "started", "stop": "stopped", "adopt": "adopted"}.get(kind, kind)
+    return {"boot": "started", "stop": "stopped", "adopt": "adopted", "forget": "forgotten"}.get(kind, kind)
 
 
 def escaped(text: object) -> str:

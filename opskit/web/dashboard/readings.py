@@ -71,7 +71,8 @@ def _own_columns(db: Database, *, file_id: str) -> list[Row]:
 STATISTICS: dict[str, Callable[..., Any]] = {
     name: getattr(stats, name)
     for name in (
-        "events", "evidence", "files", "forecast", "longest_running", "nodes", "pauses", "throughput", "timeline",
+        "events", "evidence", "files", "forecast", "longest_running", "node_work", "nodes", "pauses",
+        "throughput", "timeline",
     )
 } | {
     "concurrency": functools.partial(stats.concurrency, patience_seconds=PATIENCE_SECONDS),

@@ -57,6 +57,7 @@ SOURCES: dict[str, Source] = {
     "distribution": _statistic("distribution"),
     "longest_running": _statistic("longest_running"),
     "forecast": _statistic("forecast"),
+    "node_work": _statistic("node_work"),
     "nodes": _statistic("nodes"),
     "throughput": _statistic("throughput"),
     "failures": _statistic("failures"),

@@ -1,88 +1,118 @@
-"""Nodes: who is there, what each does and how far it is; pause, resume and drain them."""
+"""Nodes: who is there, what each does, how it fares beside the others; pause, resume, drain and forget them."""
 
 from __future__ import annotations
 
 import streamlit as st
 
+from opskit.database.session import Row
+from opskit.queue.error_identity import last_line
 from opskit.support import wording
-from opskit.web.dashboard import actions, banners, columns, dialog, readings, sources
+from opskit.web.dashboard import actions, banners, choice, columns, dialog, links, readings, sources
+
+GONE = ("dead", "stopped")
 
 
 def steer() -> None:
-    """One node, chosen by name, and what can be done with it; above everything that ticks."""
+    """What can be done with the nodes that are ticked; above everything that ticks by itself."""
     known = {row["server_id"]: row["state"] for row in readings.read("nodes").rows()}
-    running = [name for name, state in known.items() if state != "stopped"]
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        chosen = st.selectbox(
-            "Node",
-            running,
-            index=None,
-            placeholder="Choose a node to steer" if running else "No node is running",
-            format_func=lambda name: f"{name} ({known.get(name, 'gone')})",
-            key="node",
-            width=380,
-        )
-        if dialog.button("Pause…", icon=":material/pause:", key="pause", disabled=not chosen):
-            actions.pause(str(chosen))
-        if dialog.button("Resume…", icon=":material/play_arrow:", key="resume", disabled=not chosen):
-            actions.resume(str(chosen))
-        if dialog.button("Drain…", icon=":material/logout:", key="drain", disabled=not chosen):
-            actions.drain(str(chosen))
+    chosen = [name for name in dict.fromkeys(st.query_params.get_all("node")) if name in known]
+    here = [name for name in chosen if known[name] not in GONE]
+    gone = [name for name in chosen if known[name] in GONE]
+    with st.container(horizontal=True, vertical_alignment="center", key="steer"):
+        count = f" {len(here)}" if len(here) > 1 else ""
+        pause = dialog.button(f"Pause{count}…", icon=":material/pause:", key="pause", disabled=not here)
+        resume = dialog.button(f"Resume{count}…", icon=":material/play_arrow:", key="resume", disabled=not here)
+        drain = dialog.button(f"Drain{count}…", icon=":material/logout:", key="drain", disabled=not here)
+        count = f" {len(gone)}" if len(gone) > 1 else ""
+        forget = dialog.button(f"Forget{count}…", icon=":material/delete:", key="forget", disabled=not gone)
+        if len(chosen) == 1:
+            links.node(chosen[0])
+        elif not chosen:
+            st.caption("Tick nodes to steer them.", width="content")
+    for pressed, action, whom in (
+        (pause, actions.pause, here), (resume, actions.resume, here), (drain, actions.drain, here),
+        (forget, actions.forget, gone),
+    ):  # fmt: skip
+        if pressed:
+            action(whom)
 
 
 def table() -> None:
     """The nodes, those that are gone behind a switch."""
-    nodes = readings.read("nodes")
-    banners.as_of(nodes)
-    if not banners.healthy([nodes]):
+    nodes, work = readings.read("nodes"), readings.read("node_work")
+    banners.as_of(nodes, work)
+    if not banners.healthy([nodes, work]):
         return
     rows = nodes.rows()
+    done = {row["server_id"]: row for row in work.rows()}
     stopped = sum(row["state"] == "stopped" for row in rows)
-    states = [
-        f"{sum(row['state'] == state for row in rows)} {state}" for state in columns.NODE_BADGES if state != "stopped"
-    ]
     with st.container(horizontal=True, vertical_alignment="center"):
-        sentence = " · ".join(part for part in states if not part.startswith("0 ")) or "No node is running."
-        st.markdown(sentence, width="content")
-        sources.menu(nodes)
+        st.markdown(summary(rows, list(done.values())), width="content")
+        sources.menu(nodes, work)
     if not rows:
         st.caption("No node has registered yet. Start one: `opskit up`, or `python -m opskit.worker`.")
         return
-    everyone = stopped and st.toggle(f"Show stopped ({stopped})", key="stopped")
+    everyone = stopped and st.toggle(f"Show stopped ({stopped})", key="stopped", bind="query-params")
     shown = [row for row in rows if everyone or row["state"] != "stopped"]
     if shown:
-        st.dataframe(
-            [
-                {
-                    "Node": row["server_id"],
-                    "State": [row["state"]],
-                    "File": readings.shown(row["original_filename"] or ""),
-                    "Progress": columns.progress(row),
-                    "For": wording.span(row["minutes_processing"] * 60)
-                    if row["minutes_processing"] is not None
-                    else "",
-                    "Last heartbeat": f"{wording.span(row['seconds_since_heartbeat'])} ago",
-                    "Started": row["started_at"],
-                    "Host": row["host"],
-                    "Process": str(row["pid"]),
-                    "Version": row["version"],
-                }
-                for row in shown
-            ],
+        choice.table(
+            "node",
+            [line(row, done.get(row["server_id"])) for row in shown],
+            [row["server_id"] for row in shown],
             column_config={
                 "Progress": columns.progress_column(),
                 "Started": columns.time_column(),
                 "State": columns.state_column(columns.NODE_BADGES),
+                "Last error": st.column_config.TextColumn(width="medium"),
             },
-            hide_index=True,
             height="content",
-            placeholder="",
         )
+        if choice.changed("node"):
+            st.rerun()
     st.caption(
         "silent: a heartbeat is overdue · dead: its lease has run out without a good-bye · "
         "draining: finishes its file and stops · quarantined: failed what other nodes then "
         "completed; tries one file now and then, and is back when it completes one"
     )
+
+
+def summary(rows: list[Row], work: list[Row]) -> str:
+    """How many are in which state, and what the fleet has done in an hour."""
+    states = [
+        f"{sum(row['state'] == state for row in rows)} {state}" for state in columns.NODE_BADGES if state != "stopped"
+    ]
+    here = " · ".join(part for part in states if not part.startswith("0 ")) or "No node is running."
+    completed, failed = (sum(row[key] for row in work) for key in ("completed", "failed"))
+    if not completed + failed:
+        return here
+    return f"{here} — in 1 h {completed:,} done, {failed:,} failed ({_share(failed, completed + failed)})"
+
+
+def line(row: Row, work: Row | None) -> dict[str, object]:
+    """A node as a line of the table."""
+    minutes = row["minutes_processing"]
+    completed, failed = (work["completed"], work["failed"]) if work else (0, 0)
+    return {
+        "Node": row["server_id"],
+        "State": [row["state"]],
+        "File": readings.shown(row["original_filename"] or ""),
+        "Progress": columns.progress(row),
+        "For": wording.span(minutes * 60) if minutes is not None else "",
+        "Done 1 h": completed,
+        "Failed 1 h": f"{failed:,} ({_share(failed, completed + failed)})" if failed else "",
+        "Bad attempts 1 h": work["bad_attempts"] if work else 0,
+        "Last error": readings.shown(last_line(work["last_error"])) if work and work["last_error"] else "",
+        "Last heartbeat": f"{wording.span(row['seconds_since_heartbeat'])} ago",
+        "Started": row["started_at"],
+        "Host": row["host"],
+        "Process": str(row["pid"]),
+        "Version": row["version"],
+    }
+
+
+def _share(part: int, whole: int) -> str:
+    share = 100 * part / whole if whole else 0
+    return f"{share:.0f} %" if share >= 10 or not share else f"{share:.2g} %"
 
 
 steer()

@@ -9,7 +9,7 @@ import streamlit as st
 
 from opskit.stats import figures, timeline_figure
 from opskit.support import wording
-from opskit.web.dashboard import banners, columns, links, markdown, readings, sources, times
+from opskit.web.dashboard import banners, charts, columns, links, markdown, readings, sources, times
 
 WINDOWS = {900: "15 min", 3600: "1 h", 6 * 3600: "6 h", 86400: "24 h", 7 * 86400: "7 d"}
 MOST_ROWS = 2000
@@ -61,11 +61,7 @@ def drawn(found: readings.Reading, begins: datetime, ends: datetime) -> tuple[go
     assert found.frame is not None
     assert not isinstance(found.frame, list)
     chart = figures.timeline(found.frame, begins=begins, ends=ends, zone=times.zone())
-    title = str(chart.layout.title.text)
-    # A figure's grey is readable on any ground; of the page's ground the browser tells which it is.
-    ink = "#c9ced8" if st.context.theme.type == "dark" else "#4a5160"
-    chart.update_layout(title=None, margin_t=10, font={"family": '"Source Sans", sans-serif', "color": ink})
-    return chart, title
+    return chart, charts.dressed(chart)
 
 
 def window() -> tuple[int, int]:

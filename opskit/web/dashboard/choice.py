@@ -1,0 +1,57 @@
+"""What is ticked in a table: kept by name, in the address as well, whatever becomes of the rows' order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+MOST = 200
+"""So many ticked rows stand in the address."""
+
+
+def table(name: str, rows: Sequence[Any], ids: Sequence[str], *, single: bool = False, **how: Any) -> list[str]:
+    """A table whose rows can be ticked; answers the names of those that are.
+
+    Args:
+        name: Its parameter in the address.
+        rows: What it shows.
+        ids: The name of each row.
+        single: One row at a time. Defaults to several.
+        how: As `st.dataframe` takes it.
+    """
+    # A new list is a new table: a tick never moves to another row.
+    key = f"{name} {hash(tuple(ids))}"
+    wanted = set(st.query_params.get_all(name))
+    chosen = [id for id in ids if id in wanted]
+
+    def ticked() -> None:
+        # Those that this list does not show stay as they were: a filter is no untick.
+        places = st.session_state[key].selection.rows
+        others = [] if single else [id for id in st.query_params.get_all(name) if id not in ids]
+        now = [*others, *(ids[place] for place in places if place < len(ids))]
+        st.session_state[f"{name} ticked"] = True
+        st.query_params[name] = now[:MOST]
+
+    st.dataframe(
+        rows,
+        key=key,
+        on_select=ticked,
+        selection_mode="single-row" if single else "multi-row",
+        selection_default={"selection": {"rows": [place for place, id in enumerate(ids) if id in wanted]}},
+        hide_index=True,
+        placeholder="",
+        **how,
+    )
+    return chosen
+
+
+def changed(name: str) -> bool:
+    """Whether a tick was just made or taken away: a part that renews itself then has the whole page drawn."""
+    return bool(st.session_state.pop(f"{name} ticked", False))
+
+
+def none(name: str) -> None:
+    """Untick everything."""
+    st.query_params.pop(name, None)

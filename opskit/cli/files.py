@@ -42,7 +42,7 @@ def enqueue(given: argparse.Namespace) -> int:
             with console.progress(quiet=given.json) as bar:
                 count = queue.adopt(
                     db, "true" if given.where is None else given.where, actor=actor(), dry_run=given.dry_run,
-                    say=lambda done, total: bar.at(done / total, f"{done:,} of {total:,} rows adopted"),
+                    on_progress=lambda done, total: bar.at(done / total, f"{done:,} of {total:,} rows adopted"),
                 )  # fmt: skip
             what = "rows from before would be adopted" if given.dry_run else "rows from before adopted"
         else:
@@ -53,7 +53,7 @@ def enqueue(given: argparse.Namespace) -> int:
             with console.progress(quiet=given.json) as bar:
                 count = queue.enqueue(
                     db, given.paths, columns=columns, skip_known=given.skip_known,
-                    say=lambda done: bar.at(None, f"{done:,} files queued"), tell=bar.line,
+                    on_progress=lambda done: bar.at(None, f"{done:,} files queued"), on_line=bar.line,
                 )  # fmt: skip
             what = "files queued"
     if given.json:

@@ -70,7 +70,7 @@ def prove(given: argparse.Namespace) -> int:
         console.err.print(line)
 
     answer = prove(
-        settings_of(given), nodes=given.nodes, files=given.files, seconds=given.seconds, seed=given.seed, say=say
+        settings_of(given), nodes=given.nodes, files=given.files, seconds=given.seconds, seed=given.seed, on_line=say
     )
     if given.json:
         console.as_json(answer)
@@ -99,7 +99,7 @@ def bench(given: argparse.Namespace) -> int:
     def say(line: str) -> None:
         console.err.print(line)
 
-    answer = bench(settings_of(given), nodes=given.nodes, seconds=given.seconds, file_ms=given.file_ms, say=say)
+    answer = bench(settings_of(given), nodes=given.nodes, seconds=given.seconds, file_ms=given.file_ms, on_line=say)
     if given.json:
         console.as_json(answer)
     else:

@@ -62,13 +62,13 @@ def _migrate_one(db: Database, given: argparse.Namespace) -> dict[str, Any]:
         elif given.plan:
             answer |= _planned(db, given, say)
         elif given.rollback:
-            answer["ran"] = [asdict(step) for step in migration.rollback(db, confirm=table, say=say)]
+            answer["ran"] = [asdict(step) for step in migration.rollback(db, confirm=table, on_line=say)]
         elif given.queue_new or given.no_queue_new:
             migration.queue_new(db, on=given.queue_new)
             since = "are queued from now on" if given.queue_new else "wait without a status"
             say(f"{env}: new rows of {table} {since}")
         else:
-            ran = migration.migrate(db, wake=given.wake, actor=actor(), say=say, tell=_teller(bar))
+            ran = migration.migrate(db, wake=given.wake, actor=actor(), on_line=say, on_progress=_teller(bar))
             answer["ran"], cleaned = [asdict(step) for step in ran], ran.cleaned
             answer["cleaned"] = len(cleaned.ended)
             answer["missing"] = migration.missing(db)

@@ -16,13 +16,13 @@ Entry = tuple[str, str, int | None]
 _LONGEST_SHOWN = 200
 
 
-def expand(paths: Iterable[str | os.PathLike[str]], *, tell: Callable[[str], None] | None = None) -> Iterator[Entry]:
+def expand(paths: Iterable[str | os.PathLike[str]], *, on_line: Callable[[str], None] | None = None) -> Iterator[Entry]:
     """Every file meant by *paths*, as (storage path, name, size in bytes).
 
     Args:
         paths: Files, URLs, and folders with all that is in them: hidden files are left out, and so are links that lead
             out of the folder.
-        tell: Called with a sentence where such links were left out. Defaults to nobody.
+        on_line: Called with a sentence where such links were left out. Defaults to nobody.
 
     Raises:
         SettingError: There is nothing at a path, or it cannot be read.
@@ -34,7 +34,7 @@ def expand(paths: Iterable[str | os.PathLike[str]], *, tell: Callable[[str], Non
             continue
         path, mode = _looked_at(text)
         if stat.S_ISDIR(mode):
-            yield from _inside(path, text, tell)
+            yield from _inside(path, text, on_line)
         elif stat.S_ISREG(mode):
             yield _entry(path)
         else:
@@ -71,7 +71,7 @@ def _looked_at(text: str) -> tuple[Path, int]:
         raise SettingError(f"{_shown(text)} cannot be read: {_why(error)}") from None
 
 
-def _inside(folder: Path, text: str, tell: Callable[[str], None] | None) -> Iterator[Entry]:
+def _inside(folder: Path, text: str, on_line: Callable[[str], None] | None) -> Iterator[Entry]:
     """The files of a folder and of those in it, in the order of their names."""
 
     def fail(error: OSError) -> None:
@@ -87,9 +87,9 @@ def _inside(folder: Path, text: str, tell: Callable[[str], None] | None) -> Iter
                 led_out += 1
             elif path.is_file():
                 found.append(path)
-    if led_out and tell is not None:
+    if led_out and on_line is not None:
         count = "1 link that leads" if led_out == 1 else f"{led_out} links that lead"
-        tell(f"{count} out of {_shown(text)} {'was' if led_out == 1 else 'were'} left out")
+        on_line(f"{count} out of {_shown(text)} {'was' if led_out == 1 else 'were'} left out")
     yield from map(_entry, sorted(found))
 
 

@@ -43,7 +43,7 @@ def bench(
     nodes: int = 8,
     seconds: float = 30.0,
     file_ms: float | None = None,
-    say: Say = lambda _: None,
+    on_line: Say = lambda _: None,
 ) -> dict[str, Any]:
     """Measure a database, in a scratch schema that is dropped afterwards.
 
@@ -52,7 +52,7 @@ def bench(
         nodes: Most nodes that are started at once on this machine.
         seconds: How long it may take, about [s]; at most 110.
         file_ms: How long a file takes [ms]. Defaults to a table of 10, 100, 1000 and 10,000.
-        say: Called with a line for each part.
+        on_line: Called with a line for each part.
 
     Returns:
         "round_trip_ms", "commit_ms", "server_ms" (parts of a claim, p50), "claim_ms" (p50 and p99 of completing one
@@ -80,8 +80,8 @@ def bench(
     ):
         migration.migrate(db)
         with Database(own, pooled=False, node=True) as mine:
-            parts = _parts(mine, each, say)
-        rates = _rates(db, counts, each, _files(parts["claim_ms"]["p50"], each), say)
+            parts = _parts(mine, each, on_line)
+        rates = _rates(db, counts, each, _files(parts["claim_ms"]["p50"], each), on_line)
         synchronous = _synchronous(db)
     most = max(rates, key=lambda one: one["files_per_second"])
     feeds = [
@@ -98,9 +98,9 @@ def bench(
     }
 
 
-def _parts(db: Database, seconds: float, say: Say) -> dict[str, Any]:
+def _parts(db: Database, seconds: float, on_line: Say) -> dict[str, Any]:
     """What a claim costs, and what of it is network, commit and the server's work [ms]."""
-    say("one connection: round trip, commit, claim")
+    on_line("one connection: round trip, commit, claim")
     with db.connection() as connection:
         connection.execute("CREATE TABLE parts (n integer)")
         connection.execute("INSERT INTO parts VALUES (0)")
@@ -167,7 +167,7 @@ def _files(claim_ms: float, seconds: float) -> int:
     return int(min(_MOST_FILES, max(_LEAST_FILES, 8 * seconds * 1000 / claim_ms)))
 
 
-def _rates(db: Database, counts: Sequence[int], seconds: float, files: int, say: Say) -> list[dict[str, Any]]:
+def _rates(db: Database, counts: Sequence[int], seconds: float, files: int, on_line: Say) -> list[dict[str, Any]]:
     """Files a second of more and more nodes, until more of them bring nothing."""
     rates: list[dict[str, Any]] = []
     ours = _sessions(db)
@@ -183,7 +183,7 @@ def _rates(db: Database, counts: Sequence[int], seconds: float, files: int, say:
                 time.sleep(0.1)
             took, idle = time.monotonic() - began, _idle() - idle
             rate = (_count(db, "files", "processing_status = 'completed'") - before) / took
-            say(f"{count} node{'s' if count > 1 else ''}: {rate:,.0f} files/s")
+            on_line(f"{count} node{'s' if count > 1 else ''}: {rate:,.0f} files/s")
             rates.append(
                 {
                     "nodes": count,

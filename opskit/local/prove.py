@@ -51,7 +51,7 @@ def prove(
     files: int = 400,
     seconds: float = 60.0,
     seed: int = 1,
-    say: Say = lambda _: None,
+    on_line: Say = lambda _: None,
 ) -> dict[str, Any]:
     """Try the promises on a database, in a scratch schema that is dropped afterwards.
 
@@ -61,7 +61,7 @@ def prove(
         files: How many files they race for.
         seconds: How long it may take at most [s].
         seed: Of the moments at which faults strike.
-        say: Called with a line for each fault.
+        on_line: Called with a line for each fault.
 
     Returns:
         "holds", "promises" (each with what was counted), "faults", "seconds".
@@ -87,7 +87,7 @@ def prove(
     ):
         migration.migrate(db)
         checker.record(db)
-        run = _Proof(db, Path(folder), nodes, files, seconds, random.Random(seed), say)
+        run = _Proof(db, Path(folder), nodes, files, seconds, random.Random(seed), on_line)
         return run.run()
 
 
@@ -95,9 +95,9 @@ class _Proof:
     """One run: the nodes, the faults, the verdict."""
 
     def __init__(
-        self, db: Database, folder: Path, nodes: int, files: int, seconds: float, rng: random.Random, say: Say
+        self, db: Database, folder: Path, nodes: int, files: int, seconds: float, rng: random.Random, on_line: Say
     ) -> None:
-        self.db, self.folder, self.files, self.rng, self.say = db, folder, files, rng, say
+        self.db, self.folder, self.files, self.rng, self.on_line = db, folder, files, rng, on_line
         self.names = [f"proof-{n}" for n in range(nodes)]
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.started = time.monotonic()
@@ -134,7 +134,7 @@ class _Proof:
 
     def _kill(self) -> None:
         name = self.rng.choice(self.names)
-        self.say(f"kill -9 {name}, at work; started again")
+        self.on_line(f"kill -9 {name}, at work; started again")
         self.processes[name].kill()
         # One that had ended by itself was not killed.
         self.faults["killed"] += self.processes[name].wait() == -signal.SIGKILL
@@ -145,11 +145,11 @@ class _Proof:
         """Past its lease, so that an heir has its file; then thawed, so that it comes back as a zombie."""
         while not (busy := [one for one in self.names if self.db.run("held", server_id=one)]):
             if time.monotonic() > self.deadline or self._completed() == self.files:
-                self.say("nobody held a file any more: nothing to freeze; give prove more files")
+                self.on_line("nobody held a file any more: nothing to freeze; give prove more files")
                 return
             time.sleep(0.01)
         name = self.rng.choice(busy)
-        self.say(f"SIGSTOP {name} for {LEASE_SECONDS * 2.5:g} s, past its lease; then SIGCONT")
+        self.on_line(f"SIGSTOP {name} for {LEASE_SECONDS * 2.5:g} s, past its lease; then SIGCONT")
         family = [self.processes[name].pid, *_children(self.processes[name].pid)]
         for pid in family:
             _send(pid, signal.SIGSTOP)
@@ -170,7 +170,7 @@ class _Proof:
                 (self.name,),
             ).fetchone()
             cut = row[0] if row else 0
-        self.say(f"{cut} connections of the nodes cut")
+        self.on_line(f"{cut} connections of the nodes cut")
         self.faults["connections cut"] += cut
         self._pass(self.rng.uniform(0.5, 1.0))
 

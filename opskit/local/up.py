@@ -100,7 +100,7 @@ class _Show:
 
     def run(self) -> dict[str, Any]:
         # Looked at before anything is started: a wrong path is the user's to mend.
-        files = list(expand(self.paths, tell=err.print))
+        files = list(expand(self.paths, on_line=err.print))
         with self._obeying_signals():
             try:
                 for part in self._parts():

@@ -46,8 +46,8 @@ def migrate(
     *,
     wake: bool | None = None,
     actor: str = "migration",
-    say: Say = lambda _: None,
-    tell: Tell | None = None,
+    on_line: Say = lambda _: None,
+    on_progress: Tell | None = None,
 ) -> Migrated:
     """Migrate this environment's tables. Idempotent; safe on a live system; can be interrupted and run again.
 
@@ -60,8 +60,8 @@ def migrate(
         db: An open database.
         wake: Whether inserts are to wake nodes, or nodes only poll. Defaults to what was chosen, at first they do.
         actor: Who does it, for the history.
-        say: Called with a line for each statement, and for whoever is in its way.
-        tell: Called several times a second with how far a long statement is, from a thread of its own.
+        on_line: Called with a line for each statement, and for whoever is in its way.
+        on_progress: Called several times a second with how far a long statement is, from a thread of its own.
 
     Returns:
         The steps that were run, none when everything was there; their `cleaned` is what the cleanup has ended.
@@ -77,11 +77,11 @@ def migrate(
     planned = plan(db, wake=wake)
     with notebook_bar("migrating", "statements", total=len(planned)) as done:
         for count, step in enumerate(planned):
-            say(f"{db.settings.files}: {step.what}")
-            with watched(db, step, tell):
-                run(db, step, say=say)
+            on_line(f"{db.settings.files}: {step.what}")
+            with watched(db, step, on_progress):
+                run(db, step, on_line=on_line)
             if step.part == "history":
-                say(f"{db.settings.files}: {db.one('migrate/separated')['reason']}")
+                on_line(f"{db.settings.files}: {db.one('migrate/separated')['reason']}")
             done(count + 1)
     if planned and (left := still_lacking(db)):
         raise DatabaseError(f"every statement of the migration was run, and yet {'; '.join(left)}; run it again")
@@ -90,7 +90,7 @@ def migrate(
     return migrated
 
 
-def run(db: Database, step: Step, *, say: Say = lambda _: None) -> None:
+def run(db: Database, step: Step, *, on_line: Say = lambda _: None) -> None:
     """Run one statement behind a short lock_timeout; step back and try again while somebody is in the way."""
     backoff, told = Backoff(0.2, 5.0, PATIENCE_SECONDS), ""
     while True:
@@ -103,7 +103,7 @@ def run(db: Database, step: Step, *, say: Say = lambda _: None) -> None:
             # An earlier try, or somebody else's, broke off; IF NOT EXISTS takes what it left for an index.
             if backoff.is_over:
                 raise DatabaseError(f"the index {invalid} is not valid; run: opskit migrate")
-            say(f"{db.settings.files}: the index {invalid} was left invalid; it is built again")
+            on_line(f"{db.settings.files}: the index {invalid} was left invalid; it is built again")
             _drop_index(db, invalid)
             continue
         except Exception as error:
@@ -113,7 +113,7 @@ def run(db: Database, step: Step, *, say: Say = lambda _: None) -> None:
             if backoff.is_last:
                 raise _given_up(error, who) from error.__cause__
         if who != told:
-            say(f"{db.settings.files}: steps back and tries again; {who or 'somebody holds a lock'}")
+            on_line(f"{db.settings.files}: steps back and tries again; {who or 'somebody holds a lock'}")
             told = who
         backoff.wait()
 

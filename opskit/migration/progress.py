@@ -52,16 +52,16 @@ Tell = Callable[[Progress], None]
 
 
 @contextlib.contextmanager
-def watched(db: Database, step: Step, tell: Tell | None) -> Iterator[None]:
+def watched(db: Database, step: Step, on_progress: Tell | None) -> Iterator[None]:
     """Tell how far a step is while it runs, if it is one that takes long.
 
     It is asked for over a second connection (pg_stat_progress_create_index).
     """
-    if tell is None or not step.reads:
+    if on_progress is None or not step.reads:
         yield
         return
     ended = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(db, step, tell, ended), name="opskit progress", daemon=True)
+    watcher = threading.Thread(target=_watch, args=(db, step, on_progress, ended), name="opskit progress", daemon=True)
     watcher.start()
     try:
         yield
@@ -70,7 +70,7 @@ def watched(db: Database, step: Step, tell: Tell | None) -> Iterator[None]:
         watcher.join()
 
 
-def _watch(db: Database, step: Step, tell: Tell, ended: threading.Event) -> None:
+def _watch(db: Database, step: Step, on_progress: Tell, ended: threading.Event) -> None:
     began = time.monotonic()
     with Database(db.settings, pooled=False, statement_seconds=2.0, name="progress") as other:
         while not ended.wait(EVERY_SECONDS):
@@ -81,9 +81,11 @@ def _watch(db: Database, step: Step, tell: Tell, ended: threading.Event) -> None
             seconds = time.monotonic() - began
             if found and not ended.is_set():
                 row = found[0]
-                tell(Progress(step, row["phase"], _whole(row["phase"], row["share"]), seconds, row["waits_for"] or ""))
+                on_progress(
+                    Progress(step, row["phase"], _whole(row["phase"], row["share"]), seconds, row["waits_for"] or "")
+                )
             elif not ended.is_set():
-                tell(Progress(step, "", None, seconds))
+                on_progress(Progress(step, "", None, seconds))
 
 
 def _whole(phase: str, share: float | None) -> float | None:

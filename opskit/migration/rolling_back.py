@@ -12,7 +12,7 @@ from opskit.migration.state import exists
 from opskit.migration.steps import Say, Step, step, steps
 
 
-def rollback(db: Database, *, confirm: str = "", say: Say = lambda _: None) -> list[Step]:
+def rollback(db: Database, *, confirm: str = "", on_line: Say = lambda _: None) -> list[Step]:
     """Remove what the migration added: triggers, indexes, columns and the three tables beside.
 
     The application's columns and rows stay, and so does a files table that opskit itself created: it may
@@ -22,7 +22,7 @@ def rollback(db: Database, *, confirm: str = "", say: Say = lambda _: None) -> l
     Args:
         db: An open database.
         confirm: The table's name, such as "uploaded_files": needed where states, results or a history go with it.
-        say: Called with a line for each statement.
+        on_line: Called with a line for each statement.
 
     Raises:
         MigrationRefusedError: Nodes are alive, or there is a history and *confirm* does not name the table.
@@ -40,7 +40,7 @@ def rollback(db: Database, *, confirm: str = "", say: Say = lambda _: None) -> l
             f"rollback(db, confirm={db.settings.files!r})"
         )
     for each in planned:
-        say(f"{db.settings.files}: {' '.join(each.sql.split())[:100]}")
+        on_line(f"{db.settings.files}: {' '.join(each.sql.split())[:100]}")
         run(db, each)
     return planned
 

@@ -42,7 +42,12 @@ _BATCH = 5000
 
 
 def adopt(
-    db: Database, where: str, *, actor: str = "", dry_run: bool = False, say: Callable[[int, int], None] | None = None
+    db: Database,
+    where: str,
+    *,
+    actor: str = "",
+    dry_run: bool = False,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> int:
     """Queue rows from before: those without a status that meet a condition, in batches.
 
@@ -52,7 +57,7 @@ def adopt(
             operator's own SQL, run with the operator's rights.
         actor: Who does it, for the history. Defaults to the connection's.
         dry_run: Only count.
-        say: Called with (adopted so far, all). Defaults to a bar in a notebook, elsewhere to nothing.
+        on_progress: Called with (adopted so far, all). Defaults to a bar in a notebook, elsewhere to nothing.
 
     Returns:
         How many rows were adopted, or would be.
@@ -68,7 +73,7 @@ def adopt(
     if dry_run:
         return int(count)
     adopted, following = 0, ""
-    with notebook_bar("adopting", "rows", total=int(count), say=say) as told:
+    with notebook_bar("adopting", "rows", total=int(count), on_progress=on_progress) as told:
         while True:
             # Chosen and queued in one transaction: what the application has done with a row meanwhile counts.
             with _judging(db, where) as connection:

@@ -23,8 +23,8 @@ def enqueue(
     *,
     columns: Mapping[str, str] | None = None,
     skip_known: bool = False,
-    say: Callable[[int], None] | None = None,
-    tell: Callable[[str], None] | None = None,
+    on_progress: Callable[[int], None] | None = None,
+    on_line: Callable[[str], None] | None = None,
 ) -> int:
     """Queue files: every file under the given folders, and the files and URLs given themselves.
 
@@ -34,8 +34,8 @@ def enqueue(
             fsspec URLs.
         columns: Values for other columns of the application's table, such as {"file_type": "merchant"}.
         skip_known: Leave out what is in the table already, by storage_path.
-        say: Called with the number of rows queued so far. Defaults to a bar in a notebook, elsewhere to nothing.
-        tell: Called with a sentence where links were left out, or the table has not taken every row. Defaults to
+        on_progress: Called with the number of rows queued so far. Defaults to a bar in a notebook, else to nothing.
+        on_line: Called with a sentence where links were left out, or the table has not taken every row. Defaults to
             the log.
 
     Returns:
@@ -46,7 +46,7 @@ def enqueue(
             Nothing was inserted.
     """
     db.writing()
-    found = list(expand(paths, tell=tell or _log.warning))
+    found = list(expand(paths, on_line=on_line or _log.warning))
     if found:
         with db.connection():  # what the database can hold is known once there is a connection
             pass
@@ -56,7 +56,7 @@ def enqueue(
     if skip_known:
         known = _known(db, [path for path, _, _ in found])
         found = [entry for entry in found if entry[0] not in known]
-    return insert(db, found, columns=columns, say=say, tell=tell) if found else 0
+    return insert(db, found, columns=columns, on_progress=on_progress, on_line=on_line) if found else 0
 
 
 def insert(
@@ -64,8 +64,8 @@ def insert(
     rows: Iterable[Entry],
     *,
     columns: Mapping[str, str] | None = None,
-    say: Callable[[int], None] | None = None,
-    tell: Callable[[str], None] | None = None,
+    on_progress: Callable[[int], None] | None = None,
+    on_line: Callable[[str], None] | None = None,
 ) -> int:
     """Queue files that are where they belong, in one transaction; nothing is looked at.
 
@@ -73,8 +73,8 @@ def insert(
         db: An open database.
         rows: Each file as (storage path, name, size in bytes or None).
         columns: Values for other columns of the application's table.
-        say: Called with the number of rows queued so far. Defaults to a bar in a notebook, elsewhere to nothing.
-        tell: Called with a sentence where the table has not taken every row. Defaults to the log.
+        on_progress: Called with the number of rows queued so far. Defaults to a bar in a notebook, else to nothing.
+        on_line: Called with a sentence where the table has not taken every row. Defaults to the log.
 
     Returns:
         How many rows were inserted, as PostgreSQL says: a trigger of the table may keep some out.
@@ -90,7 +90,7 @@ def insert(
         check_held(db, value)
     command = sql.SQL("COPY {} ({}) FROM STDIN").format(sql.Identifier(db.settings.files), form.names)
     count = 0
-    with notebook_bar("queueing", "files", say=say) as told:
+    with notebook_bar("queueing", "files", on_progress=on_progress) as told:
         with db.connection() as connection, connection.transaction(), connection.cursor() as cursor:
             with cursor.copy(command) as target:
                 for count, row in enumerate(rows, 1):
@@ -103,7 +103,7 @@ def insert(
         told(taken)
     if taken != count:
         kept_out = "a BEFORE INSERT trigger of the table keeps the others out"
-        (tell or _log.warning)(f"{db.settings.files} has taken {taken} of {count} files: {kept_out}")
+        (on_line or _log.warning)(f"{db.settings.files} has taken {taken} of {count} files: {kept_out}")
     return taken
 
 

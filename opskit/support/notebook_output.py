@@ -273,7 +273,7 @@ DELAY_SECONDS = 1.0
 
 @contextlib.contextmanager
 def notebook_bar(
-    what: str, unit: str, *, total: int | None = None, say: Callable[..., None] | None = None
+    what: str, unit: str, *, total: int | None = None, on_progress: Callable[..., None] | None = None
 ) -> Iterator[Callable[[int], None]]:
     """A function to be called with how much is done: the caller's own, else a bar of tqdm in a notebook, else nothing.
 
@@ -281,10 +281,10 @@ def notebook_bar(
         what: What is being done, in a word.
         unit: Of what, in the plural.
         total: How many there are. Defaults to not known.
-        say: The caller's own, called with (done), or with (done, total) where the total is known.
+        on_progress: The caller's own, called with (done), or with (done, total) where the total is known.
     """
-    if say is not None:
-        yield lambda done: say(done) if total is None else say(done, total)
+    if on_progress is not None:
+        yield lambda done: on_progress(done) if total is None else on_progress(done, total)
         return
     tqdm = _tqdm() if _in_notebook() else None
     if tqdm is None:

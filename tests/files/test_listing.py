@@ -165,8 +165,8 @@ def test_links_that_lead_out_of_a_folder_are_left_out_and_counted(
     (given / "loop").symlink_to("loop")
     told: list[str] = []
 
-    assert queue.enqueue(db, [given], tell=told.append) == 3
-    assert queue.enqueue(db, [outside], tell=told.append) == 1
+    assert queue.enqueue(db, [given], on_line=told.append) == 3
+    assert queue.enqueue(db, [outside], on_line=told.append) == 1
 
     assert told == [f"3 links that lead out of {str(given)!r} were left out"]
     # A file that is named itself is meant.

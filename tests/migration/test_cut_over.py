@@ -330,7 +330,7 @@ def test_the_condition_is_judged_again_when_a_row_is_queued(live: Database, monk
         with application(live.settings) as connection:
             run(connection, f"UPDATE {TABLE} SET processed = true")
 
-    assert queue.adopt(live, "processed = false", actor="me", say=meanwhile) == 1
+    assert queue.adopt(live, "processed = false", actor="me", on_progress=meanwhile) == 1
     assert waiting(live) == 2
 
 

@@ -126,7 +126,7 @@ def test_no_statement_of_the_application_waits_longer_than_a_second(live: Databa
     estimate = migration.estimate(live, migration.plan(live))
     began = time.time()
 
-    steps = migration.migrate(live, say=lambda line: marks.append((time.time(), line)), tell=lambda _: None)
+    steps = migration.migrate(live, on_line=lambda line: marks.append((time.time(), line)), on_progress=lambda _: None)
     ended = time.time()
     still_loaded = load.poll() is None
     said = load.communicate()[0]

@@ -116,7 +116,7 @@ def test_a_migration_that_gives_up_says_who_was_in_the_way(bare: Database, monke
             DatabaseError,
             match=r"in the way: process \d+ of opskit \(reports\), idle in trans.* again when .*_backend\(PROCESS\)$",
         ):
-            migration.migrate(bare, say=said.append)
+            migration.migrate(bare, on_line=said.append)
 
     assert any("steps back and tries again; process" in line for line in said)
     migration.migrate(bare)
@@ -136,7 +136,7 @@ def test_how_far_an_index_is_is_told_while_it_is_built_and_whom_it_waits_for(db:
     ):
         pid = writer.info.backend_pid
         writer.execute(f"UPDATE {TABLE} SET file_size = 1")
-        migrating = threading.Thread(target=migration.migrate, args=(own,), kwargs={"tell": told.append})
+        migrating = threading.Thread(target=migration.migrate, args=(own,), kwargs={"on_progress": told.append})
         migrating.start()
         waiting = until(lambda: [each for each in told if each.waits_for])
         writer.commit()
@@ -176,7 +176,7 @@ def test_who_cannot_look_does_not_disturb_the_work(db: Database, monkeypatch: py
     monkeypatch.setattr(Database, "run", refused)
     monkeypatch.setattr(progress, "EVERY_SECONDS", 0.001)
 
-    migration.migrate(db, tell=lambda _: None)
+    migration.migrate(db, on_progress=lambda _: None)
 
     assert migration.missing(db) == []
 

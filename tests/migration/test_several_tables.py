@@ -183,7 +183,7 @@ def test_a_shared_history_is_parted_by_what_can_be_known(two: tuple[Database, Da
 
     said: list[str] = []
     if door == "python":
-        migration.migrate(invoices, say=said.append)
+        migration.migrate(invoices, on_line=said.append)
     else:
         done = psql(invoices.settings, "-v", "env=development", "-v", "table=invoices", "-f", "sql/migrate.sql")
         assert done.returncode == 0, done.stderr

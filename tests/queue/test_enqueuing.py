@@ -207,7 +207,8 @@ def test_insert_takes_rows_as_they_come_and_all_or_none(db: Database) -> None:
 
     said: list[int] = []
     assert (
-        queue.insert(db, ((f"/{number}", str(number), number) for number in range(12_000)), say=said.append) == 12_000
+        queue.insert(db, ((f"/{number}", str(number), number) for number in range(12_000)), on_progress=said.append)
+        == 12_000
     )
     assert said == [5000, 10_000, 12_000]
     with pytest.raises(RuntimeError, match="the source broke"):

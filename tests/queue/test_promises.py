@@ -913,7 +913,7 @@ def test_rows_from_before_are_adopted_in_batches(db: Database, monkeypatch: pyte
 
     counted = queue.adopt(db, "original_filename <> 'file-4'", actor="me", dry_run=True)
     nothing_yet = db.run("distribution")
-    adopted = queue.adopt(db, "original_filename <> 'file-4'", actor="me", say=lambda *now: said.append(now))
+    adopted = queue.adopt(db, "original_filename <> 'file-4'", actor="me", on_progress=lambda *now: said.append(now))
     again = queue.adopt(db, "original_filename <> 'file-4'", actor="me")
 
     assert (counted, adopted, again) == (23, 23, 0)

@@ -37,7 +37,7 @@ def test_enqueue_counts_the_rows_that_the_table_has_taken_and_tells_of_the_other
     told: list[str] = []
     counted: list[int] = []
 
-    count = queue.enqueue(db, [tmp_path], tell=told.append, say=counted.append)
+    count = queue.enqueue(db, [tmp_path], on_line=told.append, on_progress=counted.append)
 
     assert count == counted[-1] == 2 == len(ask(db, "SELECT 1 AS one FROM dev_uploaded_files"))
     assert len(told) == 1

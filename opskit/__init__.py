@@ -30,7 +30,13 @@ if TYPE_CHECKING:
     from opskit.jupyter.watch import watch as watch
 
 _PACKAGES = ("doctor", "jupyter", "migration", "queue", "stats")
-_FUNCTIONS = {"claimed": "opskit.files.testing", "replay": "opskit.jupyter.replay", "watch": "opskit.jupyter.watch"}
+_FUNCTIONS = {
+    "claimed": "opskit.files.testing",
+    "load_ipython_extension": "opskit.jupyter.magics",
+    "replay": "opskit.jupyter.replay",
+    "unload_ipython_extension": "opskit.jupyter.magics",
+    "watch": "opskit.jupyter.watch",
+}
 
 __all__ = [
     "ClaimLostError",

@@ -18,7 +18,7 @@ LARGEST_PART = 1 << 24
 """A part of a workbook that is neither a sheet nor its texts [bytes]."""
 MOST_SHEET_ROWS, MOST_SHEET_COLUMNS = 1 << 20, 1 << 14
 """Excel's own limits."""
-FREE_BYTES = 1 << 26
+FREE_BYTES = 1 << 24
 """What a compressed file may become in any case [bytes]."""
 MOST_TIMES = 200
 """How many times its size a compressed file may become beyond that."""

@@ -51,8 +51,8 @@ def _within(name: str, pieces: Iterator[tuple[int, bytes]]) -> Iterator[bytes]:
         taken += packed
         given += len(block)
         within_ratio(name, taken, given)
-        if block:
-            yield block
+        for start in range(0, len(block), BLOCK):
+            yield block[start : start + BLOCK]
 
 
 def _gzip(name: str, blocks: Iterator[bytes]) -> Iterator[tuple[int, bytes]]:

@@ -144,7 +144,9 @@ class Scan:
             raise Reject(rf"{self._name} has a line that is only \., where PostgreSQL may stop reading")
         self._before = window[-3:] or self._before
         if self._uneven(rest):
-            block = _QUOTED_OR_END.sub(self._line_end, opened + block)[len(opened) :]
+            parts = block.split(b'"')
+            parts[inside::2] = [self._alike(part) for part in parts[inside::2]]
+            block = b'"'.join(parts)
         self._since_line = 0 if self._newline in rest else self._since_line + len(block)
         if self._since_line > LONGEST_RECORD:
             raise Reject(
@@ -184,8 +186,9 @@ class Scan:
         pairs = rest.count(b"\r\n")
         return pairs != returns or pairs != rest.count(b"\n")
 
-    def _line_end(self, found: re.Match[bytes]) -> bytes:
-        return found[0] if found[0].startswith(b'"') else self._newline
+    def _alike(self, text: bytes) -> bytes:
+        text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        return text if self._newline == b"\n" else text.replace(b"\n", self._newline)
 
     def _refusal(self, block: bytes, inside: bool) -> Reject:
         line = self._lines + 1 + _line_of_stray(block, inside, self._before, self._stray, self._newline)

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 _MOST_ROWS = 1 << 16
 _BATCH_BYTES = 1 << 23
-_FREE_BYTES = 1 << 28
+_FREE_BYTES = 1 << 26
+_FREE_ROWS, _ROWS_A_BYTE = 1 << 21, 100
 _DEEPEST = 60
 _JSON_TYPES = ("json", "jsonb")
 
@@ -103,6 +104,8 @@ def _measured(file: ClaimedFile, metadata: pa.parquet.FileMetaData) -> tuple[int
         nested = nested or column.max_repetition_level > 0
         if column.max_definition_level > _DEEPEST:
             raise Reject(f"{file.name} is nested more than {_DEEPEST} levels deep")
+    if metadata.num_rows > _FREE_ROWS + _ROWS_A_BYTE * packed:
+        raise Reject(f"{file.name} promises {metadata.num_rows} rows, far more than it can hold")
     limit = _FREE_BYTES + MOST_TIMES * packed
     if max(unpacked, metadata.num_rows * metadata.num_columns) > limit:
         raise Reject(f"{file.name} unpacks to more than {limit >> 20} MB, far more than it is")

@@ -1,7 +1,8 @@
 """Generated files through `load_table` and through an independent reader: the same, or rejected.
 
 2,000 files a run; OPSKIT_DIFFERENTIAL_FILES=200000 tries more. What differs by a decision stands in
-docs/howto/loading.md and is taken into account here: an empty field of CSV is NULL, an empty line at the end of a file is no row.
+docs/howto/loading.md and is taken into account here: an empty field of CSV is NULL, an empty line at the end of a file
+is no row.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ WITH judged AS MATERIALIZED (
     SELECT f.id, f.original_filename, f.processing_server_id AS server_id, f.processing_token AS token,
            f.processing_attempt AS attempt, f.processing_started_at AS started_at,
            coalesce(f.processing_failures, 0) + 1 AS failures, n.lease_until, n.on_orphan, n.max_failures,
-           judge.verdict, judge.moved_at
+           coalesce(n.cancel_token = f.processing_token, false) AS cancelled, judge.verdict, judge.moved_at
       FROM :"files" AS f
       LEFT JOIN :"nodes" AS n ON n.server_id = f.processing_server_id AND f.processing_token IS NOT NULL
      CROSS JOIN LATERAL (
@@ -64,25 +64,26 @@ WITH judged AS MATERIALIZED (
        FOR NO KEY UPDATE OF f SKIP LOCKED
 ), decided AS (
     SELECT judged.*,
-           CASE WHEN verdict IN ('stale', 'hung') OR on_orphan = 'fail' OR failures >= max_failures
+           CASE WHEN cancelled OR verdict IN ('stale', 'hung') OR on_orphan = 'fail' OR failures >= max_failures
                 THEN 'failed' ELSE 'queued' END AS next_status,
-           CASE WHEN verdict IN ('stale', 'hung') THEN 'timeout' ELSE 'orphaned' END AS outcome,
-           CASE verdict
+           CASE WHEN cancelled THEN 'cancelled' WHEN verdict IN ('stale', 'hung') THEN 'timeout' ELSE 'orphaned' END AS outcome,
+           CASE WHEN cancelled THEN pg_catalog.format('Cancelled: asked for while %s held it', server_id) ELSE CASE verdict
                 WHEN 'rebooted' THEN pg_catalog.format('Orphaned: %s has started again since it claimed the file', server_id)
                 WHEN 'dead' THEN pg_catalog.format('Orphaned: %s has been silent since %s (its lease ended at %s)', server_id,
                                         to_char(moved_at, 'YYYY-MM-DD HH24:MI:SS'), to_char(lease_until, 'YYYY-MM-DD HH24:MI:SS'))
                 ELSE pg_catalog.format('Processing timeout: no progress for %s minutes on %s',
                             round(CASE WHEN moved_at IS NOT NULL THEN least(greatest(extract(epoch FROM clock_timestamp()) - extract(epoch FROM moved_at), -1e10), 1e10) END / 60), coalesce(server_id, 'an unnamed server'))
-           END AS why,
+           END END AS why,
            -- What it is grouped by: neither the node nor the time.
-           CASE verdict WHEN 'rebooted' THEN 'Orphaned: its node has started again'
-                        WHEN 'dead' THEN 'Orphaned: its node has been silent'
-                        ELSE 'Processing timeout: no progress' END AS error
+           CASE WHEN cancelled THEN 'Cancelled' WHEN verdict = 'rebooted' THEN 'Orphaned: its node has started again'
+                WHEN verdict = 'dead' THEN 'Orphaned: its node has been silent'
+                ELSE 'Processing timeout: no progress' END AS error
       FROM judged WHERE verdict IN ('stale', 'hung', 'rebooted', 'dead')
 ), updated AS (
     UPDATE :"files" AS f
-       SET processing_status = d.next_status, processing_failures = d.failures, processing_errors = d.why,
-           processing_failure = pg_catalog.jsonb_build_object('attempt', d.attempt, 'error', d.error, 'place', ''),
+       SET processing_status = d.next_status, processing_failures = d.failures - d.cancelled::int, processing_errors = d.why,
+           processing_failure = pg_catalog.jsonb_build_object('attempt', d.attempt, 'error', d.error, 'place', '')
+               || CASE WHEN d.cancelled THEN '{"cancelled": true}' ELSE '{}' END::jsonb,
            processing_token = NULL, processing_epoch = NULL,
            processing_server_id = CASE d.next_status WHEN 'failed' THEN d.server_id END,
            processing_started_at = CASE d.next_status WHEN 'failed' THEN f.processing_started_at END,

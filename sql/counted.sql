@@ -35,7 +35,7 @@ WITH held AS MATERIALIZED (
       FROM held, (SELECT coalesce(nullif(:'since', '')::timestamptz, now()) AS since) AS begin
 ), ended AS MATERIALIZED (
     SELECT f.id::text AS id, f.processing_status AS status, coalesce(f.processing_attempt, 0) AS attempt,
-           f.processing_queued_at::timestamptz AS queued_at, f.processing_started_at::timestamptz AS started_at,
+           greatest(f.processing_queued_at, f.processing_arrived_at)::timestamptz AS queued_at, f.processing_started_at::timestamptz AS started_at,
            f.processing_completed_at::timestamptz AS ended_at
       FROM :"files" AS f
      WHERE f.processing_status IN ('completed', 'failed')
@@ -48,11 +48,13 @@ WITH held AS MATERIALIZED (
      WHERE e.at >= coalesce(nullif(:'since', '')::timestamptz, now())
        -- A completion that was requeued before it was counted: the event is all that is left of it.
        AND (e.kind = 'attempt' OR e.kind = 'requeue' AND e.outcome = 'completed'
-            AND e.ended_at >= coalesce(nullif(:'since', '')::timestamptz, now()))
+            AND e.ended_at >= coalesce(nullif(:'since', '')::timestamptz, now())
+            -- Cancelled in the queue: it has failed without an attempt.
+            OR e.kind = 'cancel' AND e.outcome = 'queued')
 ), measured AS (
     SELECT 'run' AS measure, outcome, CASE kind WHEN 'attempt' THEN next ELSE 'completed' END AS next, cleaned, ended_at,
            extract(epoch FROM ended_at - started_at)::float8 AS seconds
-      FROM noted
+      FROM noted WHERE kind <> 'cancel'
     UNION ALL
     SELECT 'run', status, status, false, ended_at, extract(epoch FROM ended_at - started_at)::float8
       FROM ended WHERE status = 'completed'

@@ -12,7 +12,8 @@
 -- max_failures    as in fail.sql, for a deferral that counts
 -- actor           who says so: the node
 --
--- Answers one row: the state that follows (queued or failed), or lost when the claim is no longer this token's.
+-- Answers one row: the state that follows (queued or failed), cancelled when that was asked for (cancelled.sql ends it
+-- then), or lost when the claim is no longer this token's.
 -- Deferrals are counted from the file's newest 100 events, through their index, as interrupt.sql does.
 \ir _session.sql
 WITH mine AS MATERIALIZED (
@@ -20,6 +21,7 @@ WITH mine AS MATERIALIZED (
            processing_started_at AS started_at, coalesce(processing_failures, 0) AS failures
       FROM :"files"
      WHERE id = :'id' AND processing_token = :'token'::uuid AND processing_status || '' = 'processing'
+       AND NOT EXISTS (SELECT FROM :"nodes" AS n WHERE n.server_id = processing_server_id AND n.cancel_token = :'token'::uuid)
        FOR NO KEY UPDATE
 ), newest AS MATERIALIZED (
     SELECT e.* FROM mine
@@ -59,4 +61,5 @@ WITH mine AS MATERIALIZED (
                 ELSE '{}'::jsonb END || pg_catalog.jsonb_build_object('after_seconds', :'after_seconds'::float8)
       FROM decided AS d JOIN ended ON ended.id = d.id
 )
-SELECT coalesce((SELECT next_status FROM decided AS d JOIN ended ON ended.id = d.id), 'lost') AS answer;
+SELECT coalesce((SELECT next_status FROM decided AS d JOIN ended ON ended.id = d.id),
+                CASE WHEN EXISTS (SELECT FROM :"nodes" WHERE cancel_token = :'token'::uuid) THEN 'cancelled' ELSE 'lost' END) AS answer;

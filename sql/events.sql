@@ -3,7 +3,8 @@
 -- psql "$DATABASE_URL" -v env=development -f sql/events.sql
 --
 -- file_id     only this file's (default '': all)
--- kind        only this kind: attempt, requeue, pause, resume, state, boot, stop, adopt, migrate, forget (default '': all)
+-- kind        only this kind: attempt, requeue, cancel, expedite, pause, resume, state, boot, stop, adopt, migrate,
+--             forget (default '': all)
 -- row_limit   most rows (default 100)
 \ir _session.sql
 \if :{?file_id} \else \set file_id '' \endif

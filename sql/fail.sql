@@ -12,7 +12,8 @@
 -- wait_seconds    wait before the retry instead, whichever it is (default '': none given)
 -- actor           who says so: the node
 --
--- Answers one row: the state that follows (queued or failed), or lost when the claim is no longer this token's.
+-- Answers one row: the state that follows (queued or failed), cancelled when that was asked for (cancelled.sql ends it
+-- then), or lost when the claim is no longer this token's.
 -- The event is written in the same statement: what ended an attempt is never lost.
 \ir _session.sql
 \if :{?identity} \else \set identity '' \endif
@@ -26,6 +27,7 @@ WITH mine AS MATERIALIZED (
            nullif(:'identity', '')::jsonb AS identity
       FROM :"files"
      WHERE id = :'id' AND processing_token = :'token'::uuid AND processing_status || '' = 'processing'
+       AND NOT EXISTS (SELECT FROM :"nodes" AS n WHERE n.server_id = processing_server_id AND n.cancel_token = :'token'::uuid)
        FOR NO KEY UPDATE
 ), ended AS (
     UPDATE :"files" AS f
@@ -48,4 +50,5 @@ WITH mine AS MATERIALIZED (
            identity
       FROM mine JOIN ended ON ended.id = mine.id
 )
-SELECT coalesce((SELECT next_status FROM mine JOIN ended ON ended.id = mine.id), 'lost') AS answer;
+SELECT coalesce((SELECT next_status FROM mine JOIN ended ON ended.id = mine.id),
+                CASE WHEN EXISTS (SELECT FROM :"nodes" WHERE cancel_token = :'token'::uuid) THEN 'cancelled' ELSE 'lost' END) AS answer;

@@ -5,7 +5,7 @@
 -- id   the file
 \ir _session.sql
 SELECT id::text AS id, original_filename, storage_path, file_size, uploaded_at, processing_status, processing_server_id,
-       processing_queued_at, processing_started_at, processing_completed_at, processing_attempt,
+       processing_queued_at, processing_arrived_at, processing_started_at, processing_completed_at, processing_attempt,
        coalesce(processing_failures, 0) AS processing_failures, processing_errors, processing_result,
        deleted IS TRUE AS deleted
   FROM :"files" WHERE id = :'id';

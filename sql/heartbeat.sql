@@ -8,6 +8,7 @@
 -- progress_age_seconds        how long ago the file last moved, '' when it never did
 --
 -- `holds` is false when the claim has been ended by others: the child works for nothing.
+-- `cancel_token` is a claim whose cancellation was asked for: its child is to be killed.
 -- `others` is true when there are claims beside it: something that may have to be reaped.
 -- A heartbeat that waited for pause.sql does not see its pause: what that wrote into the row is in doubt then, and no
 -- claim, until a second heartbeat has seen none either.
@@ -22,7 +23,7 @@ UPDATE :"nodes" AS n
                                    WHERE p.scope IN ('*', n.server_id) OR p.scope = ' breaker' AND p.closed_at IS NULL) THEN true
                      WHEN n.paused THEN NULL ELSE false END
  WHERE server_id = :'server_id' AND boot = :'boot'::uuid
-RETURNING state, epoch, paused IS TRUE AS paused,
+RETURNING state, epoch, paused IS TRUE AS paused, cancel_token::text AS cancel_token,
           EXISTS (SELECT FROM :"files" AS f
                    WHERE f.processing_status = 'processing' AND f.processing_server_id = n.server_id
                      AND f.processing_token = nullif(:'token', '')::uuid) AS holds,

@@ -11,7 +11,8 @@
 -- max_failures, retry_seconds   as in fail.sql, for an interruption that counts
 -- actor           who says so: the node
 --
--- Answers one row: the state that follows (queued or failed), or lost when the claim is no longer this token's.
+-- Answers one row: the state that follows (queued or failed), cancelled when that was asked for (cancelled.sql ends it
+-- then), or lost when the claim is no longer this token's.
 -- Interruptions are counted from the file's newest 100 events, through their index. A file that failed and is here again
 -- has been requeued, also where the application did that by an UPDATE of its own.
 \ir _session.sql
@@ -20,6 +21,7 @@ WITH mine AS MATERIALIZED (
            processing_started_at AS started_at, coalesce(processing_failures, 0) AS failures
       FROM :"files"
      WHERE id = :'id' AND processing_token = :'token'::uuid AND processing_status || '' = 'processing'
+       AND NOT EXISTS (SELECT FROM :"nodes" AS n WHERE n.server_id = processing_server_id AND n.cancel_token = :'token'::uuid)
        FOR NO KEY UPDATE
 ), newest AS MATERIALIZED (
     SELECT e.* FROM mine
@@ -66,5 +68,6 @@ WITH mine AS MATERIALIZED (
 ), woken AS (
     SELECT pg_notify(:'channel', '') WHERE EXISTS (SELECT FROM ended)
 )
-SELECT coalesce((SELECT next_status FROM decided AS d JOIN ended ON ended.id = d.id), 'lost') AS answer
+SELECT coalesce((SELECT next_status FROM decided AS d JOIN ended ON ended.id = d.id),
+                CASE WHEN EXISTS (SELECT FROM :"nodes" WHERE cancel_token = :'token'::uuid) THEN 'cancelled' ELSE 'lost' END) AS answer
   FROM (SELECT 1) AS one LEFT JOIN woken ON true;

@@ -31,9 +31,16 @@ SELECT (SELECT count(*) FROM :"files" WHERE processing_status = 'queued' AND del
            AND NOT EXISTS (SELECT FROM :"pauses" AS p WHERE p.scope IN ('*', n.server_id))) AS claiming_nodes,
        (SELECT count(*) FROM :"nodes"
          WHERE state = 'quarantined' AND lease_until >= clock_timestamp() AND stopped_at IS NULL) AS quarantined_nodes,
-       (SELECT greatest(0, CASE WHEN processing_queued_at IS NOT NULL THEN least(greatest(extract(epoch FROM clock_timestamp()) - extract(epoch FROM processing_queued_at), -1e10), 1e10) END)::float8 FROM :"files"
-         WHERE processing_status = 'queued' AND deleted IS NOT TRUE
-         ORDER BY processing_queued_at, id LIMIT 1) AS oldest_queued_seconds,
+       -- The first in the queue came first, unless it has a head start; then it is looked for among the first thousand.
+       (SELECT greatest(0, CASE WHEN came_at IS NOT NULL THEN least(greatest(extract(epoch FROM clock_timestamp()) - extract(epoch FROM came_at), -1e10), 1e10) END)::float8
+          FROM (SELECT CASE WHEN processing_arrived_at IS NULL THEN processing_queued_at
+                            ELSE (SELECT min(greatest(queued_at, arrived_at))
+                                    FROM (SELECT processing_queued_at AS queued_at, processing_arrived_at AS arrived_at FROM :"files"
+                                           WHERE processing_status = 'queued' AND deleted IS NOT TRUE
+                                           ORDER BY processing_queued_at, id LIMIT 1000) AS head) END AS came_at
+                  FROM :"files"
+                 WHERE processing_status = 'queued' AND deleted IS NOT TRUE
+                 ORDER BY processing_queued_at, id LIMIT 1) AS first) AS oldest_queued_seconds,
        (SELECT count(*) > 0 FROM :"pauses" WHERE scope = '*') AS all_paused,
        (SELECT reason FROM :"pauses" WHERE scope = ' breaker' AND closed_at IS NULL) AS breaker,
        clock_timestamp() AS as_of;

@@ -6,6 +6,7 @@
 -- ids         the files, as an array literal (default '{}')
 -- error       only failed files of this group, as failures.sql names it; '' means any
 -- server_id   only failed files of this server; '' means any
+-- cancelled   true: cancelled files as well; they are left out of `failed` otherwise, but by their ids or their error
 -- row_limit   most rows in one call (default 10000)
 -- before      only files that failed before this time; '' means any: for whoever calls until nothing is left
 -- actor, reason   who and why, for the history, which keeps the row as it was before
@@ -14,6 +15,7 @@
 \if :{?error} \else \set error '' \endif
 \if :{?server_id} \else \set server_id '' \endif
 \if :{?row_limit} \else \set row_limit 10000 \endif
+\if :{?cancelled} \else \set cancelled false \endif
 \if :{?before} \else \set before '' \endif
 \if :{?actor} \else \set actor psql \endif
 \if :{?reason} \else \set reason '' \endif
@@ -37,6 +39,8 @@ WITH RECURSIVE kinds AS MATERIALIZED (
      WHERE deleted IS NOT TRUE AND :'error' = ''
        AND (:'which' = 'ids' AND processing_status IN ('failed', 'completed') AND id = ANY (:'ids')
             OR :'which' = 'failed' AND processing_status = 'failed'
+                     AND (:'cancelled'::boolean OR (f.processing_failure -> 'cancelled') IS NULL
+                          OR f.processing_failure ->> 'attempt' <> f.processing_attempt::text)
                      AND (:'before' = '' OR coalesce(f.processing_completed_at < nullif(:'before', '')::timestamptz, true))
                      AND (:'server_id' = '' OR f.processing_server_id = :'server_id'))
      ORDER BY processing_completed_at, id

@@ -18,7 +18,7 @@ SELECT f.id::text AS id, f.original_filename, f.processing_server_id, f.processi
        f.processing_attempt, coalesce(f.processing_failures, 0) AS processing_failures,
        judge.verdict,
        CASE WHEN judge.verdict IN ('alive', 'unproven') THEN NULL
-            WHEN judge.verdict IN ('stale', 'hung', 'stuck') OR n.on_orphan = 'fail'
+            WHEN judge.verdict IN ('stale', 'hung', 'stuck') OR n.on_orphan = 'fail' OR n.cancel_token = f.processing_token
                  OR coalesce(f.processing_failures, 0) + 1 >= n.max_failures THEN 'failed'
             ELSE 'queued' END AS would_become,
        f.id::text || '/' || coalesce(f.processing_token::text, '') AS claim

@@ -13,7 +13,7 @@
 SELECT to_timestamp(floor(extract(epoch FROM processing_completed_at) / :'bucket_seconds'::float8)
                     * :'bucket_seconds'::float8) AS bucket_start,
        processing_status, processing_server_id, count(*) AS file_count,
-       avg(extract(epoch FROM processing_started_at - processing_queued_at))::float8 AS mean_wait_seconds,
+       avg(extract(epoch FROM processing_started_at - greatest(processing_queued_at, processing_arrived_at)))::float8 AS mean_wait_seconds,
        avg(extract(epoch FROM processing_completed_at - processing_started_at))::float8 AS mean_run_seconds
   FROM :"files"
  WHERE processing_status IN ('completed', 'failed') AND deleted IS NOT TRUE

@@ -7,7 +7,7 @@ import dataclasses
 import os
 
 from opskit import queue
-from opskit.cli.verbs import Verbs, actor
+from opskit.cli.verbs import Verbs, actor, seconds_of
 from opskit.database import Database
 from opskit.errors import SettingError
 from opskit.queue.error_identity import last_line
@@ -23,6 +23,9 @@ def add_enqueue(verbs: Verbs) -> None:
         "--set", action="append", default=[], metavar="COLUMN=VALUE", help="a value for a column of the application's"
     )
     one.add_argument("--skip-known", action="store_true", help="leave out paths that are in the table already")
+    one.add_argument(
+        "--ahead", type=seconds_of, default=0.0, metavar="TIME", help="a head start in the queue: 90s, 30m, 2h or 1d"
+    )
     one.add_argument("--existing", action="store_true", help="adopt rows without a status instead")
     one.add_argument("--where", metavar="CONDITION", help="which rows to adopt, in SQL; defaults to all")
     one.add_argument("--dry-run", action="store_true", help="with --existing: only count")
@@ -37,6 +40,8 @@ def enqueue(given: argparse.Namespace) -> int:
         if given.existing:
             if given.paths:
                 raise SettingError("--existing takes no paths: it adopts rows that are in the table")
+            if given.ahead:
+                raise SettingError("--ahead goes with paths: opskit expedite ID… moves files that are queued")
             if given.where is not None and not given.where.strip():
                 raise SettingError("--where is empty; leave it out to adopt every row without a status")
             with console.progress(quiet=given.json) as bar:
@@ -53,6 +58,7 @@ def enqueue(given: argparse.Namespace) -> int:
             with console.progress(quiet=given.json) as bar:
                 count = queue.enqueue(
                     db, given.paths, columns=columns, skip_known=given.skip_known,
+                    ahead_seconds=given.ahead,
                     on_progress=lambda done: bar.at(None, f"{done:,} files queued"), on_line=bar.line,
                 )  # fmt: skip
             what = "files queued"
@@ -101,6 +107,7 @@ def add_requeue(verbs: Verbs) -> None:
     one = verbs.add("requeue", requeue, "queue files again that have ended, with a fresh retry budget")
     one.add_argument("ids", nargs="*", metavar="ID", help="files, failed or completed")
     one.add_argument("--failed", action="store_true", help="every failed file that --error and --server let through")
+    one.add_argument("--cancelled", action="store_true", help="with --failed: the cancelled ones, too")
     one.add_argument("--error", default="", help="only this error, as `opskit stats failures` groups it")
     one.add_argument("--server", default="", metavar="NODE", help="only files that this node failed")
     one.add_argument("--reason", default="", help="why, for the history")
@@ -114,14 +121,39 @@ def requeue(given: argparse.Namespace) -> int:
         raise SettingError("say which: opskit requeue ID…, or --failed for every failed file")
     with Database(settings, pooled=False) as db:
         rows = queue.requeue(
-            db, given.ids, failed=given.failed, error=given.error, server_id=given.server, actor=actor(),
-            reason=given.reason,
+            db, given.ids, failed=given.failed, error=given.error, server_id=given.server, cancelled=given.cancelled,
+            actor=actor(), reason=given.reason,
         )  # fmt: skip
     if given.json:
         console.as_json({"environment": settings.env, "requeued": len(rows), "files": rows})
     else:
         console.table(rows, empty="no such file has ended; nothing was requeued")
         console.out.print(f"{len(rows)} files queued again ({settings.env})")
+    return 0
+
+
+def add_expedite(verbs: Verbs) -> None:
+    """Add `opskit expedite`."""
+    one = verbs.add("expedite", expedite, "give queued files a head start in the queue")
+    one.add_argument("ids", nargs="+", metavar="ID", help="files that are queued")
+    one.add_argument(
+        "--ahead", type=seconds_of, default=3600.0, metavar="TIME",
+        help="the head start before their arrival: 90s, 30m, 2h or 1d; 0 takes one back; defaults to 1h",
+    )  # fmt: skip
+    one.add_argument("--reason", default="", help="why, for the history")
+    verbs.finish(one)
+
+
+def expedite(given: argparse.Namespace) -> int:
+    """Give queued files a head start."""
+    settings = settings_of(given)
+    with Database(settings, pooled=False) as db:
+        rows = queue.expedite(db, given.ids, ahead_seconds=given.ahead, actor=actor(), reason=given.reason)
+    if given.json:
+        console.as_json({"environment": settings.env, "expedited": len(rows), "files": rows})
+    else:
+        console.table(rows, empty="none of the files is queued; nothing was moved")
+        console.out.print(f"{len(rows)} files moved ahead ({settings.env})")
     return 0
 
 

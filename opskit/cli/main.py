@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Sequence
 
 from opskit._version import __version__
-from opskit.cli import cleanup, files, local, migrate, nodes, notebooks, reports
+from opskit.cli import cancel, cleanup, files, local, migrate, nodes, notebooks, reports
 from opskit.cli.verbs import Verbs
 from opskit.errors import OpskitError
 from opskit.support.logs import masked
@@ -59,6 +59,8 @@ def build_parser() -> argparse.ArgumentParser:
         reports.add_stats,
         reports.add_info,
         files.add_requeue,
+        cancel.add_cancel,
+        files.add_expedite,
         nodes.add_pause_and_resume,
         nodes.add_drain,
         nodes.add_forget,

@@ -17,7 +17,9 @@ from opskit.support import console
 
 def add_worker(verbs: Verbs) -> None:
     """Add `opskit worker`."""
-    one = verbs.add("worker", worker, "run one node: claim and process files (also: python -m opskit.worker)")
+    one = verbs.add(
+        "worker", worker, "run one node, or a pool of them: claim and process files (also: python -m opskit.worker)"
+    )
     from opskit.worker.command import add_worker_flags
 
     add_worker_flags(one)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -46,6 +47,17 @@ def count_of(text: str) -> int:
     if not 1 <= number <= 100:
         raise argparse.ArgumentTypeError(f"{text} is not between 1 and 100")
     return number
+
+
+_UNITS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def seconds_of(text: str) -> float:
+    """A stretch of time such as 90, 45s, 30m, 2h or 1d, in seconds."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", text.strip().lower())
+    if found is None or found[2] not in {"", *_UNITS}:
+        raise argparse.ArgumentTypeError(f"{text!r} is no stretch of time; write 90s, 30m, 2h or 1d")
+    return float(found[1]) * _UNITS.get(found[2], 1.0)
 
 
 def confirm(given: argparse.Namespace, what: str) -> None:

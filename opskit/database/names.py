@@ -39,6 +39,7 @@ def names(settings: Settings) -> dict[str, str]:
         **{f"shared_{name}": f"{shared}_{name}" for name in ("nodes", "events", "pauses")},
         "files": files,
         "channel": f"opskit_{files}",
+        "cancel_channel": f"opskit_cancel_{files}",
         **{name: f"{beside}_{name}" for name in ("nodes", "events", "pauses")},
         **{name: f"{beside}_{suffix}" for name, suffix in keys.items()},
         **{name: f"{files}_processing_{suffix}" for name, suffix in _HANGING.items()},

@@ -11,7 +11,7 @@ from opskit.migration.steps import FORMER_CHECKS, INDEXES, TRIGGERS
 _COLUMNS = (
     "processing_status", "processing_server_id", "processing_started_at", "processing_completed_at",
     "processing_errors", "processing_queued_at", "processing_attempt", "processing_failures", "processing_token",
-    "processing_done_token", "processing_epoch", "processing_result", "processing_failure",
+    "processing_done_token", "processing_epoch", "processing_result", "processing_failure", "processing_arrived_at",
     "original_filename", "storage_path", "file_size", "uploaded_at", "deleted",
 )  # fmt: skip
 _TABLES = ("files", "nodes", "events", "pauses")

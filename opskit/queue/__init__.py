@@ -2,16 +2,18 @@
 
 from opskit.files.listing import expand
 from opskit.queue.adopting import adopt
+from opskit.queue.cancelling import Cancellation, cancel, preview_cancel
 from opskit.queue.control import drain, forget, pause, resume
 from opskit.queue.enqueuing import enqueue, insert
+from opskit.queue.expediting import expedite
 from opskit.queue.nodes import prune
 from opskit.queue.reaper import Cleanup, Preview, cleanup, preview
 from opskit.queue.requeuing import Requeued, requeue
 from opskit.queue.uploading import upload
 
 __all__ = [
-    "Cleanup", "Preview", "Requeued", "adopt", "cleanup", "drain", "enqueue", "expand", "forget", "insert", "pause",
-    "preview", "prune", "requeue", "resume", "upload",
+    "Cancellation", "Cleanup", "Preview", "Requeued", "adopt", "cancel", "cleanup", "drain", "enqueue", "expand",
+    "expedite", "forget", "insert", "pause", "preview", "preview_cancel", "prune", "requeue", "resume", "upload",
 ]  # fmt: skip
 
 

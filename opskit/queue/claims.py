@@ -14,6 +14,7 @@ from typing import Any
 from opskit.database import Database
 from opskit.database.session import Row
 from opskit.errors import ClaimLostError, DatabaseError, DatabaseUnavailableError, NotClaimableError
+from opskit.queue.cancelling import end_cancelled
 from opskit.queue.completing import Completing, completed_by
 from opskit.queue.error_identity import Identity, of_text
 from opskit.queue.identity import Boot
@@ -256,15 +257,24 @@ def fail(
         wait_seconds="" if wait_seconds is None else wait_seconds,
         actor=actor,
     )
-    return str(row["answer"])
+    return _ended(db, row["answer"], id=id, token=token, actor=actor)
 
 
 def release(db: Database, *, id: str, token: str, reason: str, actor: str) -> str:
     """Give a file back unharmed: "queued", or "lost" when the claim is no longer this token's.
 
+    Returns:
+        "failed" where somebody has asked meanwhile to cancel it.
+
     SQL: sql/release.sql
     """
-    return str(db.one("release", id=id, token=token, reason=reason, actor=actor)["answer"])
+    answer = db.one("release", id=id, token=token, reason=reason, actor=actor)["answer"]
+    return _ended(db, answer, id=id, token=token, actor=actor)
+
+
+def _ended(db: Database, answer: str, *, id: str, token: str, actor: str) -> str:
+    """The state that follows; a claim that was to be cancelled is ended as such, whatever else has ended it."""
+    return end_cancelled(db, id=id, token=token, actor=actor) if answer == "cancelled" else answer
 
 
 def held(db: Database, server_id: str) -> list[Row]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from opskit.database import Database
 from opskit.errors import Retry
+from opskit.queue.cancelling import end_cancelled
 from opskit.queue.stored import clean_error
 
 MOST_DEFERRALS = 20
@@ -30,4 +31,5 @@ def defer(db: Database, retry: Retry, *, id: str, token: str, actor: str) -> str
         max_failures=db.settings.max_failures,
         actor=actor,
     )
-    return str(row["answer"])
+    answer = str(row["answer"])
+    return end_cancelled(db, id=id, token=token, actor=actor) if answer == "cancelled" else answer

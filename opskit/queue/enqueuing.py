@@ -23,6 +23,7 @@ def enqueue(
     *,
     columns: Mapping[str, str] | None = None,
     skip_known: bool = False,
+    ahead_seconds: float = 0.0,
     on_progress: Callable[[int], None] | None = None,
     on_line: Callable[[str], None] | None = None,
 ) -> int:
@@ -33,6 +34,7 @@ def enqueue(
         paths: Files, folders (with all that is in them, hidden files and links that lead out of them left out) and
             fsspec URLs.
         columns: Values for other columns of the application's table, such as {"file_type": "merchant"}.
+        ahead_seconds: A head start in the queue, as `expedite` gives it [s]. Defaults to none.
         skip_known: Leave out what is in the table already, by storage_path.
         on_progress: Called with the number of rows queued so far. Defaults to a bar in a notebook, else to nothing.
         on_line: Called with a sentence where links were left out, or the table has not taken every row. Defaults to
@@ -56,7 +58,9 @@ def enqueue(
     if skip_known:
         known = _known(db, [path for path, _, _ in found])
         found = [entry for entry in found if entry[0] not in known]
-    return insert(db, found, columns=columns, on_progress=on_progress, on_line=on_line) if found else 0
+    if not found:
+        return 0
+    return insert(db, found, columns=columns, ahead_seconds=ahead_seconds, on_progress=on_progress, on_line=on_line)
 
 
 def insert(
@@ -64,6 +68,7 @@ def insert(
     rows: Iterable[Entry],
     *,
     columns: Mapping[str, str] | None = None,
+    ahead_seconds: float = 0.0,
     on_progress: Callable[[int], None] | None = None,
     on_line: Callable[[str], None] | None = None,
 ) -> int:
@@ -73,6 +78,7 @@ def insert(
         db: An open database.
         rows: Each file as (storage path, name, size in bytes or None).
         columns: Values for other columns of the application's table.
+        ahead_seconds: A head start in the queue [s]. Defaults to none.
         on_progress: Called with the number of rows queued so far. Defaults to a bar in a notebook, else to nothing.
         on_line: Called with a sentence where the table has not taken every row. Defaults to the log.
 
@@ -85,7 +91,7 @@ def insert(
     After: PostgreSQL's own COPY, "Populating a Database"
     """
     db.writing()
-    form = insert_form(db, columns or {})
+    form = insert_form(db, columns or {}, ahead_seconds=ahead_seconds)
     for value in (columns or {}).values():
         check_held(db, value)
     command = sql.SQL("COPY {} ({}) FROM STDIN").format(sql.Identifier(db.settings.files), form.names)

@@ -7,6 +7,7 @@ import psycopg
 from opskit.database import Database
 from opskit.database.translation import translated
 from opskit.errors import DatabaseError, DatabaseUnavailableError
+from opskit.queue.cancelling import end_cancelled
 from opskit.queue.stored import clean_error
 
 MOST_INTERRUPTIONS = 20
@@ -34,7 +35,8 @@ def interrupt(db: Database, *, id: str, token: str, reason: str, actor: str) -> 
         retry_seconds=settings.retry_seconds,
         actor=actor,
     )
-    return str(row["answer"])
+    answer = str(row["answer"])
+    return end_cancelled(db, id=id, token=token, actor=actor) if answer == "cancelled" else answer
 
 
 def passing(error: DatabaseError | DatabaseUnavailableError) -> bool:

@@ -13,6 +13,7 @@ from opskit.database.database import as_text
 from opskit.database.session import Connection
 from opskit.errors import DatabaseError, SettingError
 from opskit.files.listing import Entry
+from opskit.queue.expediting import head_start
 from opskit.queue.standing import demand_standing
 
 
@@ -29,7 +30,7 @@ class Form:
         return (*row, *self.fixed) if self.identity is None else (*row, *self.fixed, self.identity())
 
 
-def insert_form(db: Database, columns: Mapping[str, str]) -> Form:
+def insert_form(db: Database, columns: Mapping[str, str], *, ahead_seconds: float = 0.0) -> Form:
     """The INSERT that this table's columns take."""
     demand_standing(db)
     table = _columns_of(db)
@@ -41,8 +42,19 @@ def insert_form(db: Database, columns: Mapping[str, str]) -> Form:
             now = connection.execute("SELECT now()::text AS now").fetchone()
         assert now is not None
         fixed["uploaded_at"] = now["now"]
+    if head_start(ahead_seconds):
+        fixed |= _places(db, ahead_seconds)
     names = ["storage_path", "original_filename", "file_size", *fixed, *(["id"] if identity else [])]
     return Form(sql.SQL(", ").join(map(sql.Identifier, names)), tuple(fixed.values()), identity)
+
+
+def _places(db: Database, ahead_seconds: float) -> dict[str, str]:
+    """When the rows came, which is now, and their place in the queue so long before."""
+    query = "SELECT now()::text AS came, (now() - %s * interval '1 second')::text AS place"
+    with db.connection() as connection:
+        row = connection.execute(query, (ahead_seconds,)).fetchone()
+    assert row is not None
+    return {"processing_arrived_at": row["came"], "processing_queued_at": row["place"]}
 
 
 def insert_one(connection: Connection, table: str, form: Form, row: Entry) -> str:

@@ -25,12 +25,14 @@ class Heartbeat:
         holds: Whether the claim that its child works on is still its own.
         others: Whether there are claims beside it: only then is there anything to reap.
         paused: Whether claiming is paused, for this node or for all.
+        cancel_token: The claim whose cancellation was asked for last; "" when none was.
     """
 
     state: str
     holds: bool
     others: bool
     paused: bool
+    cancel_token: str
 
 
 def register(db: Database, server_id: str, boot: str) -> Boot | None:
@@ -103,7 +105,13 @@ def heartbeat(
     if not rows:
         return None
     row = rows[0]
-    return Heartbeat(state=row["state"], holds=row["holds"], others=row["others"], paused=row["paused"])
+    return Heartbeat(
+        state=row["state"],
+        holds=row["holds"],
+        others=row["others"],
+        paused=row["paused"],
+        cancel_token=row["cancel_token"] or "",
+    )
 
 
 def advance(db: Database, node: Boot) -> int | None:

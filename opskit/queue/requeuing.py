@@ -40,6 +40,7 @@ def requeue(
     failed: bool = False,
     error: str = "",
     server_id: str = "",
+    cancelled: bool = False,
     limit: int | None = None,
     actor: str = "",
     reason: str = "",
@@ -50,6 +51,7 @@ def requeue(
         db: An open database.
         ids: These files, failed or completed.
         failed: Every failed file that *error* (as `stats.failures` groups it) and *server_id* let through.
+        cancelled: With *failed*: cancelled ones, too. Left out otherwise, but by their ids or their error.
         limit: Most rows. Defaults to all, which are queued in batches: what is queued stays so if a later one fails.
         actor: Who does it, for the history. Defaults to the connection's.
         reason: Why, for the history.
@@ -70,7 +72,7 @@ def requeue(
     def batch(rows: int, which: str, *, ids: Sequence[str] = (), before: str = "") -> list[Row]:
         return db.run(
             "requeue", which=which, ids=list(ids), error=error, server_id=server_id, row_limit=rows, before=before,
-            actor=actor or db.actor, reason=reason,
+            cancelled=cancelled, actor=actor or db.actor, reason=reason,
         )  # fmt: skip
 
     queued = Requeued()
@@ -79,7 +81,7 @@ def requeue(
         if left > len(queued):
             queued += batch(int(min(left - len(queued), _REQUEUED)), "ids", ids=ids[start : start + _REQUEUED])
     # What fails again meanwhile has failed after we began.
-    began = _clock(db) if failed else ""
+    began = clock(db) if failed else ""
     while failed and left > len(queued):
         rows = int(min(left - len(queued), _REQUEUED))
         found = batch(rows, "failed", before=began)
@@ -88,7 +90,8 @@ def requeue(
     return queued
 
 
-def _clock(db: Database) -> str:
+def clock(db: Database) -> str:
+    """The database's time, as text."""
     with db.connection() as connection:
         row = connection.execute("SELECT clock_timestamp()::text AS now").fetchone()
     assert row is not None

@@ -38,6 +38,7 @@ class Outcome(StrEnum):
     INTERRUPTED = "interrupted"
     RELEASED = "released"
     DEFERRED = "deferred"
+    CANCELLED = "cancelled"
     FAILED = "failed"
 
 
@@ -46,6 +47,8 @@ class EventKind(StrEnum):
 
     ATTEMPT = "attempt"
     REQUEUE = "requeue"
+    CANCEL = "cancel"
+    EXPEDITE = "expedite"
     PAUSE = "pause"
     RESUME = "resume"
     STATE = "state"

@@ -100,7 +100,7 @@ def events(
     Args:
         db: An open database.
         file_id: Only this file's. Defaults to all.
-        kind: Only this kind: attempt, requeue, pause, resume, state, boot, stop, adopt, migrate,
+        kind: Only this kind: attempt, requeue, cancel, expedite, pause, resume, state, boot, stop, adopt, migrate,
             breaker, forget. Defaults to all.
         server_id: Only this server's. Defaults to all.
         before: Only events before this one, by its id. Defaults to the newest on.

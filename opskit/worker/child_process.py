@@ -26,17 +26,19 @@ _HINTS = {
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a claim that its child left behind is to be ended: crashed, timeout, interrupted or released, and why.
+    """How a claim that its child left behind is to be ended: crashed, timeout, interrupted, cancelled or released.
 
     Attributes:
-        outcome: crashed, timeout, interrupted or released.
+        outcome: crashed, timeout, interrupted, cancelled or released.
         reason: Why, as it is stored.
         error: The same without what differs from node to node: what failures are grouped by. Defaults to *reason*.
+        token: The one claim that is meant. Defaults to whatever the child held.
     """
 
     outcome: str
     reason: str
     error: str = ""
+    token: str = ""
 
     @property
     def identity(self) -> Identity:

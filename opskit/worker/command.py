@@ -58,13 +58,41 @@ def run_given(given: argparse.Namespace) -> int:
 
     if given.parent is not None:
         end_with(given.parent, signal.SIGTERM)
+    if given.nodes is not None:
+        return _run_pool(given)
     return run(
         settings_of(given), drain=given.drain, max_files=given.max_files, as_json=given.json, verbose=given.verbose
     )
 
 
+def _run_pool(given: argparse.Namespace) -> int:
+    from opskit.settings import settings_of
+    from opskit.worker.pool import run_pool
+
+    flags = [flag for flag, is_given in (("--drain", given.drain), ("--verbose", given.verbose)) if is_given]
+    if given.max_files is not None:
+        flags += ["--max-files", str(given.max_files)]
+    code, summary = run_pool(settings_of(given), given.nodes, flags, verbose=given.verbose)
+    if given.json:
+        print(json.dumps(summary), flush=True)
+    return code
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= 1000:
+        raise argparse.ArgumentTypeError(f"{text} is not between 1 and 1000")
+    return number
+
+
 def add_worker_flags(parser: argparse.ArgumentParser) -> None:
     """What only a worker knows."""
+    parser.add_argument(
+        "--nodes",
+        type=_count,
+        metavar="N",
+        help="run N nodes, each with a server ID of its own: NODE_ID-1, NODE_ID-2, …",
+    )
     parser.add_argument("--drain", action="store_true", help="end when the queue is empty")
     parser.add_argument("--max-files", type=int, metavar="N", help="end after N files")
     parser.add_argument("--json", action="store_true", help="at the end, one JSON document on stdout")

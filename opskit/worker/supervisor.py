@@ -23,12 +23,14 @@ from opskit.database import Database
 from opskit.errors import DatabaseError, DatabaseUnavailableError, NotMigratedError
 from opskit.files.workspace import Workspace, sweep_dead
 from opskit.queue import claims, nodes
+from opskit.queue.cancelling import end_cancelled
 from opskit.queue.identity import Boot, server_id
 from opskit.queue.interruptions import interrupt, passing
 from opskit.settings import Settings
 from opskit.support.processes import peak_bytes
 from opskit.support.retry import Backoff
 from opskit.worker import quarantine
+from opskit.worker.cancellations import LISTEN_AFTER_SECONDS, Cancellations
 from opskit.worker.child import EXIT_BROKEN, EXIT_DEPOSED, EXIT_DONE, EXIT_NOT_CLAIMABLE, EXIT_USELESS, EXIT_WORN
 from opskit.worker.child_process import ChildProcess, Ending, cause_of_death
 from opskit.worker.status import SharedStatus
@@ -74,6 +76,7 @@ class Supervisor:
         self._earlier = False
         self._next_prune = time.monotonic() + random.uniform(0, _PRUNE_SECONDS)
         self._may_prune: bool | None = None
+        self._cancellations = Cancellations(self.db)
         self._last_beat = time.monotonic()
         self._away = False
         self._said: dict[str, str] = {}
@@ -129,6 +132,7 @@ class Supervisor:
     def _tick(self) -> None:
         """One turn: wait for something to happen, then look after the child, the lease and the limits."""
         self._wait(self._until_next())
+        self._listen_for_cancel()
         self._look_after_child()
         if self._boot is not None and time.monotonic() >= self._next_beat:
             self._beat()
@@ -145,7 +149,10 @@ class Supervisor:
             until = min(until, max(self._respawn_at, now + 0.05))
         if self._stop_asked_at is not None:
             until = min(until, self._stop_asked_at + self.settings.drain_seconds, now + 0.2)
-        limit = self._limit_at(self.shared_status.read())
+        snapshot = self.shared_status.read()
+        if snapshot.started and self._cancellations.descriptor is None and not self.db.pooler and not self._away:
+            until = min(until, max(snapshot.started + LISTEN_AFTER_SECONDS, now + 0.05))
+        limit = self._limit_at(snapshot)
         if limit is not None:
             until = min(until, limit[0])
         return max(0.0, until - now)
@@ -290,13 +297,20 @@ class Supervisor:
             return
         self._boot.epoch = epoch
         ending = self._ending or Ending("crashed", "the child ended")
+        if ending.outcome == "cancelled":
+            self.db.run("end_child", env=self.settings.env, boot=self._boot.boot)
         failed = retried = 0
         begun = self.shared_status.read().token
         for row in claims.held(self.db, self.server_id):
             if row["epoch"] >= epoch:
                 continue  # another boot has taken our ID this moment: we are deposed, and shall be told
             held = {"id": row["id"], "token": str(row["token"]), "actor": self.server_id}
-            if ending.outcome == "released":
+            if ending.outcome == "cancelled" and held["token"] == ending.token:
+                answer = end_cancelled(self.db, **held)
+            elif ending.outcome == "cancelled":
+                # It was quicker: the child had this one in hand when it was killed.
+                answer = claims.release(self.db, reason="released: its process was killed for a cancelled file", **held)
+            elif ending.outcome == "released":
                 answer = claims.release(self.db, reason=ending.reason, **held)
             elif ending.outcome == "interrupted" and held["token"] == begun:
                 answer = interrupt(self.db, reason=ending.reason, **held)
@@ -311,6 +325,8 @@ class Supervisor:
                 )  # fmt: skip
                 failed, retried = int(answer == "failed"), int(answer == "queued")
             log.warning("file %s: %s; now %s", row["id"], ending.reason, answer)
+        if ending.outcome == "cancelled":
+            failed = 1
         bad = ending.outcome == "crashed" and bool(failed or retried)
         self.shared_status = self.shared_status.successor(failed=failed, retried=retried, bad=bad)
         self._unsettled, self._ending = False, None
@@ -363,7 +379,10 @@ class Supervisor:
         if answer is None:
             self._deposed()
             return
-        self._mind_the_claim(before.token, answer.holds)
+        if before.token and answer.cancel_token == before.token == self.shared_status.read().token:
+            self._kill_child(Ending("cancelled", "its file was cancelled", token=before.token))
+        else:
+            self._mind_the_claim(before.token, answer.holds)
         if answer.state == "draining" and self._stop_asked_at is None:
             self._ask_to_stop("drained by an operator")
 
@@ -452,6 +471,31 @@ class Supervisor:
         self._away = False
         self._said.pop("heartbeat", None)
 
+    # -- cancelling --------------------------------------------------------------------------
+
+    def _listen_for_cancel(self) -> None:
+        """Listen while the file in hand is old enough; a notification that names its claim makes the heartbeat due.
+
+        The heartbeat reads whether it is so: whoever may connect may notify.
+        """
+        if self._boot is None or self._away:
+            return
+        snapshot = self.shared_status.read()
+        is_old = bool(snapshot.started) and time.monotonic() - snapshot.started >= LISTEN_AFTER_SECONDS
+        listens = self._cancellations.descriptor is not None
+        try:
+            if is_old and not listens and not self.db.pooler:
+                with self.db.deadline(5.0):
+                    # What came before it listens gave no notification.
+                    self._next_beat = 0.0 if self._cancellations.listen() else self._next_beat
+            elif listens and not is_old and time.monotonic() >= self._next_beat:
+                with self.db.deadline(5.0):
+                    self._cancellations.unlisten()
+        except _ABSENT as error:
+            self._absent(error, "listening")
+        if snapshot.token and self._cancellations.names(snapshot.token):
+            self._next_beat = 0.0
+
     # -- limits ------------------------------------------------------------------------------
 
     def _limit_at(self, snapshot: Any) -> tuple[float, Ending] | None:
@@ -521,7 +565,10 @@ class Supervisor:
             os.write(self._wake_write, b"!")
 
     def _wait(self, seconds: float) -> None:
-        ready, _, _ = select.select([self._wake_read], [], [], seconds)
-        if ready:
+        heard = self._cancellations.descriptor
+        ready, _, _ = select.select([self._wake_read, *([] if heard is None else [heard])], [], [], seconds)
+        if heard in ready:
+            self._cancellations.hear()
+        if self._wake_read in ready:
             with contextlib.suppress(BlockingIOError):
                 os.read(self._wake_read, 4096)

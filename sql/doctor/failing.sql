@@ -7,7 +7,7 @@
 -- before_seconds   how long the time before it is (default 3600)
 -- row_limit        most failures to read of either (default 10000)
 --
--- An error is named by its identity where the row has one of its own attempt, else by the last line of its text.
+-- What an operator has cancelled is left out. An error is named by its identity where the row has one of its own attempt, else by the last line of its text.
 \ir ../_session.sql
 \if :{?now_seconds} \else \set now_seconds 900 \endif
 \if :{?before_seconds} \else \set before_seconds 3600 \endif
@@ -21,7 +21,7 @@ WITH moments AS MATERIALIZED (
                 ELSE left(substring(processing_errors FROM '[^\n]*\s*$'), 300) END AS error
       FROM :"files"
      WHERE processing_status = 'failed' AND deleted IS NOT TRUE
-       AND processing_completed_at >= (SELECT begins FROM moments)
+       AND processing_completed_at >= (SELECT begins FROM moments) AND (processing_failure -> 'cancelled') IS NULL
      ORDER BY processing_completed_at DESC NULLS LAST LIMIT :'row_limit'::int
 ), commonest AS (
     SELECT error, count(*) AS count, pg_catalog.count(DISTINCT server_id) AS servers, min(server_id) AS server_id
@@ -32,6 +32,7 @@ SELECT (SELECT count(*) FROM recent) AS failed,
                                WHERE processing_status = 'failed' AND deleted IS NOT TRUE
                                  AND processing_completed_at >= (SELECT before FROM moments)
                                  AND processing_completed_at < (SELECT begins FROM moments)
+                                 AND (processing_failure -> 'cancelled') IS NULL
                                ORDER BY processing_completed_at DESC NULLS LAST LIMIT :'row_limit'::int) AS earlier) AS failed_before,
        (SELECT count(*) FROM (SELECT FROM :"files"
                                WHERE processing_status IN ('completed', 'failed')

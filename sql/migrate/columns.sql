@@ -18,7 +18,9 @@ ALTER TABLE :"files"
     ADD COLUMN IF NOT EXISTS uploaded_at timestamptz,
     ADD COLUMN IF NOT EXISTS deleted boolean NOT NULL DEFAULT false,
     -- {attempt, error, place}: what the failure is grouped by; it holds for the attempt that it names.
-    ADD COLUMN IF NOT EXISTS processing_failure jsonb;
+    ADD COLUMN IF NOT EXISTS processing_failure jsonb,
+    -- When a file with a head start came; its place in the queue is processing_queued_at. It came at the later of the two.
+    ADD COLUMN IF NOT EXISTS processing_arrived_at timestamptz;
 
 -- clock_timestamp(), not now(): rows of one bulk insert keep their order, and the queue's cursor its grip.
 -- As a later SET DEFAULT it holds for new rows only; as part of ADD COLUMN it would rewrite the table.

@@ -3,7 +3,7 @@ WITH lacking AS (
     SELECT name
       FROM pg_catalog.unnest('{processing_status,processing_server_id,processing_started_at,processing_completed_at,processing_errors,
                     processing_queued_at,processing_attempt,processing_failures,processing_token,processing_done_token,
-                    processing_epoch,processing_result,processing_failure,original_filename,storage_path,file_size,uploaded_at,deleted}'::text[])
+                    processing_epoch,processing_result,processing_failure,processing_arrived_at,original_filename,storage_path,file_size,uploaded_at,deleted}'::text[])
            AS name
      WHERE to_regclass(quote_ident(:'files')) IS NOT NULL
        AND NOT EXISTS (SELECT FROM information_schema.columns

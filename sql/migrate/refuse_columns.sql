@@ -8,6 +8,7 @@ WITH RECURSIVE needs (name, wanted, room, written) AS (
            ('processing_attempt', 'integer', NULL, true), ('processing_failures', 'integer', NULL, true),
            ('processing_epoch', 'bigint', NULL, true), ('processing_token', 'uuid', NULL, true),
            ('processing_done_token', 'uuid', NULL, true), ('processing_result', 'jsonb', NULL, true), ('processing_failure', 'jsonb', NULL, true),
+           ('processing_arrived_at', 'timestamp', NULL, true),
            ('original_filename', 'text', NULL, true), ('storage_path', 'text', NULL, true), ('file_size', 'number', NULL, true),
            ('uploaded_at', 'timestamp', NULL, false), ('deleted', 'boolean', NULL, false)
 ), columns AS MATERIALIZED (

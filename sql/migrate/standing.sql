@@ -8,10 +8,14 @@ SELECT coalesce(
     (SELECT 'column ' || name || ' of ' || :'files' || ' is missing'
        FROM pg_catalog.unnest('{processing_status,processing_server_id,processing_started_at,processing_completed_at,processing_errors,
                      processing_queued_at,processing_attempt,processing_failures,processing_token,processing_done_token,
-                     processing_epoch,processing_result,processing_failure,original_filename,storage_path,file_size,uploaded_at,deleted}'::text[])
+                     processing_epoch,processing_result,processing_failure,processing_arrived_at,original_filename,storage_path,file_size,uploaded_at,deleted}'::text[])
             WITH ORDINALITY AS t (name, n)
       WHERE NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass(quote_ident(:'files')) AND attname = name AND NOT attisdropped)
       ORDER BY n LIMIT 1),
+    (SELECT 'column ' || name || ' of ' || :'nodes' || ' is missing'
+       FROM pg_catalog.unnest('{cancel_token}'::text[]) AS t (name)
+      WHERE NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass(quote_ident(:'nodes')) AND attname = name AND NOT attisdropped)
+      LIMIT 1),
     (SELECT 'the trigger ' || name || ' is missing' FROM pg_catalog.unnest(ARRAY[:'guard', :'guard_new']::text[]) WITH ORDINALITY AS t (name, n)
       WHERE NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = to_regclass(quote_ident(:'files')) AND tgname = name)
       ORDER BY n LIMIT 1),

@@ -35,7 +35,10 @@ CREATE TABLE IF NOT EXISTS :"nodes" (
     looked_at timestamptz,
     stale_token uuid,
     stale_at timestamptz,
-    -- What an upgrade adds stands in the order of the names, as it adds it. Bad attempts from before cleared_at are forgiven.
+    -- What an upgrade adds stands in the order of the names, as it adds it.
+    -- The claim that its supervisor is to end by force: an operator has cancelled it.
+    cancel_token uuid,
+    -- Bad attempts from before it are forgiven.
     cleared_at timestamptz,
     -- Whether a pause holds for it, so that a file costs one look less; NULL: in doubt until its next heartbeat.
     paused boolean DEFAULT false,

@@ -119,6 +119,12 @@ def effect_then_wait(file: opskit.ClaimedFile) -> None:
     _effect(file, float(os.environ["ACT_SECONDS"]))
 
 
+def sleep_in_database(file: opskit.ClaimedFile) -> None:
+    """Have the database work for ACT_SECONDS in the completion's transaction."""
+    with file.completing() as tx:
+        tx.execute("SELECT pg_sleep(%s)", (float(os.environ["ACT_SECONDS"]),))
+
+
 def _effect(file: opskit.ClaimedFile, seconds: float) -> None:
     with file.completing() as tx:
         tx.execute(

@@ -37,7 +37,7 @@ GETS = (
     "concurrency-stats", "server-info", "distribution", "longest-running", "nodes", "stale", "throughput", "failures",
     "node-work", "forecast", "timeline", "files", "events", "pauses", "doctor",
 )  # fmt: skip
-POSTS = ("cleanup-stale-locks", "requeue", "pause", "resume", "forget", "files")
+POSTS = ("cleanup-stale-locks", "requeue", "cancel", "expedite", "pause", "resume", "forget", "files")
 BOOT = "00000000-0000-0000-0000-00000000000{}"
 CLEANUP = "/api/processing/cleanup-stale-locks"
 

@@ -62,7 +62,14 @@ def something_everywhere(db: Database) -> Iterator[None]:
 
 
 # What these take depends on more than one value, or on the table: they may refuse what their document allows.
-CHOOSY = ("/processing/throughput", "/processing/timeline", "/processing/requeue", "/processing/files")
+CHOOSY = (
+    "/processing/throughput",
+    "/processing/timeline",
+    "/processing/requeue",
+    "/processing/cancel",
+    "/processing/expedite",
+    "/processing/files",
+)
 
 
 @pytest.mark.usefixtures("something_everywhere")

@@ -14,6 +14,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchem
 from pydantic.alias_generators import to_camel
 from pydantic.json_schema import SkipJsonSchema
 
+from opskit.queue.expediting import LONGEST_SECONDS
+
 
 def _storable(text: str) -> str:
     if "\0" in text:
@@ -35,7 +37,20 @@ Id = Annotated[
 Status = Literal["", "queued", "processing", "completed", "failed", "none"]
 """Which files are asked for; none: those without a status."""
 Kind = Literal[
-    "", "attempt", "requeue", "pause", "resume", "state", "boot", "stop", "adopt", "migrate", "breaker", "forget"
+    "",
+    "attempt",
+    "requeue",
+    "cancel",
+    "expedite",
+    "pause",
+    "resume",
+    "state",
+    "boot",
+    "stop",
+    "adopt",
+    "migrate",
+    "breaker",
+    "forget",
 ]
 """Which events are asked for."""
 
@@ -65,7 +80,37 @@ class RequeueBody(_Body):
     failed: bool = Field(default=False, description="Every failed file that error and serverId let through.")
     error: Text = Field(default="", description="Only failed files whose error, as /failures groups it, is this.")
     server_id: Text = Field(default="", description="Only failed files of this server.")
+    cancelled: bool = Field(default=False, description="With failed: those that were cancelled, too.")
     limit: int = Field(default=10_000, ge=1, le=100_000, description="Most files.")
+
+
+class CancelBody(_Body):
+    """What to cancel: ids, or every file that is queued or in processing."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"ids": ["17"], "reason": "wrong customer"}]})
+
+    ids: list[Id] = Field(default=[], description="These files, queued or in processing.")
+    every: bool = Field(default=False, description="Every file that status, serverId and search let through.")
+    status: Literal["", "queued", "processing"] = Field(default="", description="Only files in this state.")
+    server_id: Text = Field(default="", description="Only files in processing on this server.")
+    search: Text = Field(default="", description="Only files whose name contains this, in any case.")
+    limit: int = Field(default=10_000, ge=1, le=100_000, description="Most files.")
+    dry_run: bool = Field(default=False, description="Change nothing; answer what would be cancelled.")
+
+
+class ExpediteBody(_Body):
+    """Which files get a head start."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"ids": ["17"], "aheadSeconds": 7200}]})
+
+    ids: list[Id] = Field(min_length=1, description="These files; those that are not queued are left alone.")
+    ahead_seconds: float = Field(
+        default=3600,
+        strict=True,
+        ge=0,
+        le=LONGEST_SECONDS,
+        description="The head start before their arrival [s]; 0 takes one back.",
+    )
 
 
 class ScopeBody(_Body):
@@ -157,7 +202,10 @@ class File(_Answer):
     uploaded_at: datetime | None
     processing_status: str | None
     processing_server_id: str | None
-    processing_queued_at: datetime | None
+    processing_queued_at: datetime | None = Field(
+        description="Its place in the queue; a head start lets it be earlier."
+    )
+    processing_arrived_at: datetime | None = Field(description="When it came, where it has a head start.")
     processing_started_at: datetime | None
     processing_completed_at: datetime | None
     processing_attempt: int | None
@@ -249,6 +297,49 @@ class Requeued(_Answer):
     requeued_files: int
     message: str
     files: list[RequeuedFile]
+
+
+class CancelledFile(_Answer):
+    """A file that was cancelled, or is to be."""
+
+    id: str
+    filename: str | None
+    server_id: str | None
+    started_at: datetime | None
+    was: str
+    outcome: str = Field(
+        description="failed; asked: its node kills the processor and ends it; kept or busy: not cancelled, as the "
+        "reason says; queued or processing: what a dry run leaves as it is."
+    )
+    reason: str | None
+
+
+class Cancelled(_Answer):
+    """What a cancel did, or would do."""
+
+    success: bool
+    cancelled_files: int
+    message: str
+    files: list[CancelledFile]
+    skipped: list[str] = Field(description="Files asked for that are neither queued nor in processing.")
+
+
+class ExpeditedFile(_Answer):
+    """A file that has a head start."""
+
+    id: str
+    filename: str | None
+    arrived_at: datetime | None = Field(description="When it came.")
+    place: datetime | None = Field(description="Its place in the queue.")
+
+
+class Expedited(_Answer):
+    """What an expedite did."""
+
+    success: bool
+    expedited_files: int
+    message: str
+    files: list[ExpeditedFile]
 
 
 class Changed(_Answer):

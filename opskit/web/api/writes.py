@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, File, Form, HTTPException, Request, Response, Security, UploadFile
 from fastapi.security import HTTPBearer
@@ -62,6 +62,7 @@ def requeue(db: Db, actor: Actor, body: schemas.RequeueBody) -> Json:
         failed=body.failed,
         error=body.error,
         server_id=body.server_id,
+        cancelled=body.cancelled,
         limit=body.limit,
         actor=actor,
         reason=body.reason,
@@ -71,6 +72,70 @@ def requeue(db: Db, actor: Actor, body: schemas.RequeueBody) -> Json:
         "requeuedFiles": len(rows),
         "message": f"Queued {len(rows)} files again" if rows else "No files to queue again",
         "files": [_file(row) | {"was": row["was"]} for row in rows],
+    }
+
+
+@router.post(
+    "/cancel",
+    summary="Cancel files that are queued or in processing: they fail at once",
+    responses=described(schemas.Cancelled),
+)
+def cancel(db: Db, actor: Actor, body: schemas.CancelBody) -> Json:
+    if bool(body.ids) == body.every:
+        raise HTTPException(400, 'say which files: either "ids", or "every": true')
+    which: dict[str, Any] = {
+        "every": body.every,
+        "status": body.status,
+        "server_id": body.server_id,
+        "search": body.search,
+    }
+    if body.dry_run:
+        found = queue.preview_cancel(db, body.ids, **which, limit=body.limit)
+        return {
+            "success": True,
+            "cancelledFiles": 0,
+            "message": f"{len(found)} files would be cancelled",
+            "files": [_would_be_cancelled(row) for row in found],
+            "skipped": [id for id in body.ids if id not in {row["id"] for row in found}],
+        }
+    done = queue.cancel(db, body.ids, **which, limit=body.limit, actor=actor, reason=body.reason)
+    return {
+        "success": True,
+        "cancelledFiles": len(done.ended),
+        "message": done.message,
+        "files": [_ended(row) | {"was": row["was"]} for row in (*done.ended, *done.asked, *done.kept)],
+        "skipped": done.skipped,
+    }
+
+
+def _would_be_cancelled(row: Row) -> Json:
+    return {
+        "id": row["id"],
+        "filename": row["original_filename"],
+        "serverId": row["processing_server_id"],
+        "startedAt": stats.iso(row["processing_started_at"]),
+        "was": row["processing_status"],
+        "outcome": row["processing_status"],
+        "reason": None,
+    }
+
+
+@router.post("/expedite", summary="Give queued files a head start in the queue", responses=described(schemas.Expedited))
+def expedite(db: Db, actor: Actor, body: schemas.ExpediteBody) -> Json:
+    rows = queue.expedite(db, body.ids, ahead_seconds=body.ahead_seconds, actor=actor, reason=body.reason)
+    return {
+        "success": True,
+        "expeditedFiles": len(rows),
+        "message": f"Moved {len(rows)} files ahead" if rows else "None of the files is queued",
+        "files": [
+            {
+                "id": row["id"],
+                "filename": row["original_filename"],
+                "arrivedAt": stats.iso(row["arrived_at"]),
+                "place": stats.iso(row["place"]),
+            }
+            for row in rows
+        ],
     }
 
 

@@ -258,6 +258,56 @@ def requeue(ids: Sequence[str], names: Sequence[str] = ()) -> None:
     ask(f"Requeue {wording.count(len(ids), 'file')}?", show, act)
 
 
+def cancel(ids: Sequence[str], names: Sequence[str] = ()) -> None:
+    """Cancel given files."""
+
+    def show() -> str:
+        st.markdown(
+            f"**{wording.count(len(ids), 'file')}** would fail at once, and nothing tries them again by itself. "
+            "The processor of a running one is killed. A file that has ended by then is left alone."
+        )
+        for name in names[:20]:
+            st.markdown(f"- {markdown.escaped(name)}")
+        return f"Cancel {wording.count(len(ids), 'file')}"
+
+    def act(db: Database, actor: str, reason: str) -> Result:
+        done = queue.cancel(db, ids, actor=actor, reason=reason)
+        skipped = f", {len(done.skipped)} skipped because they moved" if done.skipped else ""
+        lines = [
+            {
+                "File": readings.shown(row["original_filename"] or row["id"]),
+                "Became": row["outcome"],
+                "Why": row["reason"] or "",
+            }
+            for row in (*done.ended, *done.asked, *done.kept)
+        ]
+        return Result(f"{done.message}{skipped}.", fine=bool(done.ended or done.asked), lines=tuple(lines))
+
+    ask(f"Cancel {wording.count(len(ids), 'file')}?", show, act)
+
+
+def expedite(ids: Sequence[str], names: Sequence[str] = ()) -> None:
+    """Give given files a head start in the queue."""
+    hours: list[float] = []
+
+    def show() -> str:
+        st.markdown(
+            f"**{wording.count(len(ids), 'file')}** would take a place in the queue as if so much older, and overtake "
+            "what came within that time. Nothing starves; waits are told without it."
+        )
+        for name in names[:20]:
+            st.markdown(f"- {markdown.escaped(name)}")
+        hours[:] = [st.number_input("Head start [hours]", min_value=0.0, max_value=8784.0, value=1.0, key="head_start")]
+        return f"Expedite {wording.count(len(ids), 'file')}"
+
+    def act(db: Database, actor: str, reason: str) -> Result:
+        done = queue.expedite(db, ids, ahead_seconds=hours[0] * 3600, actor=actor, reason=reason)
+        left = f", {len(ids) - len(done)} skipped because they are not queued" if len(done) < len(ids) else ""
+        return Result(f"{wording.count(len(done), 'file')} moved ahead{left}.", fine=bool(done))
+
+    ask(f"Expedite {wording.count(len(ids), 'file')}?", show, act)
+
+
 def requeue_group(error: str, file_count: int) -> None:
     """Queue every failed file of one error again."""
 

@@ -17,6 +17,10 @@ def what_happened(event: Row) -> str:
         return f"attempt {event['outcome']}, then {event['next_status']}"
     if event["kind"] == "requeue":
         return f"requeued, was {event['outcome']}"
+    if event["kind"] == "cancel":
+        return "cancelled" + ("" if event["next_status"] == "failed" else ": its node is told")
+    if event["kind"] == "expedite":
+        return "given a head start"
     if event["kind"] == "state":
         return f"set to {event['outcome']}"
     if event["kind"] in ("pause", "resume"):

@@ -55,10 +55,18 @@ def head(file: Row, now: readings.Reading, events: readings.Reading) -> None:
         st.space("stretch")
         ended = state in ("failed", "completed") and not file["deleted"]
         pressed = dialog.button("Requeue…", icon=":material/replay:", key="requeue_one", disabled=not ended)
+        queued = state == "queued" and not file["deleted"]
+        expedites = queued and dialog.button("Expedite…", icon=":material/fast_forward:", key="expedite_one")
+        live = queued or state == "processing"
+        cancels = live and dialog.button("Cancel…", icon=":material/cancel:", key="cancel_one")
         content.download(file)
         sources.menu(now, events)
     if pressed:
         actions.requeue([file["id"]], [name])
+    if expedites:
+        actions.expedite([file["id"]], [name])
+    if cancels:
+        actions.cancel([file["id"]], [name])
 
 
 def life(file_id: str, drawn: tuple[str | None, int | None]) -> None:

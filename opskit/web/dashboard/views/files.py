@@ -108,6 +108,14 @@ def several(chosen: list[dict[str, Any]]) -> None:
         links.files(chosen)
     if pressed:
         actions.requeue([row["id"] for row in ended], [row["original_filename"] or row["id"] for row in ended])
+    queued = [row for row in chosen if row["processing_status"] == "queued"]
+    label = f"Expedite {wording.count(len(queued), 'file')}…"
+    if dialog.button(label, icon=":material/fast_forward:", key="expedite_several", disabled=not queued):
+        actions.expedite([row["id"] for row in queued], [row["original_filename"] or row["id"] for row in queued])
+    live = [row for row in chosen if row["processing_status"] in ("queued", "processing")]
+    label = f"Cancel {wording.count(len(live), 'file')}…"
+    if dialog.button(label, icon=":material/cancel:", key="cancel_several", disabled=not live):
+        actions.cancel([row["id"] for row in live], [row["original_filename"] or row["id"] for row in live])
 
 
 listing()

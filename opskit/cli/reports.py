@@ -103,14 +103,14 @@ def add_doctor(verbs: Verbs) -> None:
 
 def examine(given: argparse.Namespace) -> int:
     """Show what is wrong; exit code 1 for an error."""
+    settings = settings_of(given)
     if given.explain is not None:
-        runbook = runbooks.text(given.explain)
+        runbook = runbooks.text(given.explain, settings=settings)
         if given.json:
             console.as_json({"condition": given.explain, "runbook": runbook})
         else:
             console.markdown(runbook)
         return 0
-    settings = settings_of(given)
     with Database(settings, pooled=False) as db:
         findings = doctor.examine(db)
     if given.json:
@@ -120,6 +120,8 @@ def examine(given: argparse.Namespace) -> int:
         console.table(rows, empty=f"all is well ({settings.env})", in_lines=("mend",))
         if findings:
             console.err.print("what to do, step by step: opskit doctor --explain CONDITION")
+            if settings.page_url:
+                console.err.print(f"or on the page: {settings.page_url.rstrip('/')}/doctor?runbook=CONDITION")
     return 1 if any(finding.level == "error" for finding in findings) else 0
 
 

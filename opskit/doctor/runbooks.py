@@ -5,18 +5,25 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from opskit.doctor.finding import Condition
+from opskit.database.names import names
+from opskit.doctor.finding import Condition, command
 from opskit.errors import SettingError
+from opskit.settings import Settings
 from opskit.support import resources
 
+_TABLES = {"uploaded_files": "files", "processing_nodes": "nodes"}
+_TABLE = re.compile(rf"\b({'|'.join(_TABLES)})\b")
+_BLOCK = re.compile(r"^```.*?^```$", flags=re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[([^\]]+)\]\(([^)]+)\)")
 
 
-def text(condition: str, *, address: Callable[[Condition], str] | None = None) -> str:
+def text(condition: str, *, settings: Settings | None = None, address: Callable[[Condition], str] | None = None) -> str:
     """The runbook of a condition, as Markdown.
 
     Args:
         condition: As a finding names it, such as "no-node-alive".
+        settings: The commands are those for this environment and table. Defaults to the page as it is written, for
+            the table uploaded_files and a shell whose OPSKIT_ENV is production.
         address: Where the runbook of another condition is read. Defaults to naming the command that prints it.
 
     Raises:
@@ -34,7 +41,16 @@ def text(condition: str, *, address: Callable[[Condition], str] | None = None) -
             f"[{words}]({address(Condition(target))})" if address else f"{words} (`opskit doctor --explain {target}`)"
         )
 
-    return _LINK.sub(link, page.read_text(encoding="utf-8"))
+    found = _LINK.sub(link, page.read_text(encoding="utf-8"))
+    return found if settings is None else _BLOCK.sub(lambda block: _for(settings, block[0]), found)
+
+
+def _for(settings: Settings, block: str) -> str:
+    """A block of commands, for an environment and a table."""
+    named = names(settings)
+    block = re.sub(r"^opskit (?=[a-z])(.*)$", lambda line: command(settings, line[1]), block, flags=re.MULTILINE)
+    block = block.replace("-v env=production", f"-v env={settings.env}")
+    return _TABLE.sub(lambda name: named[_TABLES[name[0]]], block)
 
 
 def title(condition: str) -> str:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+import tomllib
 
 import pytest
 
-from opskit.cli.main import main
+from opskit.cli.main import build_parser, main
 from opskit.doctor import runbooks
 from opskit.doctor.finding import Condition
 from opskit.errors import SettingError
+from opskit.settings import Settings
+from tests.support.pages import ROOT
 
 
 def test_the_shell_prints_a_runbook_without_a_database(
@@ -47,6 +51,34 @@ def test_links_of_a_runbook_lead_to_runbooks_alone(condition: Condition) -> None
     for target in re.findall(r"\]\(([^)]+)\)", linked):
         assert target.removeprefix("doctor?runbook=") in set(Condition)
     assert "](" not in runbooks.text(condition)
+
+
+@pytest.mark.parametrize("condition", list(Condition))
+def test_commands_of_a_runbook_are_for_the_environment_and_the_table_that_are_looked_at(condition: Condition) -> None:
+    there = Settings.load({}, env="development", table="invoices")
+
+    blocks = re.findall(r"^```(\w+)\n(.*?)^```$", runbooks.text(condition, settings=there), flags=re.M | re.S)
+
+    for language, block in blocks:
+        for line in block.splitlines():
+            assert "uploaded_files" not in line.replace("uploaded_files_id_unique", "")
+            assert "processing_nodes" not in line
+            if language == "sh" and line.startswith("opskit ") and line != "opskit --version":
+                given = build_parser().parse_args(shlex.split(line, comments=True)[1:])
+                assert callable(given.verb)
+                assert given.table == "invoices"
+
+
+def test_a_runbook_names_production_where_production_is_looked_at() -> None:
+    there = Settings.load({}, env="production")
+
+    assert "\nopskit stats --env production nodes\n" in runbooks.text("no-node-alive", settings=there)
+
+
+def test_the_wheel_carries_the_runbooks() -> None:
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+
+    assert wheel["force-include"]["docs/runbooks"] == "opskit/_docs/runbooks"
 
 
 def test_a_path_is_no_condition() -> None:

@@ -72,9 +72,9 @@ def asked_for(condition: str) -> None:
 
 
 def runbook(condition: str) -> str:
-    """A runbook whose links lead to the others, its headings a page's parts."""
-    text = runbooks.text(condition, address=lambda other: f"doctor?runbook={other}")
-    return re.sub(r"^(#+) ", r"##\1 ", text, flags=re.MULTILINE)
+    """A runbook for this environment, whose links lead to the others, its headings below the page's."""
+    text = runbooks.text(condition, settings=readings.settings(), address=lambda other: f"doctor?runbook={other}")
+    return re.sub(r"^## (.*)$", r"**\1**", re.sub(r"^# ", "### ", text), flags=re.MULTILINE)
 
 
 def by_language(mend: str) -> list[tuple[str, str]]:

@@ -57,6 +57,8 @@ class OtherSettings(TypedDict, total=False):
     hard_limit_seconds: float | None
     memory_limit: int | None
     drain_seconds: float | None
+    log_format: str | None
+    log_days: float | None
     content_encoding: str | None
     text_encoding: str | None
     storage: str | None
@@ -71,6 +73,8 @@ class OtherSettings(TypedDict, total=False):
     api_token: str | None
     operators: str | None
     viewers: str | None
+    show_columns: str | None
+    viewers_see_files: bool | None
     sign_in_hours: float | None
     trust_unverified_email: bool | None
     page_upload_mb: int | None
@@ -175,6 +179,16 @@ class Settings:
     drain_seconds: float = _setting(
         25.0, "OPSKIT_DRAIN_SECONDS", "How long a node told to stop may finish its file [s]. Defaults to 25."
     )
+    log_format: str = _setting(
+        "text",
+        "OPSKIT_LOG_FORMAT",
+        "How nodes log: text, or json for one JSON object a line. Defaults to text.",
+    )
+    log_days: float = _setting(
+        14.0,
+        "OPSKIT_LOG_DAYS",
+        "How long what attempts have said is kept [days]; 0 keeps nothing of it. Defaults to 14.",
+    )
     content_encoding: str = _setting(
         "raw",
         "OPSKIT_CONTENT_ENCODING",
@@ -242,8 +256,8 @@ class Settings:
     viewers_see_files: bool = _setting(
         False,
         "OPSKIT_VIEWERS_SEE_FILES",
-        "Let whoever may look at the page see what is in a file and download it, too: 1 or 0. Defaults to 0: "
-        "operators only.",
+        "Let whoever may look at the page see what is in a file, download it and read its logs, too: 1 or 0. Defaults "
+        "to 0: operators only.",
     )
     sign_in_hours: float = _setting(
         12.0, "OPSKIT_SIGN_IN_HOURS", "How long a sign-in holds before one has to sign in again [h]. Defaults to 12."
@@ -302,6 +316,8 @@ class Settings:
             raise SettingError(f"OPSKIT_CONTENT_ENCODING is {self.content_encoding!r}; it must be 'raw' or 'base64'")
         if not _is_text_encoding(self.text_encoding):
             raise SettingError(f"OPSKIT_TEXT_ENCODING is {self.text_encoding!r}; it must be an encoding such as cp1252")
+        if self.log_format not in ("text", "json"):
+            raise SettingError(f"OPSKIT_LOG_FORMAT is {self.log_format!r}; it must be 'text' or 'json'")
         if not re.fullmatch(r"[\w.]+:[\w.]+(\?.*)?", self.processor):
             raise SettingError(f"OPSKIT_PROCESSOR is {self.processor!r}; it must look like package.module:function")
         if self.page_url and not self.page_url.startswith(("http://", "https://")):
@@ -336,6 +352,7 @@ class Settings:
             ("quarantine_after", 0),
             ("hard_limit_seconds", 0.01),
             ("memory_limit", 64),
+            ("log_days", 0),
             ("sign_in_hours", 0.001),
             ("page_upload_mb", 1),
         ):

@@ -21,7 +21,7 @@ SELECT pg_catalog.format('CREATE ROLE %I NOLOGIN', name)
  WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name)
 \gexec
 REVOKE UPDATE ON :"files" FROM :"node", :"operator";
-REVOKE DELETE ON :"nodes", :"events" FROM :"node";
+REVOKE DELETE ON :"nodes", :"events", :"logs" FROM :"node";
 GRANT SELECT ON :"files" TO :"node", :"operator";
 -- Our columns alone. Without a right on the whole table nobody can lock it against the others, either.
 SELECT pg_catalog.format('GRANT UPDATE (%s) ON %s TO %I, %I', pg_catalog.string_agg(quote_ident(attname), ', ' ORDER BY attnum),
@@ -35,6 +35,9 @@ GRANT SELECT, INSERT ON :"events" TO :"node", :"operator";
 GRANT DELETE ON :"nodes", :"events" TO :"operator";
 -- A node opens and closes the breaker. It may not end a pause: a row of an operator's can only be deleted.
 GRANT SELECT, INSERT, UPDATE (at, actor, reason, details, next_probe_at, probe_seconds, closed_at) ON :"pauses" TO :"node";
+-- What attempts have said. Viewers get it as well once you say: GRANT SELECT ON the table of logs.
+GRANT SELECT, INSERT, UPDATE ON :"logs" TO :"node", :"operator";
+GRANT DELETE ON :"logs" TO :"operator";
 GRANT INSERT ON :"files" TO :"operator";
 GRANT SELECT, INSERT, UPDATE, DELETE ON :"pauses" TO :"operator";
 GRANT SELECT ON :"files", :"nodes", :"events", :"pauses" TO :"viewer";

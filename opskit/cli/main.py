@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Sequence
 
 from opskit._version import __version__
-from opskit.cli import cancel, cleanup, files, local, migrate, nodes, notebooks, reports
+from opskit.cli import cancel, cleanup, files, local, logs, migrate, nodes, notebooks, reports
 from opskit.cli.verbs import Verbs
 from opskit.errors import OpskitError
 from opskit.support.logs import masked
@@ -58,6 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
         cleanup.add_cleanup,
         reports.add_stats,
         reports.add_info,
+        logs.add_logs,
         files.add_requeue,
         cancel.add_cancel,
         files.add_expedite,

@@ -118,7 +118,7 @@ def forget(given: argparse.Namespace) -> int:
 
 def add_prune(verbs: Verbs) -> None:
     """Add `opskit prune`."""
-    one = verbs.add("prune", prune, "drop nodes silent for long and old events")
+    one = verbs.add("prune", prune, "drop nodes silent for long, old events and old logs")
     one.add_argument("--node-days", type=float, default=7, metavar="DAYS", help="defaults to 7")
     one.add_argument("--event-days", type=float, default=90, metavar="DAYS", help="defaults to 90")
     verbs.finish(one)
@@ -132,5 +132,7 @@ def prune(given: argparse.Namespace) -> int:
     if given.json:
         console.as_json({"environment": settings.env, **gone})
     else:
-        console.out.print(f"{gone['nodes']} nodes and {gone['events']} events dropped ({settings.env})")
+        console.out.print(
+            f"{gone['nodes']} nodes, {gone['events']} events and {gone['logs']} pieces of logs dropped ({settings.env})"
+        )
     return 0

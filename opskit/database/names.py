@@ -29,18 +29,19 @@ def names(settings: Settings) -> dict[str, str]:
     shared = f"{prefix}processing"
     beside = shared if settings.table == DEFAULT_TABLE else f"{files}_opskit"
     events, old_events = f"{beside}_events", f"{prefix}superseded_events"
-    keys = {"nodes_key": "nodes_server_id_epoch_key", "nodes_state": "nodes_state_check"}
+    keys = {"nodes_key": "nodes_server_id_epoch_key", "nodes_state": "nodes_state_check", "logs_time": "logs_time"}
     keys["nodes_orphan"] = "nodes_on_orphan_check"
     if beside != shared:
         events, old_events = beside, f"{files}_superseded"
         keys = {"nodes_key": "nodes_key", "nodes_state": "nodes_state", "nodes_orphan": "on_orphan"}
+        keys["logs_time"] = "logs_time"
     return {
         # Where an older version kept what belongs to any other files table, too.
         **{f"shared_{name}": f"{shared}_{name}" for name in ("nodes", "events", "pauses")},
         "files": files,
         "channel": f"opskit_{files}",
         "cancel_channel": f"opskit_cancel_{files}",
-        **{name: f"{beside}_{name}" for name in ("nodes", "events", "pauses")},
+        **{name: f"{beside}_{name}" for name in ("nodes", "events", "pauses", "logs")},
         **{name: f"{beside}_{suffix}" for name, suffix in keys.items()},
         **{name: f"{files}_processing_{suffix}" for name, suffix in _HANGING.items()},
         **{f"events_by_{what}": f"{events}_by_{what}" for what in _BY},

@@ -37,6 +37,15 @@ def privileges(db: Database) -> Iterator[Finding]:
     for row in rows:
         if row["lacks"] == "DELETE":
             continue
+        if row["name"] == db.names["logs"]:
+            yield Finding(
+                "warning",
+                f"{role} lacks {row['lacks']} on {row['name']}",
+                "a node of this role works, and what its attempts say is not kept",
+                row["mend"],
+                condition=Condition.RIGHTS_LACKING,
+            )
+            continue
         if row["hidden"]:
             what, why = (
                 f"row-level security hides rows of {row['name']} from {role}",

@@ -13,10 +13,10 @@ from opskit.migration.steps import Say, Step, step, steps
 
 
 def rollback(db: Database, *, confirm: str = "", on_line: Say = lambda _: None) -> list[Step]:
-    """Remove what the migration added: triggers, indexes, columns and the three tables beside.
+    """Remove what the migration added: triggers, indexes, columns and the tables beside.
 
     The application's columns and rows stay, and so does a files table that opskit itself created: it may
-    hold files. So do the three tables beside while an older version's history of another table is in them.
+    hold files. So do the tables beside while an older version's history of another table is in them.
     Can be interrupted and run again.
 
     Args:

@@ -14,7 +14,7 @@ _COLUMNS = (
     "processing_done_token", "processing_epoch", "processing_result", "processing_failure", "processing_arrived_at",
     "original_filename", "storage_path", "file_size", "uploaded_at", "deleted",
 )  # fmt: skip
-_TABLES = ("files", "nodes", "events", "pauses")
+_TABLES = ("files", "nodes", "events", "pauses", "logs")
 Lacking = dict[str, dict[str, str]]
 """By the part of the migration that mends it: what is lacking (a key of `db.names`, or a name), and a phrase."""
 

@@ -230,10 +230,19 @@ def may_prune(db: Database) -> bool:
     return bool(db.one("may_prune")["may"])
 
 
-def prune(db: Database, *, node_days: float = 7, event_days: float = 90) -> dict[str, Any]:
-    """Drop nodes that are silent for long and hold nothing, and old events; answers how many of each.
+def prune(
+    db: Database, *, node_days: float = 7, event_days: float = 90, log_days: float | None = None
+) -> dict[str, Any]:
+    """Drop nodes that are silent for long and hold nothing, old events and old logs; answers how many of each.
+
+    Args:
+        db: An open database.
+        node_days: Silence after which a node's row goes [days].
+        event_days: Age after which an event goes [days].
+        log_days: Age after which what an attempt has said goes [days]. Defaults to the setting.
 
     SQL: sql/prune.sql
     """
     db.writing()
-    return db.one("prune", node_days=node_days, event_days=event_days)
+    kept = db.settings.log_days if log_days is None else log_days
+    return db.one("prune", node_days=node_days, event_days=event_days, log_days=kept)

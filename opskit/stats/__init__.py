@@ -19,6 +19,7 @@ from opskit.stats.columns import (
     FAILURES,
     FILES,
     FORECAST,
+    LOGS,
     LONGEST_RUNNING,
     NODE_WORK,
     NODES,
@@ -30,7 +31,7 @@ from opskit.stats.columns import (
 from opskit.stats.counts import concurrency, counted, counted_at, distribution, failures, server_counts
 from opskit.stats.current import evidence, longest_running, node_work, nodes, pauses, stale
 from opskit.stats.frames import iso, records
-from opskit.stats.listings import events, files, place
+from opskit.stats.listings import events, files, logs, place
 from opskit.stats.periods import forecast, throughput, timeline
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "FAILURES",
     "FILES",
     "FORECAST",
+    "LOGS",
     "LONGEST_RUNNING",
     "NODES",
     "NODE_WORK",
@@ -59,6 +61,7 @@ __all__ = [
     "files",
     "forecast",
     "iso",
+    "logs",
     "longest_running",
     "node_work",
     "nodes",

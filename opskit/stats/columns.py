@@ -154,4 +154,14 @@ FORECAST = {
     "empty_in_seconds": "Float64",
     "as_of": TIME,
 }
+LOGS = {
+    "attempt": "Int64",
+    "token": "string",
+    "server_id": "string",
+    "sequence": "Int64",
+    "at": TIME,
+    "text": "string",
+    "size": "Int64",
+    "left_out": "Int64",
+}
 PAUSES = {"scope": "string", "at": TIME, "actor": "string", "reason": "string", "kind": "string"}

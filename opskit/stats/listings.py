@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import uuid
 from collections.abc import Mapping
@@ -11,8 +12,9 @@ import pandas as pd
 
 from opskit.database import Database
 from opskit.errors import SettingError
-from opskit.stats.columns import EVENTS, FILES
-from opskit.stats.frames import cut_frame, most, on_page
+from opskit.queue import attempt_logs
+from opskit.stats.columns import EVENTS, FILES, LOGS
+from opskit.stats.frames import cut_frame, frame_of, most, on_page
 
 _PLACE = re.compile(r"-infinity|\d{4,6}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:?\d\d)?")
 SEARCH_ROWS = 100_000
@@ -130,3 +132,31 @@ def events(
         )
     page = on_page(db, "file", id=file_id) if file_id else on_page(db, "history")
     return cut_frame(rows, EVENTS, limit, "newest events", empty="nothing of that kind has happened", **page)
+
+
+def logs(db: Database, id: str, *, after: attempt_logs.Place | None = None) -> pd.DataFrame:
+    """What the attempts at a file have said: stdout, stderr and log records, oldest first.
+
+    Args:
+        db: An open database.
+        id: The file.
+        after: The place of the last piece read before. Defaults to the beginning.
+
+    Returns:
+        | column    | dtype  | unit                                                            |
+        |-----------|--------|-----------------------------------------------------------------|
+        | attempt   | Int64  | which attempt, from 1                                           |
+        | token     | string | its claim                                                       |
+        | server_id | string | the node                                                        |
+        | sequence  | Int64  | place of the first byte in all that the attempt has said, bytes |
+        | at        | time   | when it was kept, UTC                                           |
+        | text      | string | what it says                                                    |
+        | size      | Int64  | how long it was, bytes                                          |
+        | left_out  | Int64  | what is not kept before it, bytes                               |
+
+        At most `attempt_logs.MOST_CHUNKS` rows. Empty: the same columns, no rows.
+
+    SQL: sql/logs.sql
+    """
+    found = attempt_logs.read(db, id, after=after)
+    return frame_of([dataclasses.asdict(each) for each in found], LOGS)

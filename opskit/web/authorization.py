@@ -94,6 +94,17 @@ def writing_allowed(settings: Settings, caller: Caller) -> None:
         raise ForbiddenError("without OPSKIT_API_TOKEN only calls from this machine to 127.0.0.1 may change anything")
 
 
+def content_allowed(settings: Settings, caller: Caller) -> None:
+    """Return when this caller may read what files hold and what attempts say: who may write, or all by setting.
+
+    Raises:
+        ForbiddenError: It may not; the sentence says why, and what would help.
+        TokenNeededError: The token is missing or wrong.
+    """
+    if not settings.viewers_see_files:
+        writing_allowed(settings, caller)
+
+
 def token_fits(token: str, authorization: str | None) -> bool:
     """Whether the header shows the token; takes equally long wherever they differ."""
     scheme, _, shown = (authorization or "").partition(" ")

@@ -55,6 +55,7 @@ from opskit.worker import quarantine
 from opskit.worker.context import WorkerContext
 from opskit.worker.forks import disarm, leave
 from opskit.worker.listener import Listener
+from opskit.worker.output import hear_libraries, mark, speak_by_line, unread
 from opskit.worker.process_state import LOST_CONNECTION, ProcessState
 from opskit.worker.status import SharedStatus
 
@@ -92,6 +93,8 @@ class Child:
         self._pid = os.getpid()
         self._state: ProcessState | None = None
         self.watched = False
+        self.output: int | None = None
+        self._reading = (0, 0)
         self.worn = False
         self._desk = WorkerContext(db, shared_status)
         self._wake = Listener(db)
@@ -183,6 +186,7 @@ class Child:
             finally:
                 if os.getpid() != self._pid:
                     leave(1 if sys.exc_info()[0] else 0)
+                self._close_log(file)
                 last = self._is_worn(file) or last
             if result is not None:
                 as_json(result)
@@ -206,6 +210,17 @@ class Child:
             return self._complete(file, result, last=last)
         return Answer("empty", "") if last else self._claim()
 
+    def _close_log(self, file: ClaimedFile) -> None:
+        """Mark where the output of an attempt ends, unless its supervisor has read it all by now."""
+        if self.output is None:
+            return
+        with contextlib.suppress(AttributeError, OSError, ValueError):  # replaced, or closed
+            sys.stdout.flush()
+            sys.stderr.flush()
+        if unread(self.output) or self.shared_status.reading != self._reading:
+            with contextlib.suppress(OSError):
+                os.write(self.output, mark(self.shared_status.secret, file.id, file.attempt, file.token))
+
     def _is_worn(self, file: ClaimedFile) -> bool:
         """Whether the processor has left something behind: then this process claims nothing more, and is replaced."""
         if self._state is None:
@@ -218,7 +233,9 @@ class Child:
             self.worn = True
             if left == LOST_CONNECTION:
                 self.db.disown()
-            log.warning("file %s (%s) left behind: %s; its process is replaced", file.id, file.name, left)
+            log.warning(
+                "file %s (%s) left behind: %s; its process is replaced", file.id, file.name, left, extra=about(file)
+            )
         return self.worn
 
     def _begin(self, file: ClaimedFile) -> None:
@@ -226,7 +243,8 @@ class Child:
             self._state = ProcessState(lambda: self.db.own)
         self._begun = file.token
         self._desk.begin(file.token)
-        self.shared_status.begin(file.token)
+        self._reading = (self.shared_status.reading[0], 0)
+        self.shared_status.begin(file.token, file.id, file.attempt)
 
     def _complete(self, file: ClaimedFile, result: Mapping[str, Any] | None, *, last: bool) -> Answer:
         if self._desk.has_completed(file.token):
@@ -279,7 +297,7 @@ class Child:
             self.shared_status.end(completed=1)
         except ClaimLostError as error:
             self.shared_status.end()
-            log.warning("file %s (%s): %s", file.id, file.name, error)
+            log.warning("file %s (%s): %s", file.id, file.name, error, extra=about(file))
         except DatabaseError as error:
             # What the database refuses (a result it cannot store, say) is the attempt's failure.
             self._fail(file, "raised", str(error), self._identity(error, file))
@@ -292,7 +310,13 @@ class Child:
         except DatabaseError as error:
             why = str(error)
         if why:
-            log.warning("file %s (%s) is completed, but its result is not stored: %s", file.id, file.name, why)
+            log.warning(
+                "file %s (%s) is completed, but its result is not stored: %s",
+                file.id,
+                file.name,
+                why,
+                extra=about(file),
+            )
 
     def _identity(self, error: BaseException, file: ClaimedFile) -> Identity:
         known = (file.id, file.original_filename, file.storage_path)
@@ -327,7 +351,9 @@ class Child:
             failed=int(answer == "failed"), retried=int(answer == "queued"), bad=outcome != "rejected"
         )
         line = last_line(error) or outcome
-        log.warning("file %s (%s) attempt %d: %s; now %s", file.id, file.name, file.attempt, line, answer)
+        log.warning(
+            "file %s (%s) attempt %d: %s; now %s", file.id, file.name, file.attempt, line, answer, extra=about(file)
+        )
         if identity.kind == "world":
             self._breaker.failed(breaker.Failure(file.id, file.attempt, identity))
 
@@ -343,7 +369,7 @@ class Child:
         when = f", due in {retry.after_seconds:g} s" if answer == "queued" else ""
         log.info(
             "file %s (%s) attempt %d deferred: %s; now %s%s", file.id, file.name, file.attempt,
-            last_line(str(retry)), answer, when,
+            last_line(str(retry)), answer, when, extra=about(file),
         )  # fmt: skip
 
     def _interrupted(self, file: ClaimedFile, error: BaseException) -> None:
@@ -358,7 +384,9 @@ class Child:
             self._lost(file, reason)
             return
         self.shared_status.end(failed=int(answer == "failed"))
-        log.warning("file %s (%s) attempt %d: %s; now %s", file.id, file.name, file.attempt, reason, answer)
+        log.warning(
+            "file %s (%s) attempt %d: %s; now %s", file.id, file.name, file.attempt, reason, answer, extra=about(file)
+        )
 
     def _is_completed(self, file: ClaimedFile, error: str) -> bool:
         """Whether the processor has completed its file before it raised; what it has left open is rolled back."""
@@ -379,7 +407,15 @@ class Child:
     def _ended_already(self, file: ClaimedFile, error: str, *, completed: bool) -> None:
         self.shared_status.end()
         became = "is completed" if completed else "is not ours any more"
-        log.warning("file %s (%s) attempt %d %s: %s", file.id, file.name, file.attempt, became, last_line(error))
+        log.warning(
+            "file %s (%s) attempt %d %s: %s",
+            file.id,
+            file.name,
+            file.attempt,
+            became,
+            last_line(error),
+            extra=about(file),
+        )
 
     def _file(self, answer: Answer) -> ClaimedFile:
         row = answer.row or {}
@@ -504,10 +540,10 @@ class Child:
         self.stopping = True
 
 
-def _own_stderr() -> TextIO:
-    """Where our log goes, also when a processor closes or replaces sys.stderr."""
+def _own_stderr(fd: int) -> TextIO:
+    """Where our log goes, whatever a processor does to its stderr."""
     try:
-        return open(os.dup(2), "w", buffering=1, encoding="utf-8", errors="backslashreplace")
+        return open(os.dup(fd), "w", buffering=1, encoding="utf-8", errors="backslashreplace")
     except OSError:
         return sys.stderr
 
@@ -520,6 +556,11 @@ def _take_along(program: Program) -> None:
         os._exit(1)
 
     signal.signal(signal.SIGUSR2, die)
+
+
+def about(file: ClaimedFile) -> dict[str, object]:
+    """What a log in JSON has beside a message about a file."""
+    return {"file": file.id, "attempt": file.attempt, "token": file.token}
 
 
 def _nothing(*_: object) -> None:
@@ -544,24 +585,28 @@ def main() -> int:
     parser.add_argument("--max-files", type=int)
     parser.add_argument("--only")
     parser.add_argument("--workspace", type=Path)
+    parser.add_argument("--log-fd", type=int, default=2)
     given = parser.parse_args()
     settings = Settings.load()
     # Whose program runs has to take it along; whose processor runs in this process cannot be asked.
     end_with(given.parent, signal.SIGUSR2 if settings.exec else signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    set_up_logging(given.server_id, settings.env, stream=_own_stderr())
+    set_up_logging(given.server_id, settings.env, stream=_own_stderr(given.log_fd), format=settings.log_format)
+    speak_by_line()
     shared_status = SharedStatus(given.shared_status)
     limit_memory(settings.memory_limit)
     try:
         processor = processor_of(settings, given.workspace, shared_status.program)
         if isinstance(processor, Program):
             _take_along(processor)
+        hear_libraries()
         # The boot first: what PostgreSQL cuts off is the end.
         name = f"{given.boot[:8]} {given.server_id}"
         with Database(settings, pooled=False, node=True, name=name) as db:
             child = Child(db, shared_status, Boot(given.server_id, given.boot, given.epoch), processor)
             child.obey_signals()
             child.watched = True
+            child.output = 2 if given.log_fd != 2 else None
             if given.only is not None:
                 code = child.run_one(given.only)
             else:

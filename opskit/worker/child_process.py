@@ -82,6 +82,7 @@ class ChildProcess:
         max_files: It ends after so many files. Defaults to no limit.
         only: It processes this one file.
         workspace: Where its programs work; None when it runs none.
+        output: Descriptor that its stdout and stderr lead to. Defaults to our own stderr.
 
     Attributes:
         started: When it was started [s, monotonic].
@@ -97,6 +98,7 @@ class ChildProcess:
         max_files: int | None,
         only: str | None,
         workspace: Workspace | None = None,
+        output: int | None = None,
     ) -> None:
         self._shared_status, self._workspace = shared_status, workspace
         command = [
@@ -112,16 +114,26 @@ class ChildProcess:
             command += ["--only", only]
         if workspace is not None:
             command += ["--workspace", str(workspace.path)]
+        stderr = sys.stderr.fileno() if _has_fd(sys.stderr) else None
+        inherited = [shared_status.fd]
+        if output is not None and stderr is not None:
+            # Its own log goes where ours does, under a number that a processor does not know.
+            log_fd = os.dup(stderr)
+            command += ["--log-fd", str(log_fd)]
+            inherited.append(log_fd)
         self.started = time.monotonic()
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
-            stdout=sys.stderr.fileno() if _has_fd(sys.stderr) else None,
+            stdout=stderr if len(inherited) == 1 else output,
+            stderr=None if len(inherited) == 1 else output,
             env={**os.environ, **settings.environ(), "NODE_ID": node.server_id},
-            pass_fds=(shared_status.fd,),
+            pass_fds=inherited,
             # A group of its own: a terminal's Ctrl-C is ours to handle, and what the processor started dies with it.
             process_group=0,
         )
+        for fd in inherited[1:]:
+            os.close(fd)
 
     def exit_code(self) -> int | None:
         """Its exit code once it has ended, and its programs with it; None while it lives."""

@@ -29,7 +29,7 @@ def run(
 ) -> int:
     """Run one node in this process until it is told to stop; answers the exit code."""
     check_processor(settings)
-    set_up_logging(server_id(settings), settings.env, verbose=verbose)
+    set_up_logging(server_id(settings), settings.env, verbose=verbose, format=settings.log_format)
     supervisor = Supervisor(settings, drain=drain, max_files=max_files, only=only)
     code = supervisor.run()
     if as_json:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import secrets
 import struct
 import tempfile
 import time
@@ -22,6 +23,12 @@ _SEQUENCE = struct.Struct("=Q")
 _NO_TOKEN = bytes(16)
 # moved, done, total: where they stand within the whole
 _PROGRESS = struct.Struct("=dqq")
+# Beside it, as long as a file is in hand: which it is, for people; and what only a node's own processes know.
+_FILE = struct.Struct("=qH240s")
+_FILE_AT, _SECRET_AT, _SECRET = 512, 1024, 16
+# How much of the child's output was read, and whether some is being read just now.
+_READING = struct.Struct("=QQ")
+_READING_AT = 1088
 _TOKEN_AT = _SEQUENCE.size
 _PROGRESS_AT = _TOKEN_AT + struct.calcsize("=16sd")
 
@@ -39,6 +46,7 @@ class Snapshot:
         streak: How many of the last attempts in a row ended badly, without the file being to blame.
         streak_began: When the first of them did [s, monotonic].
         group: The process group of the program that works on the file; 0 when none does.
+        file, attempt: Which file that is, and which attempt at it; the id of a file is cut at 240 bytes.
     """
 
     token: str
@@ -52,6 +60,8 @@ class Snapshot:
     streak: int
     streak_began: float
     group: int
+    file: str
+    attempt: int
 
 
 class SharedStatus:
@@ -65,6 +75,7 @@ class SharedStatus:
                 with tempfile.TemporaryFile() as file:
                     fd = os.dup(file.fileno())
             os.ftruncate(fd, mmap.PAGESIZE)
+            os.pwrite(fd, secrets.token_hex(_SECRET // 2).encode(), _SECRET_AT)
         else:
             os.set_inheritable(fd, False)
         self.fd = fd
@@ -76,8 +87,25 @@ class SharedStatus:
         (sequence,) = _SEQUENCE.unpack_from(self._memory)
         self._sequence: int = sequence + sequence % 2
 
-    def begin(self, token: str) -> None:
+    @property
+    def secret(self) -> bytes:
+        """What only a node's own processes know: letters and digits."""
+        return self._memory[_SECRET_AT : _SECRET_AT + _SECRET]
+
+    @property
+    def reading(self) -> tuple[int, int]:
+        """How much of the child's output its supervisor has read [bytes], and 1 while it is reading, else 0."""
+        return _READING.unpack_from(self._memory, _READING_AT)
+
+    def note_reading(self, read: int, busy: int) -> None:
+        """The supervisor's: what `reading` answers from now."""
+        _READING.pack_into(self._memory, _READING_AT, read, busy)
+
+    def begin(self, token: str, file: str = "", attempt: int = 0) -> None:
         """The child works on a claim from now."""
+        id = file.encode("utf-8", "replace")[:240]
+        _SEQUENCE.pack_into(self._memory, 0, self._sequence + 1)
+        _FILE.pack_into(self._memory, _FILE_AT, attempt, len(id), id)
         self._token = bytes.fromhex(token.replace("-", ""))
         self._started = self._moved = time.monotonic()
         self._done = self._total = -1
@@ -126,6 +154,7 @@ class SharedStatus:
         for _ in range(100):
             (before,) = _SEQUENCE.unpack_from(self._memory)
             values = self._body()
+            attempt, length, id = _FILE.unpack_from(self._memory, _FILE_AT)
             if before % 2 == 0 and _SEQUENCE.unpack_from(self._memory) == (before,):
                 break
         token, started, moved, done, total, streak_began, group, completed, failed, retried, streak = values
@@ -141,6 +170,8 @@ class SharedStatus:
             streak,
             streak_began,
             group,
+            id[:length].decode("utf-8", "replace"),
+            attempt,
         )
 
     def disarm(self) -> None:
@@ -169,6 +200,10 @@ class SharedStatus:
         fresh._group = 0
         fresh.end(failed=failed, retried=retried, bad=bad)
         return fresh
+
+    def detach(self) -> None:
+        """Give this view of the memory back; others have theirs."""
+        self._memory.close()
 
     def close(self) -> None:
         """Give the memory back."""

@@ -33,6 +33,7 @@ from opskit.worker import quarantine
 from opskit.worker.cancellations import LISTEN_AFTER_SECONDS, Cancellations
 from opskit.worker.child import EXIT_BROKEN, EXIT_DEPOSED, EXIT_DONE, EXIT_NOT_CLAIMABLE, EXIT_USELESS, EXIT_WORN
 from opskit.worker.child_process import ChildProcess, Ending, cause_of_death
+from opskit.worker.log_keeper import LogKeeper
 from opskit.worker.status import SharedStatus
 
 log = logging.getLogger("opskit")
@@ -64,6 +65,7 @@ class Supervisor:
         self._watch: quarantine.Watch | None = None
         self._child: ChildProcess | None = None
         self._workspace: Workspace | None = None
+        self._keeper: LogKeeper | None = None
         self._ending: Ending | None = None
         self._unsettled = False
         self._exit_code: int | None = None
@@ -97,6 +99,7 @@ class Supervisor:
             if self.settings.exec:
                 self._workspace = Workspace()
                 sweep_dead()
+            self._keeper = LogKeeper(self.db, self.shared_status)
             while self._exit_code is None:
                 if self._boot is None:
                     self._register()
@@ -106,7 +109,11 @@ class Supervisor:
             if self._child is not None:
                 self._kill_child(Ending("released", "released: the supervisor ended"))
                 self._unsettled = True
+            if self._keeper is not None:
+                self._keeper.drain()
             self._leave()
+            if self._keeper is not None:
+                self._keeper.close()
             if self._workspace is not None:
                 self._workspace.close()
         snapshot = self.shared_status.read()
@@ -136,6 +143,8 @@ class Supervisor:
         self._look_after_child()
         if self._boot is not None and time.monotonic() >= self._next_beat:
             self._beat()
+        if self._keeper is not None and not self._away:
+            self._keeper.keep()
         self._check_limits()
         if self._stop_asked_at is not None:
             self._go_on_stopping()
@@ -218,6 +227,8 @@ class Supervisor:
 
     def _leave(self) -> None:
         """Deregister and let go of the database; a database that is away does not keep a node from stopping."""
+        if self._keeper is not None and not self._away:
+            self._keeper.keep(now=True)
         with contextlib.suppress(*_ABSENT), self.db.deadline(5.0):
             if self._boot is not None:
                 if self._unsettled:
@@ -240,7 +251,7 @@ class Supervisor:
                 return
         self._child = ChildProcess(
             self._boot, self.settings, self.shared_status, drain=self._drain, max_files=left, only=self._only,
-            workspace=self._workspace,
+            workspace=self._workspace, output=self._keeper.fd if self._keeper else None,
         )  # fmt: skip
         self._child_started = self._child.started
 
@@ -248,6 +259,8 @@ class Supervisor:
         """See whether the child has ended, and why."""
         if self._child is not None and (code := self._child.exit_code()) is not None:
             self._child = None
+            if self._keeper is not None:
+                self._keeper.drain()
             self._ended(code)
         if (self._unsettled or self._earlier) and self._boot is not None:
             try:
@@ -324,7 +337,8 @@ class Supervisor:
                     retry_seconds=self.settings.retry_seconds, identity=ending.identity, **held,
                 )  # fmt: skip
                 failed, retried = int(answer == "failed"), int(answer == "queued")
-            log.warning("file %s: %s; now %s", row["id"], ending.reason, answer)
+            told = {"file": row["id"], "attempt": row.get("attempt"), "token": held["token"]}
+            log.warning("file %s: %s; now %s", row["id"], ending.reason, answer, extra=told)
         if ending.outcome == "cancelled":
             failed = 1
         bad = ending.outcome == "crashed" and bool(failed or retried)

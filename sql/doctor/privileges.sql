@@ -12,7 +12,8 @@ WITH needed (name, privilege, rank) AS (
     VALUES (:'files', 'SELECT', 1), (:'files', 'UPDATE', 3),
            (:'nodes', 'SELECT', 1), (:'nodes', 'INSERT', 2), (:'nodes', 'UPDATE', 3), (:'nodes', 'DELETE', 4),
            (:'events', 'SELECT', 1), (:'events', 'INSERT', 2), (:'events', 'DELETE', 4),
-           (:'pauses', 'SELECT', 1)
+           (:'pauses', 'SELECT', 1),
+           (:'logs', 'INSERT', 2), (:'logs', 'UPDATE', 3), (:'logs', 'DELETE', 4)
 ), ours AS MATERIALIZED (
     SELECT pg_catalog.string_agg(quote_ident(attname), ', ' ORDER BY attnum) AS columns
       FROM pg_attribute
@@ -35,6 +36,7 @@ WITH needed (name, privilege, rank) AS (
 SELECT oid::regclass::text AS name, privileges AS lacks, false AS hidden,
        pg_catalog.format(CASE WHEN oid = to_regclass(quote_ident(:'pauses')) AND NOT :'reading'::boolean
                        THEN 'GRANT %s, INSERT, UPDATE (at, actor, reason, details, next_probe_at, probe_seconds, closed_at) ON %s TO %I;'
+                       WHEN oid = to_regclass(quote_ident(:'logs')) THEN 'GRANT SELECT, %s ON %s TO %I;'
                        ELSE 'GRANT %s ON %s TO %I;' END, granted, oid::regclass, current_user) AS mend
   FROM lacking
 UNION ALL

@@ -11,7 +11,7 @@ WITH found AS MATERIALIZED (
     SELECT live.oid AS live, model.oid AS model, live.name
       FROM found AS live JOIN found AS model USING (name) WHERE model.is_model AND NOT live.is_model
 ), beside AS MATERIALIZED (
-    SELECT * FROM pairs WHERE name IN (:'nodes', :'events', :'pauses')
+    SELECT * FROM pairs WHERE name IN (:'nodes', :'events', :'pauses', :'logs')
 )
 SELECT '-- ' || p.name || ' has another definition' AS about,
        (SELECT pg_catalog.format('DROP INDEX CONCURRENTLY IF EXISTS %I.%I', current_schema(), o.old)

@@ -2,7 +2,8 @@
 WITH here AS MATERIALIZED (
     SELECT oid FROM pg_namespace WHERE nspname = current_schema()
 ), tables (name, columns) AS (
-    VALUES (:'nodes', '{server_id,boot,lease_until}'::text[]), (:'events', '{kind,file_id,reason}'), (:'pauses', '{scope,actor,reason}')
+    VALUES (:'nodes', '{server_id,boot,lease_until}'::text[]), (:'events', '{kind,file_id,reason}'), (:'pauses', '{scope,actor,reason}'),
+           (:'logs', '{token,sequence,text}')
 ), indexes (name, over) AS (
     VALUES (:'queue_index', :'files'), (:'held_index', :'files'), (:'ended_index', :'files'), (:'failed_index', :'files'),
            (:'waiting_index', :'files'), (:'old_queue_index', :'files'), (:'old_held_index', :'files'),
@@ -10,6 +11,7 @@ WITH here AS MATERIALIZED (
            (:'events_by_file', :'events'), (:'events_by_time', :'events'), (:'events_by_kind', :'events'),
            (:'old_events_by_file', :'events'), (:'old_events_by_time', :'events'), (:'old_events_by_kind', :'events'),
            (:'nodes' || '_pkey', :'nodes'), (:'events' || '_pkey', :'events'), (:'pauses' || '_pkey', :'pauses'),
+           (:'logs' || '_pkey', :'logs'), (:'logs_time', :'logs'),
            (:'nodes_key', :'nodes'), (:'alike_index', :'files'), (:'old_alike_index', :'files'), (:'events_by_node', :'events'), (:'old_events_by_node', :'events')
 ), relations AS MATERIALIZED (
     SELECT c.oid, c.relname, c.relkind, i.indrelid, '; rename it: ALTER ' || w.word || ' ' || quote_ident(c.relname) || ' RENAME TO ...' AS mend,

@@ -9,7 +9,7 @@ SELECT coalesce(
     (SELECT c.relname || ' belongs to ' || pg_get_userbyid(c.relowner) || ', and ' || :'files' || ' does not; run: ALTER TABLE '
             || c.oid::regclass || ' OWNER TO ' || quote_ident(current_user)
        FROM pg_class AS c
-      WHERE c.relnamespace = quote_ident(current_schema())::regnamespace AND c.relname IN (:'nodes', :'events', :'pauses')
+      WHERE c.relnamespace = quote_ident(current_schema())::regnamespace AND c.relname IN (:'nodes', :'events', :'pauses', :'logs')
         AND NOT pg_has_role(c.relowner, 'USAGE')
       ORDER BY c.relname LIMIT 1),
     (SELECT current_user || ' may create nothing in the schema ' || current_schema() || '; run: GRANT CREATE ON SCHEMA '

@@ -37,4 +37,4 @@ DROP INDEX CONCURRENTLY IF EXISTS :"old_alike_index";
 
 DROP INDEX CONCURRENTLY IF EXISTS :"old_waiting_index";
 
-DROP TABLE IF EXISTS :"pauses", :"events", :"nodes";
+DROP TABLE IF EXISTS :"logs", :"pauses", :"events", :"nodes";

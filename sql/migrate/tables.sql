@@ -69,6 +69,18 @@ CREATE TABLE IF NOT EXISTS :"events" (
     details jsonb
 );
 
+-- What attempts have said, in chunks; of one that says much the beginning and the end.
+CREATE TABLE IF NOT EXISTS :"logs" (
+    token uuid NOT NULL,
+    sequence bigint NOT NULL,
+    at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    size integer NOT NULL,
+    text text NOT NULL,
+    PRIMARY KEY (token, sequence),
+    -- For prune.sql alone; as a constraint it is built with the table.
+    CONSTRAINT :"logs_time" UNIQUE (at, token, sequence)
+);
+
 CREATE TABLE IF NOT EXISTS :"pauses" (
     scope text PRIMARY KEY,
     at timestamptz NOT NULL DEFAULT clock_timestamp(),

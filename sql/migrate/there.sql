@@ -3,7 +3,7 @@
 SELECT c.relname::text AS name, CASE WHEN i.indisvalid THEN NULL WHEN NOT i.indisvalid THEN 'not valid' END AS fault
   FROM pg_class AS c LEFT JOIN pg_index AS i ON i.indexrelid = c.oid
  WHERE c.relnamespace = quote_ident(current_schema())::regnamespace
-   AND c.relname IN (:'files', :'nodes', :'events', :'pauses',
+   AND c.relname IN (:'files', :'nodes', :'events', :'pauses', :'logs',
                      :'queue_index', :'held_index', :'ended_index', :'failed_index', :'alike_index', :'waiting_index',
                      :'events_by_file', :'events_by_time', :'events_by_kind', :'events_by_node',
                      :'old_queue_index', :'old_held_index', :'old_ended_index', :'old_failed_index', :'old_alike_index',

@@ -155,7 +155,13 @@ def test_development_is_the_default_and_only_the_prefix_tells_them_apart() -> No
         env: tables_of(Settings.load({"OPSKIT_ENV": env} if env else {})) for env in ("production", "development", "")
     }
 
-    assert named["production"] == ["uploaded_files", "processing_nodes", "processing_events", "processing_pauses"]
+    assert named["production"] == [
+        "uploaded_files",
+        "processing_nodes",
+        "processing_events",
+        "processing_pauses",
+        "processing_logs",
+    ]
     assert named["development"] == named[""] == [f"dev_{name}" for name in named["production"]]
 
 

@@ -116,7 +116,8 @@ def test_a_name_of_forty_bytes_fits_with_every_suffix(settings: Settings, env: s
     assert LONGEST_TABLE_NAME == 40
     assert max(len(name.encode()) for name in db.names.values()) <= 63
     assert {row["name"] for row in made} <= set(db.names.values()) | {
-        f"{name}_pkey" for name in (*(db.names[key] for key in ("nodes", "events", "pauses")), db.settings.files)
+        f"{name}_pkey"
+        for name in (*(db.names[key] for key in ("nodes", "events", "pauses", "logs")), db.settings.files)
     }
     assert (missing, again) == ([], [])
 

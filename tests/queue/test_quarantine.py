@@ -398,7 +398,7 @@ def snapshot(*, completed: int = 0, streak: int = 0) -> Snapshot:
     """What a child says."""
     return Snapshot(
         token="", started=0.0, moved=0.0, done=None, total=None, completed=completed, failed=0, retried=0,
-        streak=streak, streak_began=0.0, group=0,
+        streak=streak, streak_began=0.0, group=0, file="", attempt=0,
     )  # fmt: skip
 
 

@@ -174,7 +174,7 @@ LEAVE: dict[str, Callable[[], Any]] = {
     "path": lambda: sys.path.insert(0, "/left"),
     "disable": lambda: logging.disable(logging.CRITICAL),
     "basicConfig": lambda: logging.basicConfig(force=True, level=logging.DEBUG),
-    "our-handlers": lambda: [logging.getLogger("opskit").handlers.clear(), logging.basicConfig()],
+    "our-handlers": lambda: [logging.getLogger("opskit").handlers.clear(), logging.basicConfig(force=True)],
     "close-stdout": lambda: sys.stdout.close(),
     "close-stderr": lambda: sys.stderr.close(),
     "replace-stdout": lambda: setattr(sys, "stdout", None),

@@ -216,7 +216,7 @@ def fail(db: Database, id: str, token: str, **changes: Any) -> str:
 def tables_of(settings: Settings) -> list[str]:
     """The names of the tables that belong to one environment."""
     named = names(settings)
-    return [named[key] for key in ("files", "nodes", "events", "pauses")]
+    return [named[key] for key in ("files", "nodes", "events", "pauses", "logs")]
 
 
 # -- the doors -------------------------------------------------------------------------------

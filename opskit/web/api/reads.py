@@ -14,7 +14,8 @@ from pydantic.alias_generators import to_camel
 
 from opskit import doctor, stats
 from opskit.database import Database
-from opskit.queue import row_content
+from opskit.errors import DatabaseError
+from opskit.queue import attempt_logs, row_content
 from opskit.queue.identity import server_id, server_info
 from opskit.queue.states import FileState
 from opskit.settings import Settings
@@ -22,6 +23,7 @@ from opskit.web.api import schemas
 from opskit.web.api.dependencies import Db, Json, SettingsOf
 from opskit.web.api.events import EVERY_SECONDS
 from opskit.web.api.schemas import READING_ERRORS, Kind, Status, Text, described, rows
+from opskit.web.authorization import Caller, content_allowed
 
 PATIENCE_SECONDS = 5.0
 """How long a call waits for the first count of what has ended; later ones get the last one at once [s]."""
@@ -206,6 +208,36 @@ def file(db: Db, id: Annotated[Text, Path(description="The file.")]) -> Json:
     if row is None:
         raise HTTPException(404, f"there is no file {id!r}")
     return {to_camel(name): stats.iso(value) if isinstance(value, datetime) else value for name, value in row.items()}
+
+
+@router.get(
+    "/files/{id}/logs",
+    summary="What the attempts at a file have said, oldest first; for operators",
+    responses=described(schemas.Logs)
+    | schemas.errors({401: "The token is missing or wrong.", 403: "Not for viewers."}),
+)
+def file_logs(
+    db: Db,
+    request: Request,
+    settings: SettingsOf,
+    id: Annotated[Text, Path(description="The file.")],
+    after: Annotated[str, Query(pattern=r"^(\d{1,9}/\d{1,18}/\d{1,18})?$", description="Where to go on: `next`.")] = "",
+) -> Json:
+    content_allowed(settings, Caller.of(request.scope))
+    try:
+        found = attempt_logs.read(db, id, after=attempt_logs.Place.of(after))
+    except DatabaseError as error:
+        if not (error.sqlstate or "").startswith("22"):
+            raise
+        found = []  # ids of this table look different
+    return {
+        "chunks": [
+            {to_camel(name): stats.iso(value) if isinstance(value, datetime) else value
+             for name, value in dataclasses.asdict(said).items()}
+            for said in found
+        ],
+        "next": str(found[-1].place) if found else after,
+    }  # fmt: skip
 
 
 @router.get(

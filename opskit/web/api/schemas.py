@@ -192,6 +192,26 @@ class Forecast(_Answer):
     as_of: datetime
 
 
+class LogChunk(_Answer):
+    """A piece of what an attempt has said."""
+
+    attempt: int = Field(description="Which attempt, from 1.")
+    token: str = Field(description="Its claim.")
+    server_id: str | None = Field(description="The node.")
+    sequence: int = Field(description="Place of its first byte in all that the attempt has said [bytes].")
+    at: datetime = Field(description="When it was kept.")
+    text: str
+    size: int = Field(description="[bytes]")
+    left_out: int = Field(description="What is not kept before it [bytes].")
+
+
+class Logs(_Answer):
+    """What the attempts at a file have said."""
+
+    chunks: list[LogChunk]
+    next: str = Field(description="Where to go on: the next call's `after`.")
+
+
 class File(_Answer):
     """One file as it stands now."""
 

@@ -1,0 +1,73 @@
+"""Keeps what attempts have said: the supervisor's part, over its own connection."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from opskit.database import Database
+from opskit.errors import DatabaseError, DatabaseUnavailableError
+from opskit.queue.attempt_logs import Chunk, keep
+from opskit.queue.interruptions import passing
+from opskit.worker.output import Output
+from opskit.worker.status import SharedStatus
+
+log = logging.getLogger("opskit")
+_EVERY_SECONDS = 1.0
+_MOST_AT_ONCE = 200
+
+
+class LogKeeper:
+    """Writes down what attempts say, at most once a second; nothing while they are silent.
+
+    Args:
+        db: The supervisor's database.
+        status: The node's shared status.
+    """
+
+    def __init__(self, db: Database, status: SharedStatus) -> None:
+        self._db = db
+        self._output = Output(status)
+        self._waiting: list[Chunk] = []
+        self._kept_at = 0.0
+        self._refused = db.settings.log_days == 0
+
+    @property
+    def fd(self) -> int:
+        """The descriptor that a child's stdout and stderr lead to."""
+        return self._output.theirs
+
+    def keep(self, *, now: bool = False) -> None:
+        """Write down what was said since; a database that is away gets it later.
+
+        Args:
+            now: Do not wait for the second to be over.
+        """
+        if not (self._waiting or self._output.speaks) or (
+            not now and time.monotonic() - self._kept_at < _EVERY_SECONDS
+        ):
+            return
+        self._kept_at = time.monotonic()
+        self._waiting += self._output.take()
+        if self._refused:
+            self._waiting.clear()
+        try:
+            with self._db.deadline(5.0):
+                while self._waiting:
+                    keep(self._db, self._waiting[:_MOST_AT_ONCE])
+                    del self._waiting[:_MOST_AT_ONCE]
+        except (DatabaseError, DatabaseUnavailableError) as error:
+            if passing(error):
+                self._db.drop_connection()
+                return
+            self._refused = True
+            self._waiting.clear()
+            log.warning("what attempts say is not kept from now on: %s", error)
+
+    def drain(self) -> None:
+        """Read what a child has said that has ended."""
+        self._output.drained()
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._output.close()

@@ -150,6 +150,9 @@ def _widget(made: Watch) -> Any:
         def stop(self) -> None:
             made.stop()
 
+        def __repr__(self) -> str:
+            return repr(made)
+
         def close(self) -> None:
             made.stop()
             super().close()

@@ -165,7 +165,8 @@ def test_what_the_pages_show_without_running_cannot_be_run_in_a_test() -> None:
     """A `console` block is for what starts things outside of opskit, or names what a test cannot know."""
     outside = re.compile(
         r"make |kill |systemctl |kubectl |docker |sudo |mail|opskit process ID|opskit drain|opskit doctor \|\||"
-        r"db-a,db-b|ALTER SYSTEM|opskit stats (nodes|events)|python -m opskit\.worker|opskit worker --(exec|post)"
+        r"db-a,db-b|ALTER SYSTEM|opskit stats (nodes|events)|python -m opskit\.worker|opskit worker --(exec|post)|"
+        r"pip install |opskit notebooks --open"
     )
     for page in pages():
         for block in blocks(page):

@@ -122,7 +122,7 @@ def test_every_statistic_goes_to_excel_and_says_that_its_times_are_utc(db: Datab
 
     frame.to_excel(tmp_path / "out.xlsx")
 
-    back = pd.read_excel(tmp_path / "out.xlsx")
+    back = pd.read_excel(tmp_path / "out.xlsx", engine="openpyxl")
     zoned = [column for column in frame.columns if isinstance(frame[column].dtype, pd.DatetimeTZDtype)]
     assert list(back.columns) == [f"{column} [UTC]" if column in zoned else column for column in frame.columns]
     assert len(back) == len(frame)

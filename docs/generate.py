@@ -187,7 +187,12 @@ def _expanded(action: argparse.Action) -> str:
 
 def _is_common(action: argparse.Action) -> bool:
     """Whether every verb has it: the settings, --json, --verbose, --help."""
-    common = {flag_name(field.name) for field in dataclasses.fields(Settings)} | {"--json", "--verbose", "--help"}
+    common = {flag_name(field.name) for field in dataclasses.fields(Settings)} | {
+        "--json",
+        "--verbose",
+        "--help",
+        "--help-settings",
+    }
     return bool(common & set(action.option_strings))
 
 

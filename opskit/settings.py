@@ -493,16 +493,34 @@ def flag_name(field_name: str) -> str:
     return "--" + field_name.replace("_", "-")
 
 
+class _SettingsHelp(argparse.Action):
+    """Print the help with the settings in it."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        """Print it, and end."""
+        for group in parser._action_groups:
+            group.description = getattr(group, "described", group.description)
+        for action in parser._actions:
+            action.help = getattr(action, "described", action.help)
+        parser.print_help()
+        parser.exit()
+
+
 def add_settings(parser: argparse.ArgumentParser) -> None:
-    """Give a parser a flag for every setting, with the variable that sets it otherwise."""
-    group = parser.add_argument_group("settings", "each also an environment variable; a flag goes first")
+    """Give a parser a flag for every setting, with the variable that sets it otherwise; --help leaves them out."""
+    parser.add_argument("--help-settings", action=_SettingsHelp, nargs=0, help="show the settings, too, and exit")
+    group = parser.add_argument_group("settings")
+    said = "each also an environment variable; a flag goes first"
+    group.described = said  # type: ignore[attr-defined]  # kept for --help-settings
     for field in dataclasses.fields(Settings):
         text = f"{field.metadata['help']} [{field.metadata['env']}]".replace("%", "%%")
         metavar = field.metadata["env"].rsplit("_", 1)[-1]
         if field.type == "bool":
-            group.add_argument(flag_name(field.name), dest=field.name, action="store_const", const="1", help=text)
+            how: dict[str, Any] = {"action": "store_const", "const": "1"}
         else:
-            group.add_argument(flag_name(field.name), dest=field.name, metavar=metavar, help=text)
+            how = {"metavar": metavar}
+        flag = group.add_argument(flag_name(field.name), dest=field.name, help=argparse.SUPPRESS, **how)
+        flag.described = text  # type: ignore[attr-defined]  # kept for --help-settings
 
 
 def settings_of(given: argparse.Namespace) -> Settings:

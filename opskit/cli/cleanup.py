@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from opskit import queue
-from opskit.cli.reports import SHOWN
+from opskit.cli.statistics import SHOWN
 from opskit.cli.verbs import Verbs, actor
 from opskit.database import Database
 from opskit.queue import reaper

@@ -11,6 +11,7 @@ from opskit.cli.verbs import Verbs, actor, seconds_of
 from opskit.database import Database
 from opskit.errors import SettingError
 from opskit.queue.error_identity import last_line
+from opskit.queue.requeuing import requeueable
 from opskit.settings import settings_of
 from opskit.support import console
 
@@ -110,6 +111,7 @@ def add_requeue(verbs: Verbs) -> None:
     one.add_argument("--cancelled", action="store_true", help="with --failed: the cancelled ones, too")
     one.add_argument("--error", default="", help="only this error, as `opskit stats failures` groups it")
     one.add_argument("--server", default="", metavar="NODE", help="only files that this node failed")
+    one.add_argument("--dry-run", action="store_true", help="only show which, at most 10,000 of them")
     one.add_argument("--reason", default="", help="why, for the history")
     verbs.finish(one)
 
@@ -119,6 +121,17 @@ def requeue(given: argparse.Namespace) -> int:
     settings = settings_of(given)
     if not given.ids and not given.failed:
         raise SettingError("say which: opskit requeue ID…, or --failed for every failed file")
+    if given.dry_run:
+        with Database(settings, pooled=False) as db:
+            found = requeueable(
+                db, given.ids, failed=given.failed, error=given.error, server_id=given.server, cancelled=given.cancelled
+            )
+        if given.json:
+            console.as_json({"environment": settings.env, "wouldRequeue": len(found), "files": found})
+        else:
+            console.table(found, empty="no such file has ended")
+            console.out.print(f"{len(found)} files would be queued again ({settings.env})")
+        return 0
     with Database(settings, pooled=False) as db:
         rows = queue.requeue(
             db, given.ids, failed=given.failed, error=given.error, server_id=given.server, cancelled=given.cancelled,

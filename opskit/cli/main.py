@@ -13,8 +13,9 @@ import traceback
 from collections.abc import Sequence
 
 from opskit._version import __version__
-from opskit.cli import cancel, cleanup, files, local, logs, migrate, nodes, notebooks, reports
+from opskit.cli import cancel, cleanup, file, files, local, logs, migrate, nodes, notebooks, reports, statistics
 from opskit.cli.verbs import Verbs
+from opskit.cli.words import arranged
 from opskit.errors import OpskitError
 from opskit.support.logs import masked
 from opskit.support.visible import visible_lines
@@ -24,6 +25,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; answers the exit code."""
     parser = build_parser()
     words, rest = notebooks.divided(sys.argv[1:] if argv is None else argv)
+    try:
+        words = arranged(words, verbs_of(parser))
+    except OpskitError as error:
+        print(visible_lines(f"opskit: {error}"), file=sys.stderr)
+        return 2
     given = parser.parse_args(words, argparse.Namespace(rest=rest))
     try:
         return given.verb(given)  # type: ignore[no-any-return]  # set by build_parser
@@ -38,6 +44,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of our output has had enough: `opskit stats | head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def verbs_of(parser: argparse.ArgumentParser) -> list[str]:
+    """The names of the verbs."""
+    return [name for action in parser._actions if isinstance(action.choices, dict) for name in action.choices]
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -56,7 +67,8 @@ def build_parser() -> argparse.ArgumentParser:
         migrate.add_migrate,
         files.add_enqueue,
         cleanup.add_cleanup,
-        reports.add_stats,
+        statistics.add_stats,
+        file.add_file,
         reports.add_info,
         logs.add_logs,
         files.add_requeue,

@@ -11,67 +11,10 @@ from opskit import doctor
 from opskit.cli.verbs import Verbs
 from opskit.database import Database, queries
 from opskit.doctor import runbooks
-from opskit.errors import MissingExtraError
 from opskit.queue.error_identity import last_line
 from opskit.queue.identity import server_info
 from opskit.settings import settings_of
 from opskit.support import console
-
-# What fits a terminal; --json has every column.
-SHOWN: dict[str, tuple[str, ...]] = {
-    "nodes": ("server_id", "state", "original_filename", "minutes_processing", "seconds_since_heartbeat", "host"),
-    "stale": ("id", "original_filename", "processing_server_id", "minutes_processing", "minutes_without_progress",
-              "verdict", "would_become"),
-    "files": ("id", "original_filename", "processing_status", "processing_server_id", "last_at", "processing_errors"),
-    "doctor": ("level", "what", "why", "mend", "condition"),
-    "events": ("at", "kind", "outcome", "next_status", "file_id", "server_id", "reason", "actor"),
-}  # fmt: skip
-
-
-def add_stats(verbs: Verbs) -> None:
-    """Add `opskit stats`."""
-    one = verbs.add("stats", statistics, "show statistics")
-    one.add_argument(
-        "what", nargs="?", default="all", metavar="WHAT",
-        choices=["all", "concurrency", "distribution", "longest-running", "stale", "nodes", "node-work", "forecast",
-                 "throughput", "failures", "timeline", "files", "events", "pauses"],
-        help="all (default), concurrency, distribution, longest-running, stale, nodes, node-work, forecast, "
-        "throughput, failures, timeline, files, events or pauses",
-    )  # fmt: skip
-    verbs.finish(one)
-
-
-def statistics(given: argparse.Namespace) -> int:
-    """Show statistics."""
-    settings = settings_of(given)
-    try:
-        from opskit import stats
-    except ImportError:
-        raise MissingExtraError("pandas", "ui") from None
-    with Database(settings) as db:
-        if given.what == "all":
-            frames = {name: stats.STATISTICS[name](db) for name in ("concurrency", "distribution", "nodes")}
-        else:
-            frames = {given.what: stats.STATISTICS[given.what](db)}
-    rows = {name: stats.records(frame) for name, frame in frames.items()}
-    if given.json:
-        console.as_json(rows if given.what == "all" else rows[given.what])
-        return 0
-    for name, found in rows.items():
-        if name == "failures" and found:
-            # One line a group, in one piece: what --error takes is copied from it.
-            console.out.print("  files  last day  error")
-            for row in found:
-                line = f"{row['file_count']:>7,}  {row['last_day']:>8,}  {row['error']}"
-                console.out.print(line, soft_wrap=True)
-        elif name == "concurrency" and found:
-            console.table(
-                [{"number": key, "value": value} for key, value in found[0].items()], title=f"{settings.env}: now"
-            )
-        else:
-            found = [{key: _short(row, key) for key in SHOWN.get(name, row)} for row in found]
-            console.table(found, title=f"{settings.env}: {name}", empty=f"{settings.env}: {name}: nothing")
-    return 0
 
 
 def add_info(verbs: Verbs) -> None:
@@ -116,7 +59,9 @@ def examine(given: argparse.Namespace) -> int:
     if given.json:
         console.as_json({"environment": settings.env, "findings": [asdict(finding) for finding in findings]})
     else:
-        rows = [{key: asdict(finding)[key] for key in SHOWN["doctor"]} for finding in findings]
+        rows = [
+            {key: asdict(finding)[key] for key in ("level", "what", "why", "mend", "condition")} for finding in findings
+        ]
         console.table(rows, empty=f"all is well ({settings.env})", in_lines=("mend",))
         if findings:
             console.err.print("what to do, step by step: opskit doctor --explain CONDITION")

@@ -90,6 +90,38 @@ def requeue(
     return queued
 
 
+def requeueable(
+    db: Database,
+    ids: Iterable[str] = (),
+    *,
+    failed: bool = False,
+    error: str = "",
+    server_id: str = "",
+    cancelled: bool = False,
+) -> Requeued:
+    """The files that `requeue` would queue now, at most 10,000 of them; nothing is changed.
+
+    Exact, because the statement itself is run and rolled back: it needs the right to requeue.
+
+    Args:
+        db: An open database.
+        ids: These files, failed or completed.
+        failed: Every failed file that *error* and *server_id* let through.
+        error: Only this error, as `stats.failures` groups it.
+        server_id: Only files that this node failed.
+        cancelled: With *failed*: cancelled ones, too.
+
+    SQL: sql/requeue.sql, rolled back
+    """
+    db.writing()
+    values = {
+        "which": "failed" if failed else "ids", "ids": list(ids), "error": error, "server_id": server_id,
+        "cancelled": cancelled, "row_limit": _REQUEUED, "before": "", "actor": db.actor, "reason": "dry run",
+    }  # fmt: skip
+    with db.connection() as connection, connection.transaction(force_rollback=True):
+        return Requeued(db.run_on(connection, "requeue", **values))
+
+
 def clock(db: Database) -> str:
     """The database's time, as text."""
     with db.connection() as connection:

@@ -30,9 +30,10 @@ from opskit.stats.columns import (
 )
 from opskit.stats.counts import concurrency, counted, counted_at, distribution, failures, server_counts
 from opskit.stats.current import evidence, longest_running, node_work, nodes, pauses, stale
-from opskit.stats.frames import iso, records
+from opskit.stats.frames import records
 from opskit.stats.listings import events, files, logs, place
 from opskit.stats.periods import forecast, throughput, timeline
+from opskit.support.wording import iso
 
 __all__ = [
     "CONCURRENCY",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -14,6 +14,7 @@ from opskit.database import Database
 from opskit.database.session import Row
 from opskit.errors import SettingError
 from opskit.stats.shown import Frame
+from opskit.support.wording import iso
 
 _MOST_ROWS = 2**31 - 1
 
@@ -86,14 +87,6 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
         {name: _plain(value) for name, value in zip(names, row, strict=True)}
         for row in frame.itertuples(index=False, name=None)
     ]
-
-
-def iso(moment: datetime | None) -> str | None:
-    """A time as text in UTC, with milliseconds: 2026-11-23T12:00:00.000Z. A naive one means UTC."""
-    if moment is None:
-        return None
-    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _plain(value: Any) -> Any:

@@ -73,7 +73,7 @@ def table(
         number = any(isinstance(row[name], (int, float)) and not isinstance(row[name], bool) for row in rows)
         shown.add_column(Text(visible(name)), justify="right" if number else "left", overflow="fold")
     for row in rows:
-        shown.add_row(*(Text(_lines(value) if name in in_lines else _cell(value)) for name, value in row.items()))
+        shown.add_row(*(Text(_lines(value) if name in in_lines else cell(value)) for name, value in row.items()))
     out.print(shown)
 
 
@@ -147,7 +147,8 @@ def progress(*, quiet: bool = False) -> Iterator[Bar]:
         yield Bar(shown, quiet=False)
 
 
-def _cell(value: object) -> str:
+def cell(value: object) -> str:
+    """A value as a table shows it."""
     if value is None:
         return "–"
     if isinstance(value, float):

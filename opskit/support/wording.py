@@ -1,8 +1,9 @@
-"""Durations, counts and lists in words: one wording for every door."""
+"""Durations, counts, times and lists in words: one wording for every door."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
 
 def span(seconds: float | None) -> str:
@@ -49,3 +50,11 @@ def outlook(verdict: str, empty_in_seconds: float | None) -> str:
         "steady": "neither grows nor empties",
         "standing": "stands still",
     }.get(verdict, "too early to tell")
+
+
+def iso(moment: datetime | None) -> str | None:
+    """A time as text in UTC, with milliseconds: 2026-11-23T12:00:00.000Z. A naive one means UTC."""
+    if moment is None:
+        return None
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

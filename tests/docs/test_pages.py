@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
+import io
 import os
 import re
 import subprocess
@@ -189,7 +191,10 @@ def test_the_python_example_of_the_reference_is_readmes() -> None:
 
 def test_help_shows_every_setting() -> None:
     verbs = next(action for action in build_parser()._actions if isinstance(action, argparse._SubParsersAction))
-    shown = " ".join(verbs.choices["up"].format_help().split())
+    with pytest.raises(SystemExit), contextlib.redirect_stdout(io.StringIO()) as printed:
+        verbs.choices["up"].parse_args(["--help-settings"])
+    shown = " ".join(printed.getvalue().split())
+    assert "--lease-seconds" not in verbs.choices["prune"].format_help()
 
     for field in dataclasses.fields(Settings):
         assert flag_name(field.name) in shown

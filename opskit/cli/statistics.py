@@ -1,0 +1,203 @@
+"""Statistics: `opskit stats`, straight from the SQL, without pandas; and what fits a terminal of them."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from opskit.cli.verbs import Verbs
+from opskit.database import Database
+from opskit.database.session import Row
+from opskit.errors import SettingError
+from opskit.queue.error_identity import last_line
+from opskit.settings import settings_of
+from opskit.support import console, wording
+
+SHOWN: dict[str, tuple[str, ...]] = {
+    "nodes": ("server_id", "state", "original_filename", "minutes_processing", "seconds_since_heartbeat", "host"),
+    "node-work": ("server_id", "completed", "failed", "bad_attempts", "last_error"),
+    "stale": ("original_filename", "processing_server_id", "minutes_processing", "verdict", "would_become",
+              "minutes_without_progress", "id"),
+    "files": ("id", "original_filename", "processing_status", "processing_errors", "last_at", "processing_server_id"),
+    "events": ("at", "kind", "outcome", "file_id", "reason", "actor", "server_id", "next_status"),
+    "timeline": ("started_at", "server_id", "original_filename", "outcome", "ended_at", "kind", "attempt", "reason"),
+}  # fmt: skip
+"""The columns of a table, the most needed first; --wide and --json have every one."""
+_LONGEST = 32
+"""A text has at most so many letters in a table."""
+_LENGTHS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+Read = Callable[[Database, dict[str, Any]], list[Row]]
+
+
+def _query(name: str, **usual: object) -> Read:
+    def read(db: Database, given: dict[str, Any]) -> list[Row]:
+        return db.run(name, **{**usual, **given})
+
+    return read
+
+
+def _judged(name: str, **usual: object) -> Read:
+    def read(db: Database, given: dict[str, Any]) -> list[Row]:
+        return db.run(name, **{"stale_after_seconds": db.settings.stale_after_seconds, **usual, **given})
+
+    return read
+
+
+def _through_stats(name: str) -> Read:
+    """A statistic that is more than one statement: as Python has it."""
+
+    def read(db: Database, given: dict[str, Any]) -> list[Row]:
+        from opskit import stats
+
+        renamed = {"row_limit": "limit"}
+        values = {renamed.get(key, key): value for key, value in given.items()}
+        return stats.records(stats.STATISTICS[name](db, **values))
+
+    return read
+
+
+_LIMIT = {"limit": "row_limit"}
+STATISTICS: dict[str, tuple[Read, dict[str, str]]] = {
+    "concurrency": (_judged("concurrency"), {}),
+    "distribution": (_query("distribution"), {}),
+    "longest-running": (_query("longest_running", row_limit=10), _LIMIT),
+    "stale": (_judged("stale", look_seconds=2.0, every=False), {}),
+    "nodes": (_query("nodes"), {}),
+    "node-work": (_query("node_work", since_seconds=3600), {"since": "since_seconds"}),
+    "forecast": (_query("forecast"), {}),
+    "throughput": (_query("throughput", since_seconds=86400, bucket_seconds=3600), {"since": "since_seconds"}),
+    "failures": (_query("failures", row_limit=100), _LIMIT),
+    "timeline": (_through_stats("timeline"), {"since": "since_seconds", **_LIMIT}),
+    "files": (_through_stats("files"), {"state": "status", "server": "server_id", "search": "search", **_LIMIT}),
+    "events": (_through_stats("events"), {"server": "server_id", "file": "file_id", "kind": "kind", **_LIMIT}),
+    "pauses": (_query("pauses"), {}),
+}
+"""Each statistic: how it is read, and which of the filters it takes under which name."""
+FILTERS = ("since", "limit", "state", "server", "search", "file", "kind")
+
+
+def add_stats(verbs: Verbs) -> None:
+    """Add `opskit stats`."""
+    one = verbs.add("stats", statistics, "show statistics")
+    one.add_argument(
+        "what", nargs="?", default="all", metavar="WHAT", choices=["all", *STATISTICS],
+        help=f"all (default), {', '.join(list(STATISTICS)[:-1])} or {list(STATISTICS)[-1]}",
+    )  # fmt: skip
+    one.add_argument("--since", metavar="TIME", help="how far back, such as 90s, 15min, 24h or 7d")
+    one.add_argument("--limit", type=int, metavar="N", help="most rows")
+    one.add_argument("--state", help="files: only this state; none: without one")
+    one.add_argument("--server", metavar="NODE", help="files, events: only this node's")
+    one.add_argument("--search", metavar="TEXT", help="files: only names that contain this, or this id")
+    one.add_argument("--file", metavar="ID", help="events: only this file's")
+    one.add_argument("--kind", help="events: only this kind")
+    one.add_argument("--wide", action="store_true", help="every column, however wide the terminal is")
+    verbs.finish(one)
+
+
+def statistics(given: argparse.Namespace) -> int:
+    """Show statistics."""
+    settings = settings_of(given)
+    names = ("concurrency", "distribution", "nodes") if given.what == "all" else (given.what,)
+    values = {name: filters(given, name) for name in names}
+    with Database(settings, pooled=False) as db:
+        rows = {name: [plain(row) for row in STATISTICS[name][0](db, values[name])] for name in names}
+    if given.json:
+        console.as_json(rows if given.what == "all" else rows[given.what])
+        return 0
+    for name, found in rows.items():
+        if name == "failures" and found and not given.wide:
+            # One line a group, in one piece: what --error takes is copied from it.
+            console.out.print("  files  last day  error")
+            for row in found:
+                line = f"{row['file_count']:>7,}  {row['last_day']:>8,}  {row['error']}"
+                console.out.print(line, soft_wrap=True)
+        elif name in ("concurrency", "forecast") and found:
+            title = f"{settings.env}: {'now' if name == 'concurrency' else name}"
+            console.table([{"number": key, "value": value} for key, value in found[0].items()], title=title)
+            if name == "forecast":
+                console.out.print(wording.outlook(found[0]["verdict"], found[0]["empty_in_seconds"]))
+        else:
+            table(found, SHOWN.get(name), wide=given.wide, title=f"{settings.env}: {name}")
+    return 0
+
+
+def filters(given: argparse.Namespace, name: str) -> dict[str, Any]:
+    """The filters that were given, under the names that the statistic knows.
+
+    Raises:
+        SettingError: It takes no such filter, or a value cannot be used.
+    """
+    known = STATISTICS[name][1]
+    found: dict[str, Any] = {}
+    for flag in FILTERS:
+        value = getattr(given, flag)
+        if value is None:
+            continue
+        if flag not in known:
+            takes = ", ".join(f"--{one}" for one in known) or "no filter"
+            raise SettingError(f"opskit stats {given.what} takes no --{flag}; it takes {takes}")
+        if flag == "limit" and value < 1:
+            raise SettingError(f"--limit is {value}; it must be at least 1")
+        found[known[flag]] = seconds(value) if flag == "since" else value
+    return found
+
+
+def seconds(text: str) -> float:
+    """A length of time such as 90s, 15min, 24h or 7d [s].
+
+    Raises:
+        SettingError: It is none.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d)?", text.strip())
+    if match is None or float(match[1]) <= 0:
+        raise SettingError(f"--since is {text!r}; it must look like 90s, 15min, 24h or 7d")
+    return float(match[1]) * _LENGTHS[match[2] or "s"]
+
+
+def table(rows: list[Row], shown: tuple[str, ...] | None, *, wide: bool, title: str = "") -> None:
+    """Rows as a table that fits the terminal: the least needed columns are left out, errors told by their last line.
+
+    Args:
+        rows: Each with the same columns.
+        shown: The columns, the most needed first. Defaults to all in their order.
+        wide: Every column, uncut.
+        title: Stands above it.
+    """
+    if not rows or wide:
+        console.table(rows, title=title, empty=f"{title}: nothing")
+        return
+    names = list(shown or rows[0])
+    short = [{name: _cut(_short(row, name)) for name in names} for row in rows]
+    width = console.out.width if console.out.is_terminal else max(80, shutil.get_terminal_size().columns)
+    kept: list[str] = []
+    for name in names:
+        needs = max(len(name), *(len(console.cell(row[name])) for row in short))
+        if not kept or needs <= width:
+            kept.append(name)
+            width -= needs + 2
+    console.table([{name: row[name] for name in kept} for row in short], title=title)
+    if left := [name for name in names if name not in kept]:
+        console.err.print(f"left out: {', '.join(left)}; --wide shows them", soft_wrap=True)
+
+
+def _cut(value: Any) -> Any:
+    """A text short enough for a column, its middle left out: names differ at both ends."""
+    if not isinstance(value, str) or len(value) <= _LONGEST:
+        return value
+    return f"{value[: _LONGEST // 2]}…{value[-(_LONGEST // 2 - 1) :]}"
+
+
+def plain(row: Mapping[str, Any]) -> Row:
+    """A row as JSON knows it."""
+    return {key: wording.iso(value) if isinstance(value, datetime) else value for key, value in row.items()}
+
+
+def _short(row: Mapping[str, Any], key: str) -> Any:
+    """A value for a table: of an error the line that tells it."""
+    value = row[key]
+    is_error = key in ("processing_errors", "last_error") or (key == "reason" and row.get("kind") == "attempt")
+    return last_line(value) if is_error and isinstance(value, str) else value

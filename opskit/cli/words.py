@@ -1,0 +1,37 @@
+"""The words of a command line before argparse reads them: settings before the verb, and a verb that is none."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Collection, Sequence
+
+from opskit.errors import SettingError
+from opskit.settings import Settings, flag_name
+
+_BARE = {flag_name(field.name) for field in dataclasses.fields(Settings) if field.type == "bool"} | {"-v", "--verbose"}
+_VALUED = {flag_name(field.name) for field in dataclasses.fields(Settings)} - _BARE
+
+
+def arranged(words: Sequence[str], verbs: Collection[str]) -> list[str]:
+    """The words with the settings behind the verb: `opskit --env production stats` is `opskit stats --env production`.
+
+    Raises:
+        SettingError: The verb is none; it says which was meant.
+    """
+    words, before = list(words), []
+    while words and words[0].startswith("-"):
+        flag, _, value = words[0].partition("=")
+        if flag in _BARE or (flag in _VALUED and value):
+            before.append(words.pop(0))
+        elif flag in _VALUED and len(words) > 1:
+            before += [words.pop(0), words.pop(0)]
+        else:
+            return [*before, *words]  # --help, --version, or argparse's to refuse
+    if not words:
+        return before
+    if words[0] not in verbs:
+        near = difflib.get_close_matches(words[0], list(verbs), n=1, cutoff=0.6)
+        meant = f"; did you mean {near[0]}?" if near else "; opskit --help lists them"
+        raise SettingError(f"there is no verb {words[0]!r}{meant}")
+    return [words[0], *before, *words[1:]]

@@ -59,7 +59,7 @@ def _gzip(name: str, blocks: Iterator[bytes]) -> Iterator[tuple[int, bytes]]:
     """Blocks with how many packed bytes each has taken; one member after the other, zeros after the last."""
     member: Any = None
     for packed in blocks:
-        taken, rest = len(packed), packed
+        rest = packed
         while rest:
             if member is None:
                 rest = rest.lstrip(b"\0")
@@ -70,11 +70,11 @@ def _gzip(name: str, blocks: Iterator[bytes]) -> Iterator[tuple[int, bytes]]:
                 given = member.decompress(rest, BLOCK)
             except zlib.error as error:
                 raise Reject(f"{name} is a broken gzip file: {error}") from error
-            rest = member.unused_data if member.eof else member.unconsumed_tail
+            left = member.unused_data if member.eof else member.unconsumed_tail
+            taken, rest = len(rest) - len(left), left
             if member.eof:
                 member = None
             yield taken, given
-            taken = 0
     if member is not None:
         raise Reject(f"{name} is cut off: its gzip data has no end")
 
@@ -87,7 +87,7 @@ def _zstd(name: str, blocks: Iterator[bytes]) -> Iterator[tuple[int, bytes]]:
     frame: Any = None
     for packed in blocks:
         for start in range(0, len(packed), _ZSTD_PIECE):
-            taken, rest = 0, packed[start : start + _ZSTD_PIECE]
+            rest = packed[start : start + _ZSTD_PIECE]
             taken = len(rest)
             while rest:
                 frame = frame or zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW).decompressobj()

@@ -83,6 +83,15 @@ def dictionary_bomb(rows: int, megabytes: int, kind: pa.DataType | None = None) 
     return parquet_of(pa.table({"c": column}), compression="zstd")
 
 
+def nested_bomb(nest: Callable[[pa.Array], pa.Array]) -> bytes:
+    values = pa.DictionaryArray.from_arrays(pa.array([0] * 4096, pa.int32()), pa.array(["x" * (1 << 20)]))
+    return parquet_of(pa.table({"c": nest(values)}), compression="zstd")
+
+
+def listed(ends: list[int], values: pa.Array) -> pa.Array:
+    return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), values)
+
+
 def sparse(kind: str) -> bytes:
     """A spreadsheet with a cell in two opposite corners, or with one that is repeated everywhere."""
     rows = (
@@ -180,26 +189,23 @@ BOMBS: dict[str, tuple[str, Callable[[], bytes]]] = {
     "a dictionary of one value": ("a.parquet", lambda: dictionary_bomb(4096, 1)),
     "a dictionary of one large value": ("a.parquet", lambda: dictionary_bomb(100_000, 16)),
     "a dictionary in a list": (
-        "a.parquet",
-        lambda: parquet_of(
-            pa.table({"c": pa.ListArray.from_arrays([0, 4096], pa.array(["x" * (1 << 20)] * 4096))}), compression="zstd"
-        ),
+        "a.parquet", lambda: nested_bomb(lambda values: listed([0, 4096], values))
+    ),
+    "a dictionary in lists": (
+        "a.parquet", lambda: nested_bomb(lambda values: listed(list(range(4097)), values))
     ),
     "a dictionary in a struct": (
-        "a.parquet",
-        lambda: parquet_of(
-            pa.table({"c": pa.StructArray.from_arrays([pa.array(["x" * (1 << 20)] * 2000)], ["f"])}), compression="zstd"
-        ),
+        "a.parquet", lambda: nested_bomb(lambda values: pa.StructArray.from_arrays([values], ["f"]))
     ),
     "pages of one value": (
         "a.parquet",
-        lambda: parquet_of(pa.table({"c": ["x" * (1 << 20)] * 1000}), use_dictionary=False, compression="zstd"),
+        lambda: parquet_of(pa.table({"c": ["x" * (1 << 20)] * 200}), use_dictionary=False, compression="zstd"),
     ),
-    "a billion rows of nothing": (
+    "300 million rows of nothing": (
         "a.parquet",
-        lambda: parquet_of(pa.table({"c": pa.nulls(1_000_000_000)}), row_group_size=1_000_000_000),
+        lambda: parquet_of(pa.table({"c": pa.nulls(300_000_000)}), row_group_size=300_000_000),
     ),
-    "a hundred thousand columns": (
+    "20,000 columns": (
         "a.parquet",
         lambda: parquet_of(pa.table({f"c{n}": pa.array([1], pa.int8()) for n in range(20_000)})),
     ),

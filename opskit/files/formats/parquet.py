@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from opskit.errors import MissingExtraError, Reject
 from opskit.files.claimed import ClaimedFile
 from opskit.files.kinds import BLOCK
-from opskit.files.limits import MOST_COLUMNS, MOST_TIMES
+from opskit.files.limits import LONGEST_RECORD, MOST_COLUMNS, MOST_TIMES
 from opskit.files.table import Table, columns_of, readable
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def open_parquet(file: ClaimedFile, stream: BinaryIO) -> Table:
         done = size = 0
         with readable(file):
             for batch in source.iter_batches(batch_rows, use_threads=False):
-                for part in _parts(batch):
+                for part in _parts(file, batch):
                     arrays = [_canonical(array, kind) for array, kind in zip(part.columns, types, strict=True)]
                     size += sum(array.nbytes for array in arrays)
                     if size > limit:
@@ -113,25 +113,38 @@ def _measured(file: ClaimedFile, metadata: pa.parquet.FileMetaData) -> tuple[int
     return max(1, min(most, int(_BATCH_BYTES / heaviest))), sorted(dictionaries)
 
 
-def _parts(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    """A batch in parts that stay small when their dictionaries are written out."""
+def _parts(file: ClaimedFile, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """A batch in parts that stay small when their dictionaries are written out.
+
+    Raises:
+        Reject: A single row is too large.
+    """
+    weight = sum(map(_weight, batch.columns))
+    if weight > _BATCH_BYTES and len(batch) > 1:
+        half = len(batch) // 2
+        yield from _parts(file, batch.slice(0, half))
+        yield from _parts(file, batch.slice(half))
+    elif weight > LONGEST_RECORD:
+        raise Reject(f"{file.name} has a row of more than {LONGEST_RECORD >> 20} MB")
+    else:
+        yield batch
+
+
+def _weight(array: pa.Array) -> int:
+    """How many bytes an array has when its dictionaries are written out, those of nested values too."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    widest = 0
-    for column in batch.columns:
-        if pa.types.is_dictionary(column.type) and len(column.dictionary):
-            values = column.dictionary
-            if (
-                pa.types.is_string(values.type)
-                or pa.types.is_binary(values.type)
-                or pa.types.is_large_string(values.type)
-                or pa.types.is_large_binary(values.type)
-            ):
-                widest += pc.max(pc.binary_length(values)).as_py() or 0
-    rows = max(1, _BATCH_BYTES // widest) if widest else len(batch)
-    for start in range(0, len(batch), rows):
-        yield batch.slice(start, rows)
+    is_, kind = pa.types, array.type
+    if is_.is_dictionary(kind):
+        values = array.dictionary
+        if not (is_.is_string(values.type) or is_.is_binary(values.type) or "large" in str(values.type)):
+            return int(array.indices.nbytes)
+        return int(pc.sum(pc.take(pc.binary_length(values), array.indices)).as_py() or 0) + int(array.indices.nbytes)
+    if is_.is_struct(kind) or is_.is_list(kind) or is_.is_large_list(kind) or is_.is_map(kind):
+        parts = array.flatten()
+        return sum(map(_weight, parts if is_.is_struct(kind) else [parts])) + len(array)
+    return int(array.nbytes)
 
 
 # -- types ---------------------------------------------------------------------------------------

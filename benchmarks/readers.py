@@ -1,0 +1,241 @@
+"""load_table format by format, beside what the ecosystem offers: seconds until committed, peak memory, equal rows.
+
+opskit is a real node: its seconds are those of the row. Each peer runs in a process of its own, as its documentation
+says, the table made before. What was loaded is compared by a checksum over all rows.
+
+    python benchmarks/readers.py --rows 1000000 --excel-rows 100000
+
+Peers that are not installed are left out; all but adbc-driver-postgresql are in .[dev].
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+import xlsxwriter
+from bench import RESULTS, ask, database, drained, empty, nodes, settle, until
+from loads import _psql, watch
+
+from opskit import queue
+from opskit.database import Database
+from opskit.support import console
+
+NAMES = ("number", "customer", "amount", "day", "note", "paid", "pieces", "city")
+CITIES = ("Rom", "Bern", "Köln", "Łódź", "東京")
+TYPED = "number bigint, customer text, amount float8, day date, note text, paid boolean, pieces bigint, city text"
+TEXTS = ", ".join(f"{name} text" for name in NAMES)
+BEGIN = """
+import sys, time, psycopg
+path, url = sys.argv[1:]
+began = time.perf_counter()
+"""
+END = """
+seconds = time.perf_counter() - began
+peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1]
+print(seconds, int(peak) / 1024)
+"""
+PEERS: dict[str, dict[str, tuple[tuple[str, ...], str, str]]] = {
+    "parquet": {
+        "pgpq": (("pgpq",), TYPED, """
+import pyarrow.parquet as pq, pgpq
+source = pq.ParquetFile(path)
+encoder = pgpq.ArrowToPostgresBinaryEncoder(source.schema_arrow)
+with psycopg.connect(url) as connection, connection.cursor().copy("COPY peer FROM STDIN (FORMAT binary)") as copy:
+    copy.write(encoder.write_header())
+    for batch in source.iter_batches():
+        copy.write(encoder.write_batch(batch))
+    copy.write(encoder.finish())
+"""),
+        "ADBC": (("adbc_driver_postgresql",), TYPED, """
+import pyarrow.parquet as pq, adbc_driver_postgresql.dbapi as dbapi
+with dbapi.connect(url) as connection, connection.cursor() as cursor:
+    cursor.adbc_ingest("peer", pq.ParquetFile(path).iter_batches(), mode="append")
+    connection.commit()
+"""),
+        "pandas.to_sql": (("pandas", "sqlalchemy"), TYPED, """
+import pandas, sqlalchemy
+engine = sqlalchemy.create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
+pandas.read_parquet(path).to_sql("peer", engine, if_exists="append", index=False, chunksize=10_000)
+"""),
+    },
+    "jsonl": {
+        "json and COPY": ((), TEXTS, """
+import json
+with psycopg.connect(url) as connection, connection.cursor().copy("COPY peer FROM STDIN") as copy, open(path) as lines:
+    for line in lines:
+        copy.write_row(list(json.loads(line).values()))
+"""),
+    },
+    "xlsx": {
+        "calamine alone, not loaded": (("python_calamine",), TEXTS, """
+import python_calamine
+python_calamine.load_workbook(path).get_sheet_by_index(0).to_python()
+"""),
+        "calamine and COPY": (("python_calamine",), TEXTS, """
+import python_calamine
+_, *rows = python_calamine.load_workbook(path).get_sheet_by_index(0).to_python()
+with psycopg.connect(url) as connection, connection.cursor().copy("COPY peer FROM STDIN") as copy:
+    for row in rows:
+        copy.write_row([str(cell) for cell in row])
+"""),
+    },
+}  # fmt: skip
+"""For each format its peers: what they need, the table that they fill, and what they do."""
+SUM = "SELECT count(*) AS n, sum(hashtext(concat_ws('|', number::numeric::bigint, customer, note, city))::bigint) AS sum FROM {}"
+
+
+def made(count: int) -> list[tuple[Any, ...]]:
+    """Rows of eight columns: numbers, words, a date, a flag."""
+    rng = random.Random(1)
+    start = datetime.date(2024, 1, 1)
+    return [
+        (
+            n, f"customer {rng.randrange(100_000)}", round(rng.random() * 1000, 2),
+            start + datetime.timedelta(days=n % 900), f"note {n}, of an ordinary length", n % 2 == 0,
+            rng.randrange(100), CITIES[n % 5],
+        )
+        for n in range(count)
+    ]  # fmt: skip
+
+
+def write(folder: Path, count: int, excel: int) -> dict[str, Path]:
+    """The same rows in each format."""
+    table = pa.Table.from_arrays([pa.array(column) for column in zip(*made(count), strict=True)], names=list(NAMES))
+    paths = {kind: folder / f"rows.{kind}" for kind in ("csv", "jsonl", "parquet", "xlsx")}
+    pyarrow.csv.write_csv(table, paths["csv"], pyarrow.csv.WriteOptions(quoting_style="needed"))
+    pyarrow.parquet.write_table(table, paths["parquet"])
+    with paths["jsonl"].open("w", encoding="utf-8") as target:
+        for batch in table.to_batches(100_000):
+            target.writelines(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in batch.to_pylist())
+    with xlsxwriter.Workbook(paths["xlsx"], {"default_date_format": "yyyy-mm-dd"}) as book:
+        sheet = book.add_worksheet()
+        for number, row in enumerate([NAMES, *made(excel)]):
+            sheet.write_row(number, 0, row)
+    return paths
+
+
+def by_opskit(db: Database, path: Path) -> dict[str, Any]:
+    """Through a node."""
+    empty(db)
+    ask(db, "DROP TABLE IF EXISTS dev_loaded_rows")
+    settle(db)
+    weights: list[float] = []
+    with nodes(db, act="opskit.processors:load_table") as (node,):
+        ended = threading.Event()
+        watcher = threading.Thread(target=watch, args=(node.pid, weights, ended))
+        watcher.start()
+        queue.insert(db, [(str(path), path.name, path.stat().st_size)])
+        until(lambda: drained(db))
+        ended.set()
+        watcher.join()
+    (row,) = ask(
+        db,
+        "SELECT processing_status AS status, processing_errors AS errors, extract(epoch FROM "
+        "processing_completed_at - processing_started_at)::float8 AS seconds FROM dev_uploaded_files",
+    )
+    assert row["status"] == "completed", row["errors"]
+    return {
+        "way": "opskit",
+        "seconds": row["seconds"],
+        "peak": max(weights, default=0.0),
+        "sum": summed(db, "dev_loaded_rows"),
+    }
+
+
+def by_peer(db: Database, path: Path, name: str, table: str, text: str) -> dict[str, Any]:
+    """In a process of its own."""
+    ask(db, "DROP TABLE IF EXISTS peer")
+    ask(db, f"CREATE TABLE peer ({table})")
+    settle(db)
+    command = [sys.executable, "-c", BEGIN + text + END, str(path), db.settings.database_url or ""]
+    seconds, peak = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    return {"way": name, "seconds": float(seconds), "peak": float(peak), "sum": summed(db, "peer")}
+
+
+def by_psql(db: Database, path: Path, program: str) -> dict[str, Any]:
+    """psql's own COPY."""
+    ask(db, "DROP TABLE IF EXISTS peer")
+    ask(db, f"CREATE TABLE peer ({TEXTS})")
+    settle(db)
+    began = time.perf_counter()
+    command = f"\\copy peer FROM '{path}' (FORMAT csv, HEADER)"
+    subprocess.run([program, db.settings.database_url or "", "-q", "-c", command], check=True)
+    return {"way": "psql \\copy", "seconds": time.perf_counter() - began, "peak": None, "sum": summed(db, "peer")}
+
+
+def summed(db: Database, table: str) -> tuple[int, int]:
+    """How many rows a table has, and their checksum."""
+    (row,) = ask(db, SUM.format(table))
+    return row["n"], row["sum"]
+
+
+def measure(db: Database, paths: dict[str, Path]) -> list[dict[str, Any]]:
+    """Each format through each way."""
+    found = []
+    for kind, path in paths.items():
+        ways = [by_opskit(db, path)]
+        if kind == "csv" and (program := _psql()):
+            ways.append(by_psql(db, path, program))
+        for name, (needed, table, text) in PEERS.get(kind, {}).items():
+            if all(find_spec(package) for package in needed):
+                ways.append(by_peer(db, path, name, table, text))
+        for way in ways:
+            same = way["sum"] == ways[0]["sum"] if way["sum"][0] else None
+            megabytes = path.stat().st_size / 1e6
+            found.append(
+                {
+                    "format": kind, "MB": round(megabytes, 1), "rows": ways[0]["sum"][0], "way": way["way"],
+                    "seconds": round(way["seconds"], 2), "MB/s": round(megabytes / way["seconds"], 1),
+                    "times opskit": round(way["seconds"] / ways[0]["seconds"], 2),
+                    "peak [MB]": None if way["peak"] is None else round(way["peak"]), "same rows": same,
+                }
+            )  # fmt: skip
+            print(found[-1], flush=True)
+    return found
+
+
+def inspected(path: Path) -> dict[str, Any]:
+    """inspect_file beside sha256sum, by the same file read before."""
+    code = BEGIN.replace("psycopg", "opskit.processors") + (
+        "import opskit.files.testing as testing\n"
+        "opskit.processors.inspect_file(testing.claimed(path))\n"
+    ) + END  # fmt: skip
+    mine = subprocess.run([sys.executable, "-c", code, str(path), ""], check=True, capture_output=True, text=True)
+    began = time.perf_counter()
+    subprocess.run(["sha256sum", str(path)], check=True, capture_output=True)
+    theirs = time.perf_counter() - began
+    seconds = float(mine.stdout.split()[0])
+    ratio = round(theirs / seconds, 2)
+    return {"format": path.suffix[1:], "inspect_file": round(seconds, 2), "sha256sum": round(theirs, 2), "ratio": ratio}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--excel-rows", type=int, default=100_000)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, database() as db:
+        paths = write(Path(folder), given.rows, given.excel_rows)
+        found = measure(db, paths)
+        looks = [inspected(paths[kind]) for kind in ("csv", "jsonl")]
+    console.table(found)
+    console.table(looks)
+    RESULTS.joinpath("readers.json").write_text(json.dumps({"rows": found, "inspect": looks}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

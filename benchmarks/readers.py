@@ -95,7 +95,8 @@ with psycopg.connect(url) as connection, connection.cursor().copy("COPY peer FRO
     },
 }  # fmt: skip
 """For each format its peers: what they need, the table that they fill, and what they do."""
-SUM = "SELECT count(*) AS n, sum(hashtext(concat_ws('|', number::numeric::bigint, customer, note, city))::bigint) AS sum FROM {}"
+ROW = "concat_ws('|', number::numeric::bigint, customer, note, city)"
+SUM = f"SELECT count(*) AS n, sum(hashtext({ROW})::bigint) AS sum FROM {{}}"
 
 
 def made(count: int) -> list[tuple[Any, ...]]:

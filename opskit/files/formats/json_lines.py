@@ -70,12 +70,22 @@ class _Chunk:
                 yield number, line
 
     @property
+    def ends(self) -> int:
+        """How many lines there are."""
+        return self.text.count(b"\n") + (not self.text.endswith(b"\n"))
+
+    @property
+    def begins(self) -> int:
+        """How many lines begin with an object."""
+        return self.text.count(b"\n{") + self.text.startswith(b"{")
+
+    @property
     def filled(self) -> int:
         """How many lines are not blank."""
         text = b"\n" + self.text
         if any(mark in text for mark in (b"\n\n", b"\n\r", b"\n ", b"\n\t")):
             return sum(1 for _ in self.lines())
-        return self.text.count(b"\n") + (not self.text.endswith(b"\n"))
+        return self.ends
 
 
 def _chunks(name: str, blocks: Iterable[bytes]) -> Iterator[_Chunk]:
@@ -128,7 +138,7 @@ class _Reader:
                 pass
             else:
                 # It takes two objects on a line for two, and one on two lines for one.
-                if len(records) == chunk.filled == (b"\n" + chunk.text).count(b"\n{"):
+                if len(records) == chunk.ends == chunk.begins or len(records) == chunk.filled == chunk.begins:
                     return records
         return [self._record(number, line) for number, line in chunk.lines()]
 
@@ -180,9 +190,7 @@ class _Reader:
         for index, record in enumerate(records):
             if plain and tuple(record) == layout:
                 line = b",".join(record.values())
-                quotes += line.count(b'"')
             else:
-                quotes += sum(bytes(value).count(b'"') for value in record.values())
                 try:
                     line = b",".join(
                         [_field(record.get(key), as_json) for key, as_json in zip(keys, nested, strict=True)]
@@ -191,14 +199,16 @@ class _Reader:
                     half = f"\\u{ord(error.object[error.start]):04x}"
                     number = self._number(chunk, index)
                     raise Reject(f"{self._file.name}, line {number}: holds half a character ({half})") from error
+                quotes += sum(bytes(value).count(b'"') for value in record.values()) - line.count(b'"')
             lines.append(line)
+        lines.append(b"")
+        block = b"\n".join(lines)
         # A key that is there twice hides the quotes of its first value.
-        if text.count(b'"') != quotes + 2 * sum(map(len, records)):
+        if text.count(b'"') != block.count(b'"') + quotes + 2 * sum(map(len, records)):
             for number, line in chunk.lines():
                 if len(line) <= _LONGEST_IN_PYTHON:
                     self._members(number, line)
-        lines.append(b"")
-        return b"\n".join(lines)
+        return block
 
     def _number(self, chunk: _Chunk, index: int) -> int:
         return next(itertools.islice(chunk.lines(), index, None))[0]

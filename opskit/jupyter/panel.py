@@ -154,7 +154,7 @@ def act(db: Database, verb: str, values: Mapping[str, Any], *, reason: str) -> s
         done = queue.cleanup(db, claims=[str(claim) for claim in values["claims"]], reason=reason)
         moved = f"; {len(done.skipped)} moved on by themselves" if done.skipped else ""
         second = f"; {len(done.pending)} need a second look: press again in two seconds" if done.pending else ""
-        return f"{len(done.ended)} claims ended{second}{moved}"
+        return f"{len(done.ended)} {'claim' if len(done.ended) == 1 else 'claims'} ended{second}{moved}"
     if verb == "requeue":
         return queue.requeue(db, failed=True, error=str(values["error"]), reason=reason).message
     if verb == "pause":

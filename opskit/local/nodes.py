@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -22,7 +22,9 @@ from opskit.database import Database
 from opskit.errors import OpskitError, SettingError
 from opskit.settings import Settings
 from opskit.support import private
+from opskit.support.notebook_output import notebook_bar
 
+_TELL_SECONDS = 1.0
 _VARIABLES = {field.metadata["env"] for field in dataclasses.fields(Settings)}
 
 
@@ -82,13 +84,31 @@ def work(db: Database, *names: str, max_files: int | None = None) -> list[dict[s
     Raises:
         OpskitError: A node ended in error.
     """
-    return run_until_drained(db.settings, names, max_files=max_files)
+    before = db.one("live", stale_after_seconds=db.settings.stale_after_seconds)["queued"]
+    total = before if max_files is None else min(before, max_files * len(names))
+    with notebook_bar("processing", "files", total=total) as told:
+
+        def tell() -> None:
+            now = db.one("live", stale_after_seconds=db.settings.stale_after_seconds)
+            told(min(max(before - now["queued"] - now["processing"], 0), total))
+
+        return run_until_drained(db.settings, names, max_files=max_files, tell=tell)
 
 
 def run_until_drained(
-    settings: Settings, names: Sequence[str], *, max_files: int | None = None
+    settings: Settings,
+    names: Sequence[str],
+    *,
+    max_files: int | None = None,
+    tell: Callable[[], None] = lambda: None,
 ) -> list[dict[str, Any]]:
     """Run one node for each name until the queue is empty, and return each one's summary.
+
+    Args:
+        settings: Theirs.
+        names: Their server IDs.
+        max_files: Most files for each of them. Defaults to no limit.
+        tell: Called every second while they work.
 
     Raises:
         OpskitError: A node ended in error.
@@ -110,6 +130,12 @@ def run_until_drained(
             stack.enter_context(node)  # waits for its end
             stack.callback(node.terminate)  # which an interrupt brings about
             started.append((name, node, log))
+        # What a node prints at its end fits into its pipe: nobody has to read meanwhile.
+        while any(node.poll() is None for _, node, _ in started):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                next(node for _, node, _ in started if node.returncode is None).wait(_TELL_SECONDS)
+                continue
+            tell()
         return [_summary(*one) for one in started]
 
 

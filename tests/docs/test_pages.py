@@ -91,6 +91,18 @@ def test_a_runbook_says_what_it_means_and_what_mends_it(condition: Condition) ->
     assert "\n## Mend\n" in text
 
 
+def test_what_needs_a_person_in_the_work_has_a_notebook_that_handles_it() -> None:
+    notebooks = {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
+    pages = {path.stem: path.read_text(encoding="utf-8") for path in (DOCS / "runbooks").glob("*.md")}
+    named = {name: re.findall(r"\n## In Jupyter\n\n`(\w+)`", text) for name, text in pages.items()}
+
+    assert {name for names in named.values() for name in names} <= notebooks
+    assert {name for name, names in named.items() if names} >= {
+        "no-node-alive", "no-node-claims", "node-silent", "node-in-quarantine", "claims-stuck", "files-fail",
+        "breaker-open", "paused", "queue-waits",
+    }  # fmt: skip
+
+
 def test_the_index_and_the_navigation_name_every_runbook() -> None:
     index = (DOCS / "runbooks" / "index.md").read_text(encoding="utf-8")
     navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")

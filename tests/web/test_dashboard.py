@@ -13,14 +13,17 @@ import socket
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import httpx
+import nbformat
 import pandas as pd
 import psycopg
 import pytest
 import streamlit as st
+from nbclient import NotebookClient
 from starlette.applications import Starlette
 from streamlit.testing.v1 import AppTest
 
@@ -1102,3 +1105,24 @@ def test_the_launchers_options_are_the_packages() -> None:
     beside = HERE.parents[2] / ".streamlit" / "config.toml"
 
     assert beside.read_text() == (HERE / ".streamlit" / "config.toml").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["files", "claims", "doctor", "throughput"])
+def test_a_panel_is_opened_as_a_notebook_that_runs_with_the_panels_filters(
+    busy: Database, name: str, tmp_path: Path
+) -> None:
+    values = {"files": (("status", "queued"), ("limit", 3)), "throughput": (("since_seconds", 7200.0),)}.get(name, ())
+    reading = readings.Reading(None, datetime.now(UTC), name=name, values=values)
+
+    text = sources.notebook_file(sources.SOURCES[name], reading, busy.settings)
+
+    book = nbformat.reads(text.decode(), as_version=4)
+    nbformat.validate(book)
+    assert f"env={busy.settings.env!r}" in book.cells[1].source
+    client = NotebookClient(book, timeout=60, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}})
+    client.execute(env={**os.environ, **busy.settings.environ()})
+    (shown,) = book.cells[-1].outputs
+    assert "text/html" in shown["data"]
+    for _, value in values:
+        assert repr(value) in book.cells[-1].source

@@ -8,6 +8,7 @@ import json
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC
 from typing import Any
 from urllib.parse import urlencode
 
@@ -115,6 +116,11 @@ def doors(reading: readings.Reading) -> None:
     frame = as_frame(reading)
     with st.container(horizontal=True):
         _download("CSV", f"{reading.name}.csv", "text/csv", lambda: csv(frame))
+        if tabs.get("Notebook"):
+            _download(
+                "Notebook", f"{reading.name}.ipynb", "application/x-ipynb+json",
+                lambda: notebook_file(source, reading, settings),
+            )  # fmt: skip
         _download("Parquet", f"{reading.name}.parquet", "application/vnd.apache.parquet", lambda: _parquet(frame))
 
 
@@ -157,6 +163,25 @@ def notebook_cell(source: Source, reading: readings.Reading) -> str:
     values += [f"{key}={value!r}" for key, value in _unusual(source, reading).items()]
     call = f"{source.python}({', '.join(['db', *values])})"
     return f"import opskit\nfrom opskit import stats\n\ndb = opskit.connect()\n{call}"
+
+
+def notebook_file(source: Source, reading: readings.Reading, settings: Settings) -> bytes:
+    """The same as a notebook: opened where DATABASE_URL leads to this database, it runs as it is."""
+    where = [f"env={settings.env!r}"] + ([f"table={settings.table!r}"] if settings.table != Settings.table else [])
+    code = notebook_cell(source, reading).replace("opskit.connect()", f"opskit.connect({', '.join(where)})")
+    connected, _, call = code.rpartition("\n")
+    when = f"{reading.taken_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    title = f"# {reading.name.replace('_', ' ').capitalize()}\n\nAs the page showed it at {when}."
+    cells = [
+        {"cell_type": "markdown", "id": "0", "metadata": {}, "source": title},
+        *(
+            {"cell_type": "code", "id": f"{n}", "metadata": {}, "source": text, "outputs": [], "execution_count": None}
+            for n, text in enumerate((connected, call), start=1)
+        ),
+    ]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    book = {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
+    return json.dumps(book, ensure_ascii=False, indent=1).encode()
 
 
 def curl_line(source: Source, reading: readings.Reading) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import shutil
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -29,7 +28,6 @@ SHOWN: dict[str, tuple[str, ...]] = {
 """The columns of a table, the most needed first; --wide and --json have every one."""
 _LONGEST = 32
 """A text has at most so many letters in a table."""
-_LENGTHS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 Read = Callable[[Database, dict[str, Any]], list[Row]]
 
 
@@ -152,10 +150,10 @@ def seconds(text: str) -> float:
     Raises:
         SettingError: It is none.
     """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d)?", text.strip())
-    if match is None or float(match[1]) <= 0:
+    length = wording.seconds(text)
+    if length is None:
         raise SettingError(f"--since is {text!r}; it must look like 90s, 15min, 24h or 7d")
-    return float(match[1]) * _LENGTHS[match[2] or "s"]
+    return length
 
 
 def table(rows: list[Row], shown: tuple[str, ...] | None, *, wide: bool, title: str = "") -> None:

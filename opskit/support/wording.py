@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
@@ -19,6 +20,16 @@ def span(seconds: float | None) -> str:
         elif parts:
             break
     return " ".join(parts[:2])
+
+
+_LENGTHS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+
+
+def seconds(text: str) -> float | None:
+    """A length of time such as 90s, 15min, 24h or 7d [s]; None when it is none."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d)?", text.strip())
+    length = float(match[1]) * _LENGTHS[match[2] or "s"] if match else 0.0
+    return length if length > 0 else None
 
 
 def count(number: int, what: str, many: str = "") -> str:

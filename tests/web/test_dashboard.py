@@ -30,7 +30,8 @@ from streamlit.testing.v1 import AppTest
 from opskit import queue, stats
 from opskit.cli.main import build_parser
 from opskit.database import Database
-from opskit.errors import DatabaseUnavailableError, SettingError
+from opskit.errors import DatabaseError, DatabaseUnavailableError, SettingError
+from opskit.queue import searching
 from opskit.settings import Settings
 from opskit.stats import counts, listings
 from opskit.web import server
@@ -213,11 +214,21 @@ def test_a_search_says_among_what_it_searched_and_an_id_is_always_found(
     app = open_page("files.py")
 
     app.text_input(key="search").set_value("FILE-").run()
-    assert list(app.dataframe[0].value["File"]) == [f"file-{n}" for n in range(1, 6)]
-    assert "Searched: the newest 5 of each state, and every file's id." in said(app)
+    assert list(app.dataframe[0].value["File"]) == [f"file-{n}" for n in range(1, 10)]
+    assert "Searched: all 9 files." in said(app)
 
-    app.text_input(key="search").set_value("file-9").run()
-    assert "No file meets this. Searched: the newest 5" in said(app)
+    app.text_input(key="search").set_value("nothing").run()
+    assert "No file meets this. Searched: all 9 files." in said(app)
+
+    def takes_too_long(*_: Any, **__: Any) -> None:
+        error = DatabaseError("PostgreSQL says: canceling statement due to statement timeout")
+        error.sqlstate = "57014"
+        raise error
+
+    monkeypatch.setattr(searching, "found", takes_too_long)
+    app.text_input(key="search").set_value("file-").run()
+    assert list(app.dataframe[0].value["File"]) == [f"file-{n}" for n in range(1, 6)]
+    assert "Searched: the newest 5, and every file's id; all 9 take too long." in said(app)
 
     (old,) = execute(db, "SELECT id::text AS id FROM {files} WHERE original_filename = 'file-9'")
     app.text_input(key="search").set_value(old["id"]).run()

@@ -17,7 +17,7 @@ from opskit import doctor, queue, stats
 from opskit.database import Database
 from opskit.database.session import Row
 from opskit.errors import DatabaseUnavailableError, OpskitError
-from opskit.queue import row_content
+from opskit.queue import row_content, searching
 from opskit.queue.error_identity import last_line
 from opskit.settings import Settings
 from opskit.support.visible import directions_shown
@@ -68,6 +68,15 @@ def _own_columns(db: Database, *, file_id: str) -> list[Row]:
     return [{name: value for name, value in found.items() if names or not OURS.fullmatch(name)}]
 
 
+def _found_files(db: Database, *, text: str, status: str, server_id: str, limit: int) -> list[Row]:
+    """What a search finds in the whole table."""
+    names = db.settings.shown_columns
+    known = tuple(row["column_name"] for row in db.run("all_columns")) if names is None else names
+    wanted = searching.understood(text, known)
+    wanted = dataclasses.replace(wanted, status=status or wanted.status, server_id=server_id or wanted.server_id)
+    return searching.found(db, wanted, limit=limit)
+
+
 STATISTICS: dict[str, Callable[..., Any]] = {
     name: getattr(stats, name)
     for name in (
@@ -84,6 +93,7 @@ STATISTICS: dict[str, Callable[..., Any]] = {
     "failed_files": lambda db, *, limit, **values: db.run("failed_files", row_limit=limit, **values),
     "file": _file,
     "own_columns": _own_columns,
+    "found_files": _found_files,
 }  # fmt: skip
 """What a page may read, by name; `source.py` says of each where else the same numbers are had."""
 

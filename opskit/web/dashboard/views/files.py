@@ -6,6 +6,7 @@ from typing import Any
 
 import streamlit as st
 
+from opskit.errors import DatabaseError
 from opskit.queue.error_identity import last_line
 from opskit.queue.states import FileState
 from opskit.stats.listings import SEARCH_ROWS
@@ -13,6 +14,12 @@ from opskit.support import wording
 from opskit.web.dashboard import actions, banners, columns, dialog, links, readings, sources
 
 STATES: dict[str, str] = {"": "all states", **{state: str(state) for state in FileState}, "none": "no status yet"}
+TOOK_TOO_LONG = "57014"
+HINT = "any part of a name, an id, {}state:failed node:… since:24h"
+HELP = (
+    "Enter searches the whole table. `state:failed`, `node:prod-07` and `since:24h` narrow it; so does "
+    "`column:value` for the columns that OPSKIT_SHOW_COLUMNS names."
+)
 PAGE_ROWS = 200
 MOST_ROWS = 5000
 
@@ -31,7 +38,11 @@ def listing() -> None:
         "Server", ["", *servers], format_func=lambda name: name or "all servers", key="server", bind="query-params"
     )
     search = name_column.text_input(
-        "Name contains, or id", key="search", bind="query-params", placeholder="any part of a name; Enter searches"
+        "Search",
+        key="search",
+        bind="query-params",
+        placeholder=HINT.format(example()),
+        help=HELP,
     )
     with upload_column:
         if dialog.button("Upload…", icon=":material/upload:", key="upload_files"):
@@ -40,7 +51,7 @@ def listing() -> None:
     if st.session_state.get("asked") != asked:
         st.session_state.update(asked=asked, most=PAGE_ROWS)
     most = st.session_state["most"]
-    found = readings.read("files", status=status, server_id=server, search=search.strip(), limit=most + 1)
+    found, everywhere = looked_for(search.strip(), status, server, most + 1)
     banners.as_of(found)
     if not banners.healthy([found]):
         return
@@ -48,17 +59,21 @@ def listing() -> None:
     more = len(rows) > most
     rows = rows[:most]
     searched = ""
-    if search.strip() and sum(row["file_count"] for row in spread) > SEARCH_ROWS:
-        searched = f" Searched: the newest {SEARCH_ROWS:,} of each state, and every file's id."
+    if search.strip() and status != "none":
+        total = sum(row["file_count"] for row in spread)
+        newest = f" Searched: the newest {SEARCH_ROWS:,}, and every file's id; all {total:,} take too long."
+        searched = f" Searched: all {wording.count(total, 'file')}." if everywhere else newest
     if not rows:
         st.info(f"No file meets this.{searched}")
         return
     order = "newest upload first" if status == "none" else "newest event first"
+    order = "best match first" if search.strip() and everywhere else order
     with st.container(horizontal=True, vertical_alignment="center"):
         everything = f"All {wording.count(len(rows), 'file')}, {order}."
         found_what = f"The first {most:,}, {order}; there are more." if more else everything
         st.caption(found_what + searched, width="content")
-        sources.menu(found)
+        if found.name in sources.SOURCES:
+            sources.menu(found)
     chosen = table(rows)
     if more and most < MOST_ROWS:
         st.button("Show more", key="more", on_click=lambda: st.session_state.update(most=min(most * 2, MOST_ROWS)))
@@ -66,6 +81,25 @@ def listing() -> None:
         st.caption(f"No more than {MOST_ROWS:,} are shown; narrow the filter.")
     if chosen:
         several(chosen)
+
+
+def looked_for(search: str, status: str, server: str, limit: int) -> tuple[readings.Reading, bool]:
+    """The newest files; what a search finds in the whole table, or among the newest where that takes too long.
+
+    Returns:
+        The files, and whether the whole table was searched.
+    """
+    if search and status != "none":
+        found = readings.read("found_files", text=search, status=status, server_id=server, limit=limit)
+        if not (isinstance(found.error, DatabaseError) and found.error.sqlstate == TOOK_TOO_LONG):
+            return found, True
+    return readings.read("files", status=status, server_id=server, search=search, limit=limit), False
+
+
+def example() -> str:
+    """A word of a search by a column of the application's, where a setting names one."""
+    names = readings.settings().shown_columns
+    return f"{names[0]}:… " if names else ""
 
 
 def table(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

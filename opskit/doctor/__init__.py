@@ -12,7 +12,7 @@ from functools import partial
 
 from opskit import migration
 from opskit.database import Database
-from opskit.doctor import server, table, trends, work
+from opskit.doctor import libraries, server, table, trends, work
 from opskit.doctor.finding import Check, Condition, Finding, Findings, opskit
 from opskit.errors import DatabaseError
 
@@ -23,6 +23,7 @@ CHECKS: tuple[Check, ...] = (
     work.pruning, work.durations,
     table.environments, table.triggers, table.indexes,
     server.heartbeats, server.horizon, server.vacuum, server.connections, server.pooler, server.clock,
+    libraries.libraries,
 )  # fmt: skip
 """Every check but `work.waiting`, which has to be told whether the table is cut over."""
 WORK = frozenset({"queue", "claims", "nodes", "quarantines", "breaker", "pauses", "failing", "backlog"})

@@ -27,6 +27,7 @@ class Condition(StrEnum):
     FOREIGN_TRIGGER = "foreign-trigger"
     HEARTBEATS_COST = "heartbeats-cost"
     ID_NOT_UNIQUE = "id-not-unique"
+    LIBRARIES_MISSING = "libraries-missing"
     NO_ANSWER_IN_TIME = "no-answer-in-time"
     NO_NODE_ALIVE = "no-node-alive"
     NO_NODE_CLAIMS = "no-node-claims"

@@ -12,9 +12,11 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import opskit
 from opskit import errors, stats
 from opskit.cli.main import build_parser
 from opskit.database import Database
@@ -135,6 +137,17 @@ def frames() -> str:
     return "\n".join(parts)
 
 
+def functions(package: str) -> str:
+    """The functions and records that a package exports, each for mkdocstrings to describe."""
+    module = getattr(opskit, package)
+    named = [
+        name
+        for name in module.__all__
+        if inspect.isfunction(getattr(module, name)) or inspect.isclass(getattr(module, name))
+    ]
+    return "\n".join(f"::: opskit.{package}.{name}\n" for name in sorted(named, key=str.lower))
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "settings": settings,
     "verbs": verbs,
@@ -146,6 +159,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "sql-folders": sql_folders,
     "series": series,
     "frames": frames,
+    **{f"python-{name}": partial(functions, name) for name in ("queue", "stats", "migration", "doctor", "jupyter")},
 }
 
 

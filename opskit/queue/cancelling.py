@@ -126,7 +126,11 @@ def preview_cancel(
 
     Args:
         db: An open database.
-        ids, every, status, server_id, search: As for `cancel`.
+        ids: As for `cancel`.
+        every: As for `cancel`.
+        status: As for `cancel`.
+        server_id: As for `cancel`.
+        search: As for `cancel`.
         limit: Most rows.
 
     Returns:

@@ -33,6 +33,8 @@ APPLICATION = """
     INSERT INTO uploaded_files (original_filename) SELECT 'from-before-' || n FROM generate_series(1, 3) AS n
 """
 ROLES = ("opskit_node", "opskit_operator", "opskit_viewer")
+NAMED = (4711, 4712, 4713)
+"""Ids of files that pages name."""
 RUN = ("sh", "sql")
 WITHOUT_RUNNING = {"README.md": "The same job through each door"}
 """A page of which only one section is run: README's others install things, or are the guide's."""
@@ -73,6 +75,14 @@ def production(settings: Settings, tmp_path: Path) -> Iterator[Settings]:
                         "server": None if status == "queued" else "node-a",
                         "error": "KeyError: 'amount'" if status == "failed" else None,
                     },
+                )
+        with db.connection() as connection:
+            for number in NAMED:
+                run(
+                    connection,
+                    "INSERT INTO uploaded_files (id, original_filename, storage_path, processing_status) "
+                    "VALUES (%(id)s, %(name)s, %(path)s, 'queued')",
+                    values={"id": number, "name": f"invoice-{number}", "path": str(sample)},
                 )
     yield own
     with application(own) as connection:
@@ -165,8 +175,8 @@ def test_what_the_pages_show_without_running_cannot_be_run_in_a_test() -> None:
     """A `console` block is for what starts things outside of opskit, or names what a test cannot know."""
     outside = re.compile(
         r"make |kill |systemctl |kubectl |docker |sudo |mail|opskit process ID|opskit drain|opskit doctor \|\||"
-        r"db-a,db-b|ALTER SYSTEM|opskit stats (nodes|events)|python -m opskit\.worker|opskit worker --(exec|post)|"
-        r"pip install |opskit notebooks --open"
+        r"db-a,db-b|ALTER SYSTEM|opskit stats (nodes|events)|python -m opskit\.worker|"
+        r"opskit worker --(exec|post|nodes)|pip install |opskit notebooks --open"
     )
     for page in pages():
         for block in blocks(page):

@@ -161,7 +161,7 @@ def test_every_opskit_command_of_a_page_is_one_that_the_parser_takes(page: Path)
 
 
 def test_every_block_of_a_page_says_what_it_is() -> None:
-    known = {"sh", "console", "sql", "python", "yaml", "toml", "ini", "nginx", "http", "js", "json"}
+    known = {"sh", "console", "sql", "python", "yaml", "toml", "ini", "nginx", "http", "js", "json", "text"}
 
     for page in pages():
         fences = [

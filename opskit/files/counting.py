@@ -89,10 +89,10 @@ class FilledLineCount:
         cut = block.rfind(b"\n") + 1
         if cut:
             whole = b"\n" + self._rest + block[:cut]
-            blank = (
-                len(_BLANK.findall(whole)) if any(mark in whole for mark in (b"\n\n", b"\n\r", b"\n ", b"\n\t")) else 0
-            )
-            self._passed += whole.count(b"\n") - 1 - blank
+            lines = whole.count(b"\n") - 1
+            # Most lines begin with an object: then none is blank.
+            blank = 0 if whole.count(b"\n{") == lines else len(_BLANK.findall(whole))
+            self._passed += lines - blank
             self._rest = b""
         left = block[cut:]
         self._rest = (self._rest + (left if left.strip() == b"\x1a" else left.strip()[:2]))[:2]

@@ -82,5 +82,5 @@ def _refusal(file: ClaimedFile, process: subprocess.Popen[bytes]) -> Reject:
     assert process.stderr is not None
     said = process.stderr.read(1 << 16).decode("utf-8", "replace").strip()
     if process.wait() == 65:
-        return Reject(f"{file.name} {said}")
+        return Reject(f"{file.name}{'' if said.startswith(',') else ' '}{said}")
     return Reject(f"{file.name} takes more than {_MEMORY >> 20} MB or too long to read; save it as .xlsx or as CSV")

@@ -6,19 +6,24 @@ import dataclasses
 import importlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import nbformat
 import papermill
 import pytest
+from playwright.sync_api import expect
 
 import opskit
 from opskit import queue, stats
 from opskit.database import Database
 from opskit.jupyter.panel import Panel, act, as_html
+from opskit.local.nodes import start_node
+from opskit.queue import claims
 from tests.jupyter import lab
 from tests.support.nodes import ask, until
 from tests.support.tables import claimed, fail, files, put_node
@@ -168,3 +173,77 @@ def test_an_exported_notebook_keeps_the_last_state_as_a_table(db: Database, tmp_
     assert "application/vnd.jupyter.widget-view+json" in output["data"]
     assert "file-of-node-a" in output["data"]["text/html"]
     until(lambda: sessions(db) == 0)
+
+
+@pytest.mark.browser
+@pytest.mark.timeout(400)
+def test_in_jupyterlab_a_panel_is_live_and_its_second_press_ends_a_claim_that_no_node_ends(
+    db: Database, tmp_path: Path
+) -> None:
+    lab.write(
+        tmp_path / "live.ipynb",
+        "import opskit\nfrom opskit import stats\ndb = opskit.connect(actor='ada')\nopskit.watch(db)",
+        "print('the kernel', 'is free')",
+    )
+    claimed(db, "node-gone")
+    environ = {**db.settings.environ(), "OPSKIT_LEASE_SECONDS": "2"}
+    with lab.jupyterlab(tmp_path, environ) as address, lab.opened(address, "live.ipynb") as page:
+        lab.run_all(page)
+        panel = page.locator(".opskit-watch")
+        expect(panel).to_be_visible(timeout=lab.SECONDS)
+        expect(page.get_by_text("the kernel is free")).to_be_visible()
+        expect(panel.get_by_text("development")).to_be_visible()
+        cleanup = panel.locator("button[data-key='cleanup']")
+        expect(cleanup).to_have_count(0)
+
+        # A node comes, and is killed: both are seen without a new cell.
+        log = (tmp_path / "node.log").open("wb")
+        node = start_node(db, "node-live", log)
+        expect(panel.locator("tr", has_text="node-live").get_by_text("live", exact=True)).to_be_visible()
+        node.kill()
+        node.wait()
+        expect(panel.locator("tr", has_text="node-live").get_by_text(re.compile("silent|dead"))).to_be_visible()
+
+        # Nobody is there to end the claim but the person at the panel.
+        put_node(db, "node-gone", DEAD)
+        expect(cleanup).to_have_text("Clean up…")
+        for _ in range(2):  # a silent node's claim needs a second look
+            cleanup.click()
+            expect(cleanup).to_contain_text("End 1 claim (development)")
+            assert not stats.stale(db).empty
+            cleanup.click()
+            expect(panel.locator(".opskit-said")).to_be_visible()
+            time.sleep(2.5)
+            if stats.stale(db).empty:
+                break
+        until(lambda: stats.stale(db).empty)
+        events = stats.events(db, kind="attempt")
+        assert "ada" in events["actor"].tolist()
+        expect(cleanup).to_have_count(0)
+        expect(panel.locator(".opskit-queued")).to_have_text("1 queued")
+        (tmp_path / "seen.png").write_bytes(page.screenshot())
+
+        # A restart of the kernel leaves no session behind.
+        assert sessions(db) == 1
+        page.get_by_role("menuitem", name="Kernel", exact=True).click()
+        page.get_by_role("menuitem", name=re.compile("^Restart Kernel…")).first.click()
+        page.get_by_role("button", name="Confirm Kernel Restart").click()
+        until(lambda: sessions(db) == 0, 30)
+
+
+@pytest.mark.browser
+@pytest.mark.timeout(400)
+def test_in_jupyterlab_a_viewer_sees_everything_and_can_press_nothing(db: Database, tmp_path: Path) -> None:
+    claimed(db, "node-gone")
+    put_node(db, "node-gone", DEAD)
+    lab.write(tmp_path / "viewer.ipynb", "import opskit\nopskit.watch(opskit.connect(read_only=True))")
+    with lab.jupyterlab(tmp_path, db.settings.environ()) as address, lab.opened(address, "viewer.ipynb") as page:
+        lab.run_all(page)
+        panel = page.locator(".opskit-watch")
+        expect(panel.locator("tr", has_text="file-of-node-gone").first).to_be_visible(timeout=lab.SECONDS)
+
+        buttons = panel.locator("button")
+        expect(buttons.first).to_be_disabled()
+        assert buttons.count() == panel.locator("button:disabled").count() >= 2
+        expect(buttons.first).to_have_attribute("title", "this connection is read-only")
+    assert len(claims.held(db, "node-gone")) == 1

@@ -58,7 +58,7 @@ def opened(address: str, notebook: str) -> Iterator[Page]:
     """A notebook open in JupyterLab, not yet run."""
     with chromium() as browser:
         page = browser.new_page(viewport={"width": 1300, "height": 1600})
-        page.goto(f"{address}/lab/tree/{notebook}?token=secret", timeout=SECONDS)
+        page.goto(f"{address}/lab/workspaces/{Path(notebook).stem}/tree/{notebook}?token=secret", timeout=SECONDS)
         expect(page.locator(".jp-Notebook .jp-Cell").first).to_be_visible(timeout=SECONDS)
         # The kernel is there when its name stands in the toolbar, and it is idle.
         expect(page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']")).to_be_visible(timeout=SECONDS)

@@ -7,6 +7,7 @@
 -- error     the group, as failed_files.sql and requeue.sql take it: message (place)
 -- message   exception and message, without what belongs to one file
 -- place     the innermost frame of the processor's own code, '' where it is not known
+-- earliest  when the first of these files failed: an error that is new has an earliest of today
 -- example   name of the newest file, or of one of them
 --
 -- processing_failure holds for the attempt that it names. Where it names another, or there is none, an older node or the
@@ -20,7 +21,7 @@ WITH alike AS MATERIALIZED (
            count(*) FILTER (WHERE processing_completed_at >= clock_timestamp() - interval '1 hour') AS last_hour,
            count(*) FILTER (WHERE processing_completed_at >= clock_timestamp() - interval '1 day') AS last_day,
            count(*) FILTER (WHERE processing_completed_at >= clock_timestamp() - interval '7 days') AS last_week,
-           max(processing_completed_at) AS latest
+           max(processing_completed_at) AS latest, min(processing_completed_at) AS earliest
       FROM :"files" WHERE processing_status = 'failed' AND deleted IS NOT TRUE
      GROUP BY processing_failure, processing_attempt
 ), texts AS MATERIALIZED (
@@ -29,7 +30,8 @@ WITH alike AS MATERIALIZED (
            count(*) FILTER (WHERE processing_completed_at >= clock_timestamp() - interval '1 hour') AS last_hour,
            count(*) FILTER (WHERE processing_completed_at >= clock_timestamp() - interval '1 day') AS last_day,
            count(*) FILTER (WHERE processing_completed_at >= clock_timestamp() - interval '7 days') AS last_week,
-           max(processing_completed_at) AS latest, min(original_filename::text) AS example
+           max(processing_completed_at) AS latest, min(processing_completed_at) AS earliest,
+           min(original_filename::text) AS example
       FROM (SELECT processing_errors, processing_completed_at, original_filename FROM :"files"
              WHERE processing_status = 'failed' AND deleted IS NOT TRUE AND processing_failure IS NULL
              UNION ALL
@@ -44,18 +46,18 @@ WITH alike AS MATERIALIZED (
      GROUP BY 1
 ), named AS (
     SELECT failure ->> 'error' AS message, coalesce(failure ->> 'place', '') AS place, file_count, last_hour, last_day, last_week,
-           latest, NULL AS example, failure, attempt
+           latest, earliest, NULL AS example, failure, attempt
       FROM alike WHERE holds
      UNION ALL
     SELECT coalesce(nullif(regexp_replace(regexp_replace(regexp_replace(regexp_replace(btrim(line),
                '[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F-]{22}', '…', 'g'), '''[^'']*/[^'']*''', '''…''', 'g'),
                '\m0x[0-9a-f]+', '#', 'g'), '[0-9]+', '#', 'g'), ''), 'no reason recorded'), '', file_count, last_hour, last_day,
-           last_week, latest, example, NULL, NULL
+           last_week, latest, earliest, example, NULL, NULL
       FROM texts
 ), grouped AS (
     SELECT message || CASE place WHEN '' THEN '' ELSE pg_catalog.format(' (%s)', place) END AS error, message, place,
            sum(file_count)::bigint AS file_count, sum(last_hour)::bigint AS last_hour, sum(last_day)::bigint AS last_day,
-           sum(last_week)::bigint AS last_week, max(latest) AS latest, min(example) AS example,
+           sum(last_week)::bigint AS last_week, max(latest) AS latest, min(earliest) AS earliest, min(example) AS example,
            (pg_catalog.array_agg(failure ORDER BY latest DESC NULLS LAST))[1] AS failure,
            (pg_catalog.array_agg(attempt ORDER BY latest DESC NULLS LAST))[1] AS attempt
       FROM named
@@ -63,7 +65,7 @@ WITH alike AS MATERIALIZED (
      ORDER BY file_count DESC, error
      LIMIT :'row_limit'::int
 )
-SELECT error, message, place, file_count, last_hour, last_day, last_week, latest,
+SELECT error, message, place, file_count, last_hour, last_day, last_week, latest, earliest,
        coalesce(example, (SELECT f.original_filename FROM :"files" AS f
                            WHERE f.processing_status = 'failed' AND f.deleted IS NOT TRUE
                              AND f.processing_failure = g.failure AND f.processing_attempt = g.attempt

@@ -79,6 +79,7 @@ FAILURES = {
     "last_day": "Int64",
     "last_week": "Int64",
     "latest": TIME,
+    "earliest": TIME,
     "example": "string",
 }
 FILES = {

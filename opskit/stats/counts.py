@@ -137,7 +137,8 @@ def failures(db: Database, *, limit: int = 100, patience_seconds: float | None =
         | place                          | string | the processor's own innermost frame, or ""    |
         | file_count                     | Int64  | files                                         |
         | last_hour, last_day, last_week | Int64  | files that failed within that time            |
-        | latest                         | time   | the newest of them, UTC                       |
+        | latest, earliest               | time   | when the newest and the oldest of them        |
+        |                                |        | failed, UTC                                   |
         | example                        | string | name of the newest, or of one of them         |
 
         Largest group first. Empty: the same columns, no rows. `attrs["more"]` says whether there are more than *limit*.

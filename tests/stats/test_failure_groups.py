@@ -14,7 +14,7 @@ from opskit.files.claimed import ClaimedFile
 from opskit.queue import claims, requeuing
 from opskit.queue.error_identity import of_exception
 from opskit.queue.error_text import told
-from tests.support.dashboard import click, components_scanned_once, open_page, said, tables, tick  # noqa: F401 -- fixtures
+from tests.support.dashboard import choose, click, components_scanned_once, open_page, said, tables  # noqa: F401 -- fixtures
 from tests.support.tables import ask_psql, boot, fail, files, opskit, put, row
 from tests.test_secrets import _asked
 
@@ -202,7 +202,7 @@ def test_the_page_shows_the_message_first_and_the_traceback_on_demand(
     app = open_page("failures.py")
     shown = tables(app)
 
-    tick(app, "failures ", 0)
+    choose(app, "group", next(iter(GROUPS)))
 
     assert list(app.dataframe[0].value["Error"]) == [
         error.removesuffix(" (processors.py in _call)") for error in GROUPS
@@ -222,7 +222,7 @@ def test_a_second_requeue_of_a_group_names_who_was_first(
     open_page: Any,  # noqa: F811 -- the fixture
 ) -> None:
     app = open_page("failures.py")
-    tick(app, "failures ", 0)
+    choose(app, "group", next(iter(GROUPS)))
     click(app, "requeue_group")
     queue.requeue(db, failed=True, error=next(iter(GROUPS)), actor="ann")
 
@@ -282,3 +282,32 @@ def test_failures_are_grouped_and_a_group_is_found_through_their_index_alone(db:
     assert f"Index Only Scan using {index}" in plans[1]
     for plan in plans:
         assert "Seq Scan" not in plan
+
+
+def test_a_group_says_since_when_and_whether_the_files_or_a_node_are_at_fault(
+    db: Database,
+    open_page: Any,  # noqa: F811 -- the fixture
+) -> None:
+    for node in ("node-a", "node-b"):
+        boot(db, node)
+    fields = "original_filename, processing_status, processing_server_id, processing_errors, processing_completed_at"
+    with db.connection() as connection:
+        connection.execute(
+            f"INSERT INTO {db.settings.files} ({fields})"
+            " SELECT 'f', 'failed', CASE WHEN n < 10 THEN 'node-a' ELSE 'node-b' END, 'KeyError: a', now()"
+            " FROM generate_series(1, 10) AS n"
+            " UNION ALL SELECT 'f', 'failed', 'node-' || CASE WHEN n % 2 = 0 THEN 'a' ELSE 'b' END, 'ValueError: b',"
+            " now() - n * interval '1 day' FROM generate_series(1, 10) AS n".encode()
+        )
+    app = open_page("failures.py")
+    assert dict(zip(app.dataframe[0].value["Error"], app.dataframe[0].value["New"], strict=True)) == {
+        "KeyError: a": "new",
+        "ValueError: b": "",
+    }
+
+    choose(app, "group", "KeyError: a")
+    assert "It may be the node" in said(app)
+    assert "node-a has 9 of 10; 2 nodes run. By node: node-a 9, node-b 1." in said(app).replace("*", "")
+
+    choose(app, "group", "ValueError: b")
+    assert "It is the files: they failed on 2 nodes. By node: node-b 5, node-a 5." in said(app).replace("*", "")

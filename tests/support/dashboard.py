@@ -85,6 +85,13 @@ def tick(app: AppTest, key: str, row: int) -> None:
     assert fine(app)
 
 
+def choose(app: AppTest, parameter: str, *names: str) -> None:
+    """Tick rows by their names, as an address does."""
+    app.query_params[parameter] = list(names)
+    app.run()
+    assert fine(app)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def components_scanned_once() -> Iterator[None]:
     """Each opened app reads what all installed packages say of themselves: more than half of these tests' time."""

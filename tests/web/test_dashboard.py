@@ -43,6 +43,7 @@ from tests.support.dashboard import (
     HERE,
     ROLES,
     Open,
+    choose,
     click,
     execute,
     fine,
@@ -664,7 +665,7 @@ def test_an_address_with_an_unknown_runbook_says_which_there_are(open_page: Open
 
 def test_a_group_of_failures_leads_to_its_files(open_page: Open, full: Database) -> None:
     app = open_page("failures.py")
-    tick(app, "failures ", 0)
+    choose(app, "group", "line # is $bad$")
     assert "worse.csv" in tables(app)
     assert "bad.csv" in tables(app)
 

@@ -13,10 +13,11 @@ from streamlit.testing.v1 import AppTest
 from opskit import queue
 from opskit.database import Database
 from opskit.files.preview import Preview
-from opskit.queue import row_content
+from opskit.queue import attempt_logs, row_content
 from opskit.web.authorization import Caller
 from opskit.web.dashboard import content, permission
 from tests.support.dashboard import ROLES, Open, click, execute, fine, old_claim, said, tables
+from tests.support.tables import claimed
 
 
 @pytest.fixture
@@ -184,3 +185,29 @@ def test_a_picture_is_drawn_from_its_own_bytes_alone() -> None:
 
     assert "<script" not in drawn
     assert 'src="data:image/png;base64,' in drawn
+
+
+def test_what_an_attempt_said_is_shown_when_somebody_asks(
+    open_page: Open, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id, token = claimed(db)
+    attempt_logs.keep(
+        db,
+        [
+            attempt_logs.Chunk(token=token, sequence=0, size=6, text="first\n"),
+            attempt_logs.Chunk(token=token, sequence=106, size=5, text="last\n"),
+        ],
+    )
+
+    def listen(app: AppTest) -> AppTest:
+        app.session_state["log"] = True
+        app.run()
+        assert fine(app)
+        return app
+
+    assert "first" not in said(opened(open_page, id))
+    told = said(listen(opened(open_page, id)))
+    assert told.index("first") < told.index("… 100 bytes left out …") < told.index("last")
+    elsewhere = Caller.with_headers("192.0.2.7", {"Host": "opskit.example.com"}, None)
+    monkeypatch.setattr(permission, "client", lambda: elsewhere)
+    assert "first" not in said(listen(opened(open_page, id)))

@@ -93,6 +93,7 @@ STATISTICS: dict[str, Callable[..., Any]] = {
     "failed_files": lambda db, *, limit, **values: db.run("failed_files", row_limit=limit, **values),
     "file": _file,
     "own_columns": _own_columns,
+    "logs": lambda db, *, file_id: stats.logs(db, file_id),
     "found_files": _found_files,
 }  # fmt: skip
 """What a page may read, by name; `source.py` says of each where else the same numbers are had."""

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from datetime import UTC, datetime
+
 import streamlit as st
 
 from opskit.database.session import Row
 from opskit.queue.error_identity import last_line
 from opskit.support import wording
-from opskit.web.dashboard import actions, banners, columns, dialog, links, markdown, readings, sources, times
+from opskit.web.dashboard import actions, banners, choice, columns, dialog, links, markdown, readings, sources, times
 
 WITHIN = {"": "all", "3600": "1 h", "86400": "24 h", "604800": "7 d"}
 MOST_FILES = 200
+NEW_SECONDS = 86400
+LEAST_EVIDENCE = 5
+NODE_SHARE = 0.8
+CLAIMING = ("live", "quarantined", "silent")
 
 
 def groups() -> None:
@@ -57,30 +64,55 @@ def _late(failures: readings.Reading) -> bool:
 
 
 def choose(rows: list[Row]) -> Row | None:
-    """The groups as a table; answers the one that is ticked."""
-    ticked = st.dataframe(
+    """The groups as a table; answers the one that is ticked, which the address names."""
+    ticked = choice.table(
+        "group",
         [
             {
                 "Error": readings.shown(row["message"]),
-                "Place": readings.shown(row["place"]),
+                "New": "new" if is_new(row) else "",
                 "1 h": row["last_hour"],
                 "24 h": row["last_day"],
                 "7 d": row["last_week"],
                 "All": row["file_count"],
+                "Since": row["earliest"],
                 "Latest": row["latest"],
+                "Place": readings.shown(row["place"]),
                 "For example": row["example"],
             }
             for row in rows
         ],
-        column_config={"Error": st.column_config.TextColumn(width="large"), "Latest": columns.time_column()},
-        hide_index=True,
+        [row["error"] for row in rows],
+        single=True,
+        column_config={
+            "Error": st.column_config.TextColumn(width="large"),
+            "Latest": columns.time_column(),
+            "Since": columns.time_column(),
+        },
         height="content",
-        # A new list is a new table: a tick never moves to another group.
-        key="failures " + str(hash(tuple(row["error"] for row in rows))),
-        on_select="rerun",
-        selection_mode="single-row",
     )
-    return next((rows[place] for place in ticked.selection.rows if place < len(rows)), None)
+    return next((row for row in rows if row["error"] in ticked), None)
+
+
+def is_new(row: Row) -> bool:
+    """Whether no file that is failed still has failed like that before the last 24 hours."""
+    earliest = row["earliest"]
+    return earliest is not None and (datetime.now(UTC) - earliest).total_seconds() < NEW_SECONDS
+
+
+def whose(rows: list[Row]) -> str:
+    """Whether the files are at fault or a node, by the share of each node in a group's newest failures."""
+    by_node = Counter(row["processing_server_id"] or "no server" for row in rows)
+    shares = ", ".join(f"{markdown.escaped(name)} {count}" for name, count in by_node.most_common(5))
+    fleet = sum(row["state"] in CLAIMING for row in readings.read("nodes").rows())
+    (first, most), *_ = by_node.most_common(1)
+    if len(rows) < LEAST_EVIDENCE or fleet < 2:
+        verdict = ""
+    elif most >= NODE_SHARE * len(rows):
+        verdict = f"**It may be the node**: {markdown.escaped(first)} has {most} of {len(rows)}; {fleet} nodes run."
+    else:
+        verdict = f"**It is the files**: they failed on {wording.count(len(by_node), 'node')}."
+    return f"{verdict} By node: {shares}.".strip()
 
 
 def members(group: Row) -> None:
@@ -100,6 +132,7 @@ def members(group: Row) -> None:
         return
     rows = found.rows()
     if rows:
+        st.markdown(whose(rows))
         name = rows[0]["original_filename"] or rows[0]["id"]
         readings.in_full(rows[0]["processing_errors"], f"The traceback of {name}")
     with st.container(horizontal=True, vertical_alignment="center"):

@@ -13,6 +13,7 @@ from opskit.web.dashboard import actions, banners, columns, content, dialog, lif
 
 MOST_EVENTS = 200
 MOST_ERRORS = 20
+LONGEST_LOG = 100_000
 
 
 def page() -> None:
@@ -38,6 +39,7 @@ def page() -> None:
     attempts(file, events.rows())
     left, right = st.columns([3, 2], gap="medium")
     with left:
+        log(file)
         inside(file)
     with right:
         details(file)
@@ -103,6 +105,30 @@ def attempts(file: Row, events: list[Row]) -> None:
     for event in told[:MOST_ERRORS]:
         label = f"Attempt {event['attempt']} on {event['server_id']}: {last_line(event['reason'])}"
         readings.in_full(event["reason"], label)
+
+
+def log(file: Row) -> None:
+    """What its attempts have said, for those who may see it, once they ask; it goes on while the file runs."""
+    with st.expander("What its attempts said", icon=":material/terminal:", key="log", on_change="rerun") as opened:
+        if refused := content.refusal():
+            st.caption(refused)
+        elif opened.open:
+            banners.live(lambda: said(file["id"]))
+
+
+def said(file_id: str) -> None:
+    """The log of each attempt, the newest first; what was left out is told."""
+    found = readings.read("logs", file_id=file_id)
+    if found.error is not None or not found.rows():
+        st.caption("They have said nothing that is kept." if found.error is None else "The log cannot be read now.")
+        return
+    attempts: dict[int, str] = {}
+    for row in found.rows():
+        gap = f"\n… {row['left_out']:,} bytes left out …\n" if row["left_out"] else ""
+        attempts[row["attempt"]] = attempts.get(row["attempt"], "") + gap + row["text"]
+    for number, text in sorted(attempts.items(), reverse=True):
+        st.caption(f"Attempt {number}")
+        st.code(readings.shown(text[-LONGEST_LOG:]), language=None, wrap_lines=True, height=240)
 
 
 def inside(file: Row) -> None:

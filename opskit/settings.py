@@ -125,6 +125,16 @@ class Settings:
     post_token: str | None = _setting(
         None, "OPSKIT_POST_TOKEN", "Sent to OPSKIT_POST as a bearer token. Defaults to none.", secret=True
     )
+    lanes: str = _setting(
+        "",
+        "OPSKIT_LANES",
+        "Lanes that this node takes, comma-separated; (none): files without one. Defaults to all.",
+    )
+    except_lanes: str = _setting(
+        "",
+        "OPSKIT_EXCEPT_LANES",
+        "Lanes that this node does not take, comma-separated; (none): files without one. Defaults to none.",
+    )
     lease_seconds: float = _setting(
         30.0,
         "OPSKIT_LEASE_SECONDS",

@@ -7,18 +7,20 @@
 -- server_id, boot            the node's name, and a uuid made when its process starts
 -- host, pid, version         where it runs, for people
 -- lease_seconds              how long it counts as alive after a heartbeat
+-- lanes                      which lanes it takes: {"only": [...], "except": [...]}; '{}', the default: all
 -- on_orphan, max_failures, stale_after_seconds   its policy: every door judges its claims by these
 --
 -- A node without a row begins above what its ID still holds: a row that was removed must not make an orphan look owned.
 -- The epoch is part of a unique key, so raising it waits for a claim in flight (claim.sql holds FOR KEY SHARE);
 -- what the old boot then still holds has an epoch below first_epoch and belongs to an earlier boot.
 \ir _session.sql
+\if :{?lanes} \else \set lanes {} \endif
 WITH registered AS (
     INSERT INTO :"nodes" AS n (server_id, boot, host, pid, version, started_at, beat_at, lease_until, lease_seconds,
-                               on_orphan, max_failures, stale_after_seconds, epoch, first_epoch, paused)
+                               on_orphan, max_failures, stale_after_seconds, lanes, epoch, first_epoch, paused)
     SELECT :'server_id', :'boot'::uuid, :'host', :'pid'::int, :'version', clock_timestamp(), clock_timestamp(),
            clock_timestamp() + :'lease_seconds'::float8 * interval '1 second', :'lease_seconds'::float8,
-           :'on_orphan', :'max_failures'::int, :'stale_after_seconds'::float8, first.epoch, first.epoch,
+           :'on_orphan', :'max_failures'::int, :'stale_after_seconds'::float8, nullif(:'lanes'::jsonb, '{}'), first.epoch, first.epoch,
            EXISTS (SELECT FROM :"pauses" WHERE scope IN ('*', :'server_id') OR scope = ' breaker' AND closed_at IS NULL)
       FROM (SELECT coalesce(max(processing_epoch), 0) + 1 AS epoch FROM :"files"
              WHERE processing_status = 'processing' AND processing_server_id = :'server_id') AS first
@@ -26,7 +28,7 @@ WITH registered AS (
        SET boot = excluded.boot, host = excluded.host, pid = excluded.pid, version = excluded.version,
            started_at = excluded.started_at, beat_at = excluded.beat_at, lease_until = excluded.lease_until,
            lease_seconds = excluded.lease_seconds, on_orphan = excluded.on_orphan,
-           max_failures = excluded.max_failures, stale_after_seconds = excluded.stale_after_seconds,
+           max_failures = excluded.max_failures, stale_after_seconds = excluded.stale_after_seconds, lanes = excluded.lanes,
            epoch = n.epoch + 1, first_epoch = n.epoch + 1, stopped_at = NULL, paused = excluded.paused,
            -- A quarantine outlives a restart, its pause too: a probe ends it, or `opskit resume`.
            state = CASE n.state WHEN 'quarantined' THEN n.state ELSE 'active' END, streak_at = NULL,

@@ -27,6 +27,8 @@ def add_migrate(verbs: Verbs) -> None:
     choice.add_argument("--rollback", action="store_true", help="remove triggers, indexes, columns and our tables")
     choice.add_argument("--queue-new", action="store_true", help="cut over: new rows are queued from now on")
     choice.add_argument("--no-queue-new", action="store_true", help="undo the cut-over: new rows wait without a status")
+    choice.add_argument("--lane-column", metavar="COLUMN", help="lanes: the values of this column take turns")
+    choice.add_argument("--no-lanes", action="store_true", help="no lanes: files are taken in the order of the queue")
     one.add_argument(
         "--wake", action=argparse.BooleanOptionalAction,
         help="whether an insert wakes waiting nodes (NOTIFY), or they only poll; as chosen before; at first it does",
@@ -67,6 +69,11 @@ def _migrate_one(db: Database, given: argparse.Namespace) -> dict[str, Any]:
             migration.queue_new(db, on=given.queue_new)
             since = "are queued from now on" if given.queue_new else "wait without a status"
             say(f"{env}: new rows of {table} {since}")
+        elif given.lane_column is not None or given.no_lanes:
+            ran_lanes = migration.set_lanes(db, given.lane_column, actor=actor(), on_line=say, on_progress=_teller(bar))
+            answer["ran"], answer["lanes"] = [asdict(step) for step in ran_lanes], given.lane_column
+            now = f"the lanes of {table} are the values of {given.lane_column}"
+            say(f"{env}: {now if given.lane_column else f'{table} has no lanes'}")
         else:
             ran = migration.migrate(db, wake=given.wake, actor=actor(), on_line=say, on_progress=_teller(bar))
             answer["ran"], cleaned = [asdict(step) for step in ran], ran.cleaned
@@ -86,6 +93,8 @@ def _planned(db: Database, given: argparse.Namespace, say: Callable[[str], None]
     if cut_over:
         steps = [migration.cut_over_step(db, on=given.queue_new)]
         answer["cut_over"] = migration.preview(db, on=given.queue_new)
+    elif given.lane_column is not None or given.no_lanes:
+        steps = migration.plan_lanes(db, given.lane_column)
     else:
         steps = migration.plan_rollback(db) if given.rollback else migration.plan(db, wake=given.wake)
     estimate, survey = migration.estimate(db, steps), migration.survey(db)

@@ -316,6 +316,18 @@ class Database:
         """*text* as the database's encoding can hold it: "→" becomes "<U+2192>" in LATIN1."""
         return fitting(text, self.encoding)
 
+    def rename(self, **names: str) -> None:
+        """Take over names that only the database knows, such as that of the lanes' column; statements are made anew."""
+        if all(self.names.get(key) == name for key, name in names.items()):
+            return
+        was_known = "lane" in names and "lane" in self.names
+        self.names.update(names)
+        self._texts.clear()
+        self._asked.clear()
+        if was_known:
+            # What it has prepared is of the old name.
+            self.drop_connection()
+
     def close(self) -> None:
         """Close every connection, for good."""
         with self._lock:

@@ -11,6 +11,7 @@ _HANGING = {
     "failed_index": "fails",
     "alike_index": "alike",
     "waiting_index": "waits",
+    "lanes_index": "lanes",
     "state_check": "state",
     "fence_check": "fence",
     "guard": "guard",
@@ -39,6 +40,8 @@ def names(settings: Settings) -> dict[str, str]:
         # Where an older version kept what belongs to any other files table, too.
         **{f"shared_{name}": f"{shared}_{name}" for name in ("nodes", "events", "pauses")},
         "files": files,
+        # Stands in for the column of the lanes, which only the database knows.
+        "lane_column": "processing_status",
         "channel": f"opskit_{files}",
         "cancel_channel": f"opskit_cancel_{files}",
         **{name: f"{beside}_{name}" for name in ("nodes", "events", "pauses", "logs")},

@@ -19,14 +19,14 @@ from opskit.errors import DatabaseError
 __all__ = ["CHECKS", "WORK", "Condition", "Finding", "Findings", "examine"]
 CHECKS: tuple[Check, ...] = (
     table.privileges, server.durability, table.structure,
-    work.queue, work.claims, trends.failing, trends.backlog, work.nodes, work.quarantines, work.pauses, work.breaker,
-    work.pruning, work.durations,
+    work.queue, work.lanes, work.claims, trends.failing, trends.backlog, work.nodes, work.quarantines, work.pauses,
+    work.breaker, work.pruning, work.durations,
     table.environments, table.triggers, table.indexes,
     server.heartbeats, server.horizon, server.vacuum, server.connections, server.pooler, server.clock,
     libraries.libraries,
 )  # fmt: skip
 """Every check but `work.waiting`, which has to be told whether the table is cut over."""
-WORK = frozenset({"queue", "claims", "nodes", "quarantines", "breaker", "pauses", "failing", "backlog"})
+WORK = frozenset({"queue", "lanes", "claims", "nodes", "quarantines", "breaker", "pauses", "failing", "backlog"})
 """The checks of the work itself, by name: what they find needs a person now, warnings too."""
 _DENIED, _CANCELED = "42501", "57014"
 

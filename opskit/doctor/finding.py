@@ -23,6 +23,7 @@ class Condition(StrEnum):
     DEAD_ROWS = "dead-rows"
     ENVIRONMENTS_DIFFER = "environments-differ"
     FILES_FAIL = "files-fail"
+    LANES_NOT_TAKEN = "lanes-not-taken"
     FOREIGN_INDEXES = "foreign-indexes"
     FOREIGN_TRIGGER = "foreign-trigger"
     HEARTBEATS_COST = "heartbeats-cost"

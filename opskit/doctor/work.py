@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from opskit.database import Database
 from opskit.database.session import Row
 from opskit.doctor.finding import Condition, Finding, lines, opskit, span
-from opskit.support.wording import named
+from opskit.queue import lanes as laning
+from opskit.support.wording import count, named
 
 EXACT_ROWS = 100_000
 """Rows without a status up to which they are counted in a table of any size [rows]."""
@@ -75,6 +76,26 @@ def queue(db: Database) -> Iterator[Finding]:
             opskit(db, "resume --all"),
             condition=Condition.NO_NODE_CLAIMS,
         )
+
+
+def lanes(db: Database) -> Iterator[Finding]:
+    """Lanes whose files no node takes."""
+    if laning.column(db) is None:
+        return
+    routes = [laning.Route.of_json(row["lanes"]) for row in db.run("doctor/routes")]
+    due = [row for row in db.run("due_lanes", row_limit=laning.MOST_LANES, beyond="{}") if row["due_seconds"] <= 0]
+    left = [row for row in due if not any(route.takes(row["lane"]) for route in routes)]
+    if not left or not routes:  # without any node that claims, `queue` says so
+        return
+    shown = [laning.NO_LANE if row["lane"] is None else row["lane"] for row in left]
+    oldest = span(-min(row["due_seconds"] for row in left))
+    yield Finding(
+        "error",
+        f"no node takes the files of {count(len(left), 'lane')}: {named(shown)}; the first is due for {oldest}",
+        f"each of {len(routes)} nodes that claim is told to take other lanes (OPSKIT_LANES, OPSKIT_EXCEPT_LANES)",
+        opskit(db, f"worker --lanes {shlex.quote(laning.listed(shown[:5]))}"),
+        condition=Condition.LANES_NOT_TAKEN,
+    )
 
 
 def pauses(db: Database) -> Iterator[Finding]:

@@ -9,6 +9,7 @@
     running   each waits a moment for its lock, steps back and tries again
     progress  how far a long one is
     cut_over  new rows are queued from now on
+    laning    the column whose values take turns
     rollback  the way back
 
 The statements are those of `sql/migrate/`, which psql runs too (sql/migrate.sql). What Python adds is
@@ -24,6 +25,7 @@ from opskit.database import Database
 from opskit.migration.applying import Migrated, blocker, migrate
 from opskit.migration.cut_over import cut_over_step, preview, queue_new
 from opskit.migration.estimating import Estimate, estimate
+from opskit.migration.laning import chosen_lanes, plan_lanes, set_lanes
 from opskit.migration.planning import plan, survey
 from opskit.migration.progress import Progress, Tell
 from opskit.migration.rolling_back import plan_rollback, rollback
@@ -32,9 +34,9 @@ from opskit.migration.steps import LOCK_SECONDS, Step
 from opskit.settings import ENVIRONMENTS
 
 __all__ = [
-    "LOCK_SECONDS", "Estimate", "Migrated", "Progress", "Step", "Tell", "blocker", "both", "check",
-    "cut_over_step", "estimate", "exists", "migrate", "missing", "plan", "plan_rollback", "preview", "queue_new",
-    "queues_new", "rollback", "survey", "wakes",
+    "LOCK_SECONDS", "Estimate", "Migrated", "Progress", "Step", "Tell", "blocker", "both", "check", "chosen_lanes",
+    "cut_over_step", "estimate", "exists", "migrate", "missing", "plan", "plan_lanes", "plan_rollback", "preview",
+    "queue_new", "queues_new", "rollback", "set_lanes", "survey", "wakes",
 ]  # fmt: skip
 
 

@@ -120,9 +120,9 @@ def run(db: Database, step: Step, *, on_line: Say = lambda _: None) -> None:
 
 def _invalid_index(db: Database, step: Step) -> str | None:
     """The name of the index that a step should have built, when it is there and not valid."""
-    if step.part != "indexes":
+    if step.part not in ("indexes", "lanes"):
         return None
-    ours = [db.names[key] for key in INDEXES if sql.Identifier(db.names[key]).as_string() in step.sql]
+    ours = [db.names[key] for key in (*INDEXES, "lanes_index") if sql.Identifier(db.names[key]).as_string() in step.sql]
     return next((name for name in ours if {"name": name, "fault": "not valid"} in db.run("migrate/there")), None)
 
 

@@ -85,6 +85,11 @@ def lacking(db: Database, differing: Iterable[Difference] | None) -> Lacking:
                 need(part, key, f"{named[key]} is missing")
             elif found[named[key]] == "not valid":
                 need(part, key, f"{named[key]} is not valid")
+    if differing is not None and named["events"] in found and found.get(named["lanes_index"], "missing"):
+        for row in db.run("migrate/chosen_lanes"):
+            if row["lane"] is not None:
+                db.rename(lane=row["lane"])
+                need("lanes", "lanes_index", f"{named['lanes_index']}, of the lanes by {row['lane']}, is missing")
     columns = {row["column_name"]: row for row in db.run("columns")}
     for name in _COLUMNS:
         if name not in columns:

@@ -70,6 +70,8 @@ PARTS: dict[str, Part] = {
     "superseded": Part("drop the index of an older version that was set aside", _LETS_THROUGH),
     "wake": Part("install the wake-up", "SHARE ROW EXCLUSIVE, a moment"),
     "no_wake": Part("leave the wake-up out: nodes poll", "SHARE ROW EXCLUSIVE, a moment"),
+    "lanes": Part("build the index of the lanes", _LETS_THROUGH, reads=2),
+    "no_lanes": Part("drop the index of the lanes", _LETS_THROUGH),
     "settle": Part("give claims from before a start, and queued files their place", "ROW EXCLUSIVE"),
     "rollback": Part("roll back", _MOMENT),
 }

@@ -18,6 +18,7 @@ from opskit.queue.cancelling import end_cancelled
 from opskit.queue.completing import Completing, completed_by
 from opskit.queue.error_identity import Identity, of_text
 from opskit.queue.identity import Boot
+from opskit.queue.lanes import Lane, Turn
 from opskit.queue.stored import as_json, clean_error
 from opskit.support import notebook_output
 from opskit.support.retry import Backoff
@@ -51,6 +52,11 @@ class Answer:
     healed_seconds: float | None = None
 
     @property
+    def lane(self) -> Lane:
+        """The lane that the file was claimed from; None where it has none, or lanes are off."""
+        return self.row.get("lane") if self.row else None
+
+    @property
     def cursor(self) -> str:
         """Where the next claim may begin to look."""
         return self.row["queued_at"] if self.row else ALL_OF_THE_QUEUE
@@ -66,7 +72,14 @@ def new_token() -> str:
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
 
 
-def claim(db: Database, node: Boot, *, after: str = ALL_OF_THE_QUEUE, token: str | None = None) -> Answer:
+def claim(
+    db: Database,
+    node: Boot,
+    *,
+    after: str = ALL_OF_THE_QUEUE,
+    token: str | None = None,
+    turn: Turn | None = None,
+) -> Answer:
     """Claim the next file of the queue.
 
     Args:
@@ -74,26 +87,29 @@ def claim(db: Database, node: Boot, *, after: str = ALL_OF_THE_QUEUE, token: str
         node: Who claims.
         after: Cursor: an earlier answer's, or "-infinity" for a full look.
         token: Made before asking. Defaults to a new one.
+        turn: The lanes to claim from, each with a cursor of its own. Defaults to the whole queue.
 
     Raises:
         DatabaseUnavailableError: No answer; the claim may stand. Raise the epoch (`nodes.advance`) and look at what is
             `held` before anything else.
 
-    SQL: sql/claim.sql, sql/breaker_close.sql, sql/breaker_probe.sql
+    SQL: sql/claim.sql, sql/breaker_close.sql, sql/breaker_probe.sql; with *turn* their fellows …_in_turn.sql
     """
     db.writing()
     token = token or new_token()
     who = {"server_id": node.server_id, "boot": node.boot, "epoch": node.epoch, "token": token}
-    (row,) = db.run("claim", after=after, **who)
+    where: dict[str, str] = {"after": after} if turn is None else turn.values
+    claim, probe = ("claim", "breaker_probe") if turn is None else ("claim_in_turn", "breaker_probe_in_turn")
+    (row,) = db.run(claim, **where, **who)
     broken, healed = row["broken"], None
     if broken:
         try:
             healed = next(iter(db.run("breaker_close", server_id=node.server_id)), None)
             if healed is not None:
-                (row,) = db.run("claim", after=after, **who)
+                (row,) = db.run(claim, **where, **who)
                 broken = row["broken"]
             elif row["next_seconds"] <= 0:
-                (row,) = db.run("breaker_probe", **who)
+                (row,) = db.run(probe, **(where if turn else {}), **who)
         except DatabaseError as error:
             # A role with the rights of an older version may neither close it nor take the probe: others do.
             if error.sqlstate != "42501":
@@ -133,8 +149,12 @@ def complete_and_claim(
     result: Mapping[str, Any] | None,
     after: str,
     token: str,
+    turn: Turn | None = None,
 ) -> Answer | None:
     """Complete the file in hand and claim the next: one statement, one round trip, one commit.
+
+    Args:
+        turn: The lanes to claim from. Defaults to the whole queue, from *after* on.
 
     Returns:
         The next file; None when there is none to be had, or the one in hand was not completed: ask `complete`
@@ -144,18 +164,19 @@ def complete_and_claim(
         DatabaseUnavailableError: No answer; both may have happened. `complete`, then `nodes.advance` and `held`,
             find out.
 
-    SQL: sql/complete_and_claim.sql
+    SQL: sql/complete_and_claim.sql, sql/complete_and_claim_in_turn.sql
     """
+    where: dict[str, str] = {"after": after} if turn is None else turn.values
     row: Row = db.ask(
-        "complete_and_claim",
+        "complete_and_claim" if turn is None else "complete_and_claim_in_turn",
         server_id=node.server_id,
         boot=node.boot,
         epoch=str(node.epoch),
         id=id,
         done_token=done_token,
         result=as_json(result),
-        after=after,
         token=token,
+        **where,
     )
     if not row:
         return None

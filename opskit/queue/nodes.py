@@ -12,6 +12,7 @@ from opskit.database import Database
 from opskit.database.session import Row
 from opskit.errors import UnknownNodeError
 from opskit.queue.identity import Boot
+from opskit.queue.lanes import Route
 from opskit.queue.standing import demand_standing
 from opskit.support import notebook_output
 
@@ -60,6 +61,7 @@ def register(db: Database, server_id: str, boot: str) -> Boot | None:
         on_orphan=settings.on_orphan,
         max_failures=settings.max_failures,
         stale_after_seconds=settings.stale_after_seconds,
+        lanes=Route.of(settings).as_json(),
     )
     return Boot(server_id, boot, rows[0]["epoch"]) if rows else None
 

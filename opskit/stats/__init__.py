@@ -19,6 +19,7 @@ from opskit.stats.columns import (
     FAILURES,
     FILES,
     FORECAST,
+    LANES,
     LOGS,
     LONGEST_RUNNING,
     NODE_WORK,
@@ -29,7 +30,7 @@ from opskit.stats.columns import (
     TIMELINE,
 )
 from opskit.stats.counts import concurrency, counted, counted_at, distribution, failures, server_counts
-from opskit.stats.current import evidence, longest_running, node_work, nodes, pauses, stale
+from opskit.stats.current import evidence, lanes, longest_running, node_work, nodes, pauses, stale
 from opskit.stats.frames import records
 from opskit.stats.listings import events, files, logs, place
 from opskit.stats.periods import forecast, throughput, timeline
@@ -43,6 +44,7 @@ __all__ = [
     "FAILURES",
     "FILES",
     "FORECAST",
+    "LANES",
     "LOGS",
     "LONGEST_RUNNING",
     "NODES",
@@ -62,6 +64,7 @@ __all__ = [
     "files",
     "forecast",
     "iso",
+    "lanes",
     "logs",
     "longest_running",
     "node_work",
@@ -78,6 +81,7 @@ STATISTICS: dict[str, Callable[..., pd.DataFrame]] = {
     "concurrency": concurrency,
     "distribution": distribution,
     "longest-running": longest_running,
+    "lanes": lanes,
     "stale": stale,
     "nodes": nodes,
     "node-work": node_work,

@@ -22,6 +22,13 @@ CONCURRENCY = {
     "as_of": TIME,
     "counted_at": TIME,
 }
+LANES = {
+    "lane": "string",
+    "queued": "Int64",
+    "due": "Int64",
+    "processing": "Int64",
+    "oldest_queued_seconds": "Float64",
+}
 LONGEST_RUNNING = {
     "original_filename": "string",
     "processing_server_id": "string",
@@ -53,6 +60,8 @@ NODES = {
     "pid": "Int64",
     "version": "string",
     "file_id": "string",
+    "lanes": "string",
+    "lane": "string",
 }
 NODE_WORK = {
     "server_id": "string",
@@ -92,6 +101,7 @@ FILES = {
     "processing_attempt": "Int64",
     "processing_failures": "Int64",
     "processing_errors": "string",
+    "lane": "string",
 }
 EVENTS = {
     "id": "Int64",

@@ -5,7 +5,10 @@ from __future__ import annotations
 import pandas as pd
 
 from opskit.database import Database
-from opskit.stats.columns import EVIDENCE, LONGEST_RUNNING, NODE_WORK, NODES, PAUSES, STALE
+from opskit.database.session import Row
+from opskit.errors import StillCountingError
+from opskit.queue import lanes as laning
+from opskit.stats.columns import EVIDENCE, LANES, LONGEST_RUNNING, NODE_WORK, NODES, PAUSES, STALE
 from opskit.stats.frames import cut_frame, frame_of, most, on_page, positive
 
 _LOOK_SECONDS = 2.0  # as the reaper's; verbs do not import one another
@@ -114,11 +117,14 @@ def nodes(db: Database) -> pd.DataFrame:
         | host, version                 | string  | where it runs and what                             |
         | pid                           | Int64   | process number of its supervisor                   |
         | file_id                       | string  | its file                                           |
+        | lanes                         | string  | which lanes it takes; NA: all                      |
+        | lane                          | string  | that of its file; NA: none                         |
 
         By server ID, stopped ones last. Empty: the same columns, no rows.
 
     SQL: sql/nodes.sql
     """
+    laning.known(db)
     return frame_of(db.run("nodes"), NODES, empty="no nodes are registered", **on_page(db, "nodes"))
 
 
@@ -148,6 +154,45 @@ def node_work(db: Database, *, since_seconds: float = 3600) -> pd.DataFrame:
     """
     rows = db.run("node_work", since_seconds=positive("since_seconds", since_seconds))
     return frame_of(rows, NODE_WORK, empty="no nodes are registered")
+
+
+def lanes(db: Database, *, limit: int = 1000, patience_seconds: float | None = None) -> pd.DataFrame:
+    """The lanes that have files queued or in processing, longest queue first.
+
+    Args:
+        db: An open database.
+        limit: Most lanes, >= 1. Defaults to 1000.
+        patience_seconds: They may be as of some time in the last minute or two, and are waited for so long when they
+            have not been counted yet [s]. Defaults to those of this moment.
+
+    Returns:
+        | column                | dtype   | unit                                                            |
+        |-----------------------|---------|-----------------------------------------------------------------|
+        | lane                  | string  | the value of the lanes' column; NA: files without one           |
+        | queued                | Int64   | files                                                           |
+        | due                   | Int64   | of them: not waiting for a retry or a time in the future        |
+        | processing            | Int64   | files                                                           |
+        | oldest_queued_seconds | Float64 | s since the oldest came; NA when none is queued                 |
+
+        Empty: the same columns, no rows; also where lanes are off.
+
+    SQL: sql/lanes.sql
+    """
+    rows: list[Row] | None = []
+    if laning.known(db) is not None:
+        values = {"row_limit": most(limit)}
+        if patience_seconds is None:
+            rows = db.run("lanes", **values)
+        else:
+            rows = db.cache.read(
+                ("lanes", limit),
+                lambda: db.run("lanes", **values),
+                lambda found: sum(row["queued"] for row in found),
+                patience_seconds=patience_seconds,
+            )
+    if rows is None:
+        raise StillCountingError
+    return frame_of(rows, LANES, empty="no lane has files queued or in processing")
 
 
 def pauses(db: Database) -> pd.DataFrame:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from opskit.database import Database
 from opskit.errors import SettingError
-from opskit.queue import attempt_logs
+from opskit.queue import attempt_logs, lanes
 from opskit.stats.columns import EVENTS, FILES, LOGS
 from opskit.stats.frames import cut_frame, frame_of, most, on_page
 
@@ -23,7 +23,14 @@ _INTEGERS = {"smallint": 15, "integer": 31, "bigint": 63}
 
 
 def files(
-    db: Database, *, status: str = "", server_id: str = "", search: str = "", before: str = "", limit: int = 200
+    db: Database,
+    *,
+    status: str = "",
+    server_id: str = "",
+    search: str = "",
+    lane: str = "",
+    before: str = "",
+    limit: int = 200,
 ) -> pd.DataFrame:
     """The files by their last event, newest first.
 
@@ -34,6 +41,7 @@ def files(
         server_id: Only this server's. Defaults to all.
         search: Only files whose name contains this, in any case, among the newest `SEARCH_ROWS` of each state; and the
             file whose id this is, however old. Defaults to all.
+        lane: Only files of this lane, among as many; "(none)" for those without one. Defaults to all.
         before: Only what comes after this file, as `place` names it. Defaults to the newest on.
         limit: Most rows, >= 1. Defaults to 200.
 
@@ -48,6 +56,7 @@ def files(
         | file_size                               | Int64  | bytes                                              |
         | processing_attempt, processing_failures | Int64  | attempts                                           |
         | processing_errors                       | string | what went wrong last                               |
+        | lane                                    | string | the value of the lanes' column; NA: none           |
 
         Newest first; rows without a status by their upload. Empty: the same columns, no rows. `attrs["more"]` says
         whether there are more than *limit*.
@@ -60,12 +69,14 @@ def files(
     at, slash, id = before.partition("/")
     if before and not (slash and id and _PLACE.fullmatch(at)):
         raise SettingError(f"{before!r} is no place in the list of files")
+    lanes.known(db)
     rows = db.run(
         "files_list",
         status=status,
         server_id=server_id,
         search=search,
         ids=[search] if search and _may_be_an_id(db, search) else [],
+        of_lane=lane,
         search_rows=SEARCH_ROWS,
         before_at=at,
         before_id=id,

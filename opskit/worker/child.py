@@ -16,6 +16,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
@@ -38,7 +39,7 @@ from opskit.files.failure import Failure
 from opskit.files.processor import processor_of
 from opskit.files.program import Program
 from opskit.files.retry_after import asked_seconds
-from opskit.queue import breaker, claims, completing, nodes
+from opskit.queue import breaker, claims, completing, lanes, nodes
 from opskit.queue.claims import ALL_OF_THE_QUEUE, Answer
 from opskit.queue.deferring import defer
 from opskit.queue.error_identity import Identity, headline, last_line, of_exception, of_failure
@@ -72,6 +73,8 @@ EXIT_BROKEN = 80
 CLAIMS_PER_EPOCH = 200
 # Rows whose transaction committed late, or that were requeued at an old place, lie before the cursor.
 FULL_LOOK_SECONDS = 5.0
+# How often a child asks whether lanes were switched on or off.
+COLUMN_SECONDS = 60.0
 
 
 class Child:
@@ -100,6 +103,10 @@ class Child:
         self._wake = Listener(db)
         self._rest = quarantine.Rest(db, node, shared_status)
         self._breaker = breaker.Breaker(db, node)
+        self._route = lanes.Route.of(db.settings)
+        self._lanes: lanes.Lanes | None = None
+        self._column: lanes.Column | None = None
+        self._column_at = 0.0
 
     # -- the loop ----------------------------------------------------------------------------
 
@@ -111,6 +118,7 @@ class Child:
             max_files: End after so many files.
         """
         worked = 0
+        self._patiently(self._learn_lanes)
         answer = self._claim()
         while True:
             if answer.outcome == "claimed":
@@ -145,15 +153,47 @@ class Child:
             return Answer("empty", "")
         token = claims.new_token()
         try:
-            answer = claims.claim(self.db, self.node, after=self._after(), token=token)
-            if answer.outcome == "empty" and self._cursor != ALL_OF_THE_QUEUE:
-                self._cursor = ALL_OF_THE_QUEUE
-                answer = claims.claim(self.db, self.node, token=token)
+            if time.monotonic() >= self._column_at:
+                self._learn_lanes()
+            answer = self._ask(token) if self._lanes is None else self._ask_in_turn(self._lanes, token)
         except (DatabaseUnavailableError, DatabaseError) as error:
             if not passing(error):
                 raise
             return self._took(self._recover(token, error))
         return self._took(self._answered(answer))
+
+    def _ask(self, token: str) -> Answer:
+        answer = claims.claim(self.db, self.node, after=self._after(), token=token)
+        if answer.outcome == "empty" and self._cursor != ALL_OF_THE_QUEUE:
+            self._cursor = ALL_OF_THE_QUEUE
+            answer = claims.claim(self.db, self.node, token=token)
+        return answer
+
+    def _ask_in_turn(self, mine: lanes.Lanes, token: str) -> Answer:
+        """Claim from the lanes in turn, until one has a file or a look finds none that has."""
+        begun = time.monotonic()
+        if self._wake.heard():
+            mine.notified()
+        while True:
+            turn = mine.next()
+            answer = claims.claim(self.db, self.node, token=token, turn=turn)
+            if answer.outcome != "empty":
+                return answer
+            mine.had_none(turn)
+            if turn.lanes:
+                continue
+            if mine.looked_at >= begun:
+                return replace(answer, next_seconds=mine.next_seconds)
+            mine.look()
+
+    def _learn_lanes(self) -> None:
+        """Whether the application's table has lanes: asked at the start and once a minute."""
+        self._column_at = time.monotonic() + COLUMN_SECONDS
+        column = lanes.demand_column(self.db, self._route)
+        if column != self._column:
+            self._lanes = None if column is None else lanes.Lanes(self.db, self._route)
+            log.info("lanes are off" if column is None else f"lanes: {column.lane}")
+        self._column = column
 
     def _after(self) -> str:
         if time.monotonic() >= self._full_look_at:
@@ -165,6 +205,8 @@ class Child:
         self._breaker.heard(answer)
         if answer.outcome == "claimed":
             self._cursor = answer.cursor
+            if self._lanes is not None:
+                self._lanes.took(answer.lane, answer.cursor)
             self._claimed += 1
             self._wake.found()
             if answer.probe:
@@ -264,6 +306,7 @@ class Child:
                     result=result,
                     after=self._after(),
                     token=token,
+                    turn=self._turn(),
                 )
             except (DatabaseUnavailableError, DatabaseError) as error:
                 self._completed(file, result)
@@ -280,6 +323,14 @@ class Child:
         if rotate:
             self._patiently(self._rotate)
         return self._claim()
+
+    def _turn(self) -> lanes.Turn | None:
+        """The lanes that the next claim asks; None where lanes are off."""
+        if self._lanes is None:
+            return None
+        if self._wake.heard():
+            self._lanes.notified()
+        return self._lanes.next()
 
     def _completed(self, file: ClaimedFile, result: Mapping[str, Any] | None) -> None:
         """Complete a file by itself, with patience; a lost claim is told in the log."""

@@ -32,6 +32,7 @@ class Listener:
         self._signalled, self.signal_fd = os.pipe()
         self._listening: Connection | None = None
         self._notified = False
+        self._news = False
         self._vain = 0
         self._woken = 0
         for end in (self._signalled, self.signal_fd):
@@ -68,6 +69,14 @@ class Listener:
         if select.select([self._signalled], [], [], seconds)[0]:
             self._noted()
 
+    def heard(self) -> bool:
+        """Whether files have come since this was last asked; it waits for nothing."""
+        connection = self._listen()
+        if connection is not None:
+            self._drain_notifications(connection)
+        news, self._news = self._news, False
+        return news
+
     def found(self) -> None:
         """A file was found: at the next notification this child looks first."""
         self._woken = 0
@@ -94,19 +103,19 @@ class Listener:
                     connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(self._db.names["channel"])))
                     self._listening = connection
                     # What came before we listened gave no notification: look once more.
-                    self._notified = True
+                    self._notified = self._news = True
                 return connection
         except (DatabaseUnavailableError, DatabaseError):
             self._db.drop_connection()
             return None
 
     def _note(self, _: object) -> None:
-        self._notified = True
+        self._notified = self._news = True
 
     def _drain_notifications(self, connection: Connection) -> None:
         try:
             connection.pgconn.consume_input()
             while connection.pgconn.notifies():
-                pass
+                self._news = True
         except psycopg.Error:
             self._db.drop_connection()

@@ -6,7 +6,7 @@ WITH here AS MATERIALIZED (
            (:'logs', '{token,sequence,text}')
 ), indexes (name, over) AS (
     VALUES (:'queue_index', :'files'), (:'held_index', :'files'), (:'ended_index', :'files'), (:'failed_index', :'files'),
-           (:'waiting_index', :'files'), (:'old_queue_index', :'files'), (:'old_held_index', :'files'),
+           (:'waiting_index', :'files'), (:'lanes_index', :'files'), (:'old_queue_index', :'files'), (:'old_held_index', :'files'),
            (:'old_ended_index', :'files'), (:'old_failed_index', :'files'), (:'old_waiting_index', :'files'),
            (:'events_by_file', :'events'), (:'events_by_time', :'events'), (:'events_by_kind', :'events'),
            (:'old_events_by_file', :'events'), (:'old_events_by_time', :'events'), (:'old_events_by_kind', :'events'),

@@ -13,7 +13,7 @@ SELECT coalesce(
       WHERE NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass(quote_ident(:'files')) AND attname = name AND NOT attisdropped)
       ORDER BY n LIMIT 1),
     (SELECT 'column ' || name || ' of ' || :'nodes' || ' is missing'
-       FROM pg_catalog.unnest('{cancel_token}'::text[]) AS t (name)
+       FROM pg_catalog.unnest('{cancel_token,lanes}'::text[]) AS t (name)
       WHERE NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass(quote_ident(:'nodes')) AND attname = name AND NOT attisdropped)
       LIMIT 1),
     (SELECT 'the trigger ' || name || ' is missing' FROM pg_catalog.unnest(ARRAY[:'guard', :'guard_new']::text[]) WITH ORDINALITY AS t (name, n)

@@ -40,6 +40,8 @@ CREATE TABLE IF NOT EXISTS :"nodes" (
     cancel_token uuid,
     -- Bad attempts from before it are forgiven.
     cleared_at timestamptz,
+    -- Which lanes it takes: {"only": [...], "except": [...]}; NULL: all.
+    lanes jsonb,
     -- Whether a pause holds for it, so that a file costs one look less; NULL: in doubt until its next heartbeat.
     paused boolean DEFAULT false,
     -- In quarantine: when it may try one file, and the pause from then to the next.

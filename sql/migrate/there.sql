@@ -5,7 +5,7 @@ SELECT c.relname::text AS name, CASE WHEN i.indisvalid THEN NULL WHEN NOT i.indi
  WHERE c.relnamespace = quote_ident(current_schema())::regnamespace
    AND c.relname IN (:'files', :'nodes', :'events', :'pauses', :'logs',
                      :'queue_index', :'held_index', :'ended_index', :'failed_index', :'alike_index', :'waiting_index',
-                     :'events_by_file', :'events_by_time', :'events_by_kind', :'events_by_node',
+                     :'lanes_index', :'events_by_file', :'events_by_time', :'events_by_kind', :'events_by_node',
                      :'old_queue_index', :'old_held_index', :'old_ended_index', :'old_failed_index', :'old_alike_index',
                      :'old_waiting_index',
                      :'old_events_by_file', :'old_events_by_time', :'old_events_by_kind', :'old_events_by_node')

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -24,6 +24,8 @@ from opskit.queue.states import FileState, NodeState, Outcome
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 BOUNDS = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0)
 """Upper bounds of the histograms' buckets [s]."""
+MOST_LANES = 50
+"""Lanes that have a label of their own; the longest queues."""
 OUTCOMES = (*Outcome, "other")
 FOLLOWED = (FileState.QUEUED, FileState.FAILED)
 _Cell = tuple[str, str, str, bool, int]
@@ -99,7 +101,13 @@ def _is(cell: _Cell, wanted: Mapping[str, object]) -> bool:
     return all(has[name] == value for name, value in wanted.items())
 
 
-def exposition(now: Mapping[str, Any], nodes: Iterable[Mapping[str, Any]], tally: Tally, environment: str) -> bytes:
+def exposition(
+    now: Mapping[str, Any],
+    nodes: Iterable[Mapping[str, Any]],
+    tally: Tally,
+    environment: str,
+    lanes: Sequence[Mapping[str, Any]] = (),
+) -> bytes:
     """Everything in Prometheus's text format.
 
     Args:
@@ -107,9 +115,12 @@ def exposition(now: Mapping[str, Any], nodes: Iterable[Mapping[str, Any]], tally
         nodes: The rows of `stats.nodes`.
         tally: Read a moment ago.
         environment: A label of every series.
+        lanes: The rows of `stats.lanes`, longest queue first; beyond the first `MOST_LANES` they are one, "(other)".
     """
     registry = CollectorRegistry()
-    registry.register(_Collected([*_gauges(now, nodes, environment), *_counters(tally, environment)]))
+    registry.register(
+        _Collected([*_gauges(now, nodes, environment), *_of_lanes(lanes, environment), *_counters(tally, environment)])
+    )
     return generate_latest(registry)
 
 
@@ -150,6 +161,27 @@ def _gauges(now: Mapping[str, Any], nodes: Iterable[Mapping[str, Any]], environm
         gauge = GaugeMetricFamily(f"opskit_{name}", help, labels=["environment"])
         gauge.add_metric([environment], value)
         yield gauge
+
+
+def _of_lanes(lanes: Sequence[Mapping[str, Any]], environment: str) -> Iterator[Metric]:
+    if not lanes:
+        return
+    labels = ["environment", "lane"]
+    queued = GaugeMetricFamily("opskit_lane_queued", "Files queued in each lane.", labels=labels)
+    oldest = GaugeMetricFamily(
+        "opskit_lane_oldest_queued_seconds",
+        "Age of the oldest queued file of each lane.",
+        labels=["environment", "lane"],
+    )
+    for row in lanes[:MOST_LANES]:
+        name = "(none)" if row["lane"] is None else row["lane"]
+        queued.add_metric([environment, name], row["queued"])
+        oldest.add_metric([environment, name], row["oldest_queued_seconds"] or 0)
+    if others := lanes[MOST_LANES:]:
+        queued.add_metric([environment, "(other)"], sum(row["queued"] for row in others))
+        oldest.add_metric([environment, "(other)"], max(row["oldest_queued_seconds"] or 0 for row in others))
+    yield queued
+    yield oldest
 
 
 def _counted(number: int | None) -> float:

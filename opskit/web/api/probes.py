@@ -58,7 +58,8 @@ def healthz(request: Request, settings: SettingsOf) -> Response:
 def numbers(request: Request, db: Db, settings: SettingsOf) -> Response:
     (now,) = stats.records(stats.concurrency(db, patience_seconds=PATIENCE_SECONDS))
     nodes = stats.records(stats.nodes(db))
-    text = metrics.exposition(now, nodes, request.app.state.tally.read(db), settings.env)
+    lanes = stats.records(stats.lanes(db, limit=10_000, patience_seconds=PATIENCE_SECONDS))
+    text = metrics.exposition(now, nodes, request.app.state.tally.read(db), settings.env, lanes)
     return Response(text, media_type=metrics.CONTENT_TYPE)
 
 

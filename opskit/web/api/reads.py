@@ -120,6 +120,11 @@ def all_nodes(db: Db) -> list[Json]:
     return _camel(stats.records(stats.nodes(db)))
 
 
+@router.get("/lanes", summary="The lanes that have files queued or in processing", responses=rows(stats.LANES))
+def all_lanes(db: Db, limit: Limit = 1000) -> list[Json]:
+    return _camel(stats.records(stats.lanes(db, limit=limit, patience_seconds=PATIENCE_SECONDS)))
+
+
 @router.get(
     "/node-work",
     summary="What each node has done lately, and what went wrong on it last",
@@ -189,10 +194,13 @@ def files(
     status: Annotated[Status, Query(description=STATUS)] = "",
     server_id: Annotated[Text, Query(alias="serverId", description="Only this server's.")] = "",
     search: Annotated[Text, Query(description="Only names that contain this, or the file with this id.")] = "",
+    lane: Annotated[Text, Query(description="Only files of this lane; (none): without one.")] = "",
     cursor: Annotated[Text, Query(description=f"{CURSOR} Rows without a status have no further pages.")] = "",
     limit: PageLimit = 200,
 ) -> list[Json]:
-    found = stats.files(db, status=status, server_id=server_id, search=search, before=cursor, limit=limit + 1)
+    found = stats.files(
+        db, status=status, server_id=server_id, search=search, lane=lane, before=cursor, limit=limit + 1
+    )
     if len(found) > limit and status != "none":
         _there_is_more(request, response, stats.place(found.iloc[limit - 1].to_dict()))
     return _camel(stats.records(found.head(limit)))

@@ -6,7 +6,7 @@ SELECT files, 'opskit_' || files AS channel, 'opskit_cancel_' || files AS cancel
        CASE WHEN own THEN beside || '_on_orphan' ELSE beside || '_nodes_on_orphan_check' END AS nodes_orphan,
        files || '_processing_queue' AS queue_index, files || '_processing_held' AS held_index,
        files || '_processing_ended' AS ended_index, files || '_processing_fails' AS failed_index,
-       files || '_processing_waits' AS waiting_index, files || '_processing_lanes' AS lanes_index, files || '_processing_state' AS state_check,
+       files || '_processing_waits' AS waiting_index, files || '_processing_lanes' AS lanes_index, 'processing_status' AS lane_column, files || '_processing_state' AS state_check,
        files || '_processing_fence' AS fence_check, files || '_processing_guard' AS guard,
        files || '_processing_new' AS guard_new, files || '_processing_wake' AS wake,
        by || '_by_file' AS events_by_file, by || '_by_time' AS events_by_time, by || '_by_kind' AS events_by_kind,

@@ -4,7 +4,7 @@
 --
 -- file_id     only this file's (default '': all)
 -- kind        only this kind: attempt, requeue, cancel, expedite, pause, resume, state, boot, stop, adopt, migrate,
---             forget (default '': all)
+--             watch, forget (default '': all)
 -- row_limit   most rows (default 100)
 \ir _session.sql
 \if :{?file_id} \else \set file_id '' \endif

@@ -2,7 +2,7 @@
 --
 -- psql "$DATABASE_URL" -v env=development -f sql/lane_column.sql
 --
--- lane_schema, lane_array   the type of an array of its values, by which nodes name lanes
+-- Beside it the schema and the name of the type of an array of its values, by which nodes name lanes.
 \ir _session.sql
 SELECT a.attname::text AS lane, n.nspname::text AS lane_schema, r.typname::text AS lane_array
   FROM pg_class AS c

@@ -3,7 +3,7 @@
 -- psql "$DATABASE_URL" -v env=development -f sql/prune.sql
 --
 -- node_days    silence after which a node's row goes (default 7)
--- event_days   age after which an event goes (default 90)
+-- event_days   age after which an event goes (default 90); what a migration or a watch has noted stays
 -- log_days     age after which what an attempt has said goes (default 14)
 \ir _session.sql
 \if :{?node_days} \else \set node_days 7 \endif
@@ -17,7 +17,7 @@ WITH nodes_gone AS (
     RETURNING 1
 ), events_gone AS (
     DELETE FROM :"events"
-     WHERE at < clock_timestamp() - :'event_days'::float8 * interval '1 day' AND kind <> 'migrate' RETURNING 1
+     WHERE at < clock_timestamp() - :'event_days'::float8 * interval '1 day' AND kind NOT IN ('migrate', 'watch') RETURNING 1
 ), logs_gone AS (
     DELETE FROM :"logs" WHERE at < clock_timestamp() - :'log_days'::float8 * interval '1 day' RETURNING 1
 )

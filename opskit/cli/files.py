@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import os
+import signal
+import threading
 
 from opskit import queue
 from opskit.cli.verbs import Verbs, actor, seconds_of
 from opskit.database import Database
-from opskit.errors import SettingError
+from opskit.errors import DatabaseUnavailableError, SettingError
 from opskit.queue.error_identity import last_line
 from opskit.queue.requeuing import requeueable
 from opskit.settings import settings_of
-from opskit.support import console
+from opskit.support import console, wording
 
 
 def add_enqueue(verbs: Verbs) -> None:
@@ -22,6 +25,13 @@ def add_enqueue(verbs: Verbs) -> None:
     one.add_argument("paths", nargs="*", metavar="PATH", help="files, folders and URLs")
     one.add_argument(
         "--set", action="append", default=[], metavar="COLUMN=VALUE", help="a value for a column of the application's"
+    )
+    one.add_argument(
+        "--watch", action="store_true",
+        help="go on: queue what comes into the folders, or under prefixes (s3://bucket/in), once it is whole",
+    )  # fmt: skip
+    one.add_argument(
+        "--every", type=seconds_of, default=5.0, metavar="TIME", help="with --watch: how often to look; defaults to 5s"
     )
     one.add_argument("--skip-known", action="store_true", help="leave out paths that are in the table already")
     one.add_argument(
@@ -56,6 +66,8 @@ def enqueue(given: argparse.Namespace) -> int:
                 raise SettingError(f"{'--dry-run' if given.dry_run else '--where'} goes with --existing")
             if not given.paths:
                 raise SettingError("say which files or folders: opskit enqueue PATH…")
+            if given.watch:
+                return _watch(db, given, columns)
             with console.progress(quiet=given.json) as bar:
                 count = queue.enqueue(
                     db, given.paths, columns=columns, skip_known=given.skip_known,
@@ -67,6 +79,33 @@ def enqueue(given: argparse.Namespace) -> int:
         console.as_json({"environment": settings.env, "table": settings.files, "count": count})
     else:
         console.out.print(f"{count} {what} ({settings.env}, {settings.files})")
+    return 0
+
+
+def _watch(db: Database, given: argparse.Namespace, columns: dict[str, str]) -> int:
+    """Look again and again, until told to stop; a database or a store that is away for a while does not end it."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    watch = queue.Watch(
+        db, given.paths, columns=columns, ahead_seconds=given.ahead, actor=actor(), on_line=console.err.print
+    )
+    told = ""
+    while not stop.is_set():
+        try:
+            count = watch.look()
+        except (DatabaseUnavailableError, OSError) as error:
+            if told != str(error):
+                console.err.print(f"{error}; looking again")
+            told, count = str(error), 0
+            db.drop_connection()
+        else:
+            told = ""
+        if count and given.json:
+            print(json.dumps({"environment": db.settings.env, "table": db.settings.files, "count": count}), flush=True)
+        elif count:
+            console.out.print(f"{wording.count(count, 'file')} queued ({db.settings.env}, {db.settings.files})")
+        stop.wait(max(given.every, 0.1))
     return 0
 
 

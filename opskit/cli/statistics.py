@@ -12,6 +12,7 @@ from opskit.cli.verbs import Verbs
 from opskit.database import Database
 from opskit.database.session import Row
 from opskit.errors import SettingError
+from opskit.queue import lanes
 from opskit.queue.error_identity import last_line
 from opskit.settings import settings_of
 from opskit.support import console, wording
@@ -45,6 +46,15 @@ def _judged(name: str, **usual: object) -> Read:
     return read
 
 
+def _lanes(db: Database, given: dict[str, Any]) -> list[Row]:
+    return db.run("lanes", **{"row_limit": 1000, **given}) if lanes.known(db) is not None else []
+
+
+def _nodes(db: Database, given: dict[str, Any]) -> list[Row]:
+    lanes.known(db)
+    return db.run("nodes", **given)
+
+
 def _through_stats(name: str) -> Read:
     """A statistic that is more than one statement: as Python has it."""
 
@@ -64,18 +74,22 @@ STATISTICS: dict[str, tuple[Read, dict[str, str]]] = {
     "distribution": (_query("distribution"), {}),
     "longest-running": (_query("longest_running", row_limit=10), _LIMIT),
     "stale": (_judged("stale", look_seconds=2.0, every=False), {}),
-    "nodes": (_query("nodes"), {}),
+    "nodes": (_nodes, {}),
     "node-work": (_query("node_work", since_seconds=3600), {"since": "since_seconds"}),
     "forecast": (_query("forecast"), {}),
     "throughput": (_query("throughput", since_seconds=86400, bucket_seconds=3600), {"since": "since_seconds"}),
     "failures": (_query("failures", row_limit=100), _LIMIT),
     "timeline": (_through_stats("timeline"), {"since": "since_seconds", **_LIMIT}),
-    "files": (_through_stats("files"), {"state": "status", "server": "server_id", "search": "search", **_LIMIT}),
+    "files": (
+        _through_stats("files"),
+        {"state": "status", "server": "server_id", "search": "search", "lane": "lane", **_LIMIT},
+    ),
     "events": (_through_stats("events"), {"server": "server_id", "file": "file_id", "kind": "kind", **_LIMIT}),
     "pauses": (_query("pauses"), {}),
+    "lanes": (_lanes, _LIMIT),
 }
 """Each statistic: how it is read, and which of the filters it takes under which name."""
-FILTERS = ("since", "limit", "state", "server", "search", "file", "kind")
+FILTERS = ("since", "limit", "state", "server", "search", "lane", "file", "kind")
 
 
 def add_stats(verbs: Verbs) -> None:
@@ -90,6 +104,7 @@ def add_stats(verbs: Verbs) -> None:
     one.add_argument("--state", help="files: only this state; none: without one")
     one.add_argument("--server", metavar="NODE", help="files, events: only this node's")
     one.add_argument("--search", metavar="TEXT", help="files: only names that contain this, or this id")
+    one.add_argument("--lane", help="files: only those of this lane; (none): without one")
     one.add_argument("--file", metavar="ID", help="events: only this file's")
     one.add_argument("--kind", help="events: only this kind")
     one.add_argument("--wide", action="store_true", help="every column, however wide the terminal is")

@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 from urllib.parse import unquote
 
-from opskit.errors import MissingExtraError, Reject
+from opskit.errors import Reject
+from opskit.files import stores
 from opskit.support.logs import masked
 
 if TYPE_CHECKING:
     import psycopg
 
-_EXTRAS = {"https": "http", "s3a": "s3", "gs": "gcs", "az": "abfs", "abfss": "abfs"}
-"""Of fsspec, where an extra is not called like its protocol."""
 Processor = Callable[["ClaimedFile"], Mapping[str, Any] | None]
 
 
@@ -138,19 +137,9 @@ class ClaimedFile:
                 return open(path, "rb", buffering=0)
         if "://" not in path and "://" not in self.storage_root:
             return open(self._local(path), "rb", buffering=0)
-        try:
-            import fsspec
-        except ImportError:
-            raise MissingExtraError("fsspec", "ui") from None
         if "://" not in path:
             path = f"{self.storage_root.rstrip('/')}/{_inside(path)}"
-        try:
-            return fsspec.open(path, "rb").open()  # type: ignore[no-any-return]  # fsspec has no types
-        except ImportError as error:
-            protocol = path.partition("://")[0].rpartition("::")[2]
-            raise MissingExtraError(
-                f"what reads {protocol}://", _EXTRAS.get(protocol, protocol), of="fsspec"
-            ) from error
+        return stores.opened(path)
 
     def _local(self, path: str) -> Path:
         """An absolute path as it is (the application wrote it); a relative one within the storage root."""

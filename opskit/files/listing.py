@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from opskit.errors import SettingError
+from opskit.files import stores
 from opskit.files.storage import clean_name
 
 Entry = tuple[str, str, int | None]
@@ -20,8 +21,8 @@ def expand(paths: Iterable[str | os.PathLike[str]], *, on_line: Callable[[str], 
     """Every file meant by *paths*, as (storage path, name, size in bytes).
 
     Args:
-        paths: Files, URLs, and folders with all that is in them: hidden files are left out, and so are links that lead
-            out of the folder.
+        paths: Files, URLs, folders with all that is in them (hidden files are left out, and so are links that lead out
+            of the folder), and prefixes of an object store, which end with a slash.
         on_line: Called with a sentence where such links were left out. Defaults to nobody.
 
     Raises:
@@ -29,6 +30,9 @@ def expand(paths: Iterable[str | os.PathLike[str]], *, on_line: Callable[[str], 
     """
     for given in paths:
         text = os.fspath(given)
+        if "://" in text and text.endswith("/") and stores.protocol_of(text) not in ("http", "https"):
+            yield from ((url, name_of_url(url), size) for url, size, _ in stores.under(text))
+            continue
         if "://" in text:
             yield text, name_of_url(text), None
             continue
@@ -39,6 +43,24 @@ def expand(paths: Iterable[str | os.PathLike[str]], *, on_line: Callable[[str], 
             yield _entry(path)
         else:
             raise SettingError(f"there is no file or folder {_shown(text)}")
+
+
+def stamped(place: str, *, on_line: Callable[[str], None] | None = None) -> Iterator[tuple[Entry, str]]:
+    """Every file of a folder or prefix, with what changes when the file does: its time, or its object's tag.
+
+    Raises:
+        SettingError: There is nothing at the place, or it cannot be read.
+    """
+    if "://" in place:
+        prefix = place if place.endswith("/") else place + "/"
+        for url, size, stamp in stores.under(prefix):
+            yield (url, name_of_url(url), size), stamp
+        return
+    for entry in expand([place], on_line=on_line):
+        try:
+            yield entry, str(os.stat(entry[0]).st_mtime_ns)
+        except OSError:
+            continue  # it has gone since
 
 
 def name_of_url(url: str) -> str:

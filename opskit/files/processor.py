@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from opskit.errors import ProcessorError
+from opskit.files import stores
 from opskit.files.claimed import Processor
 from opskit.files.commands import Command
 from opskit.files.posting import Post
@@ -55,6 +56,8 @@ def check_processor(settings: Settings) -> None:
         Command(settings.exec).find()
     if settings.post:
         Post(settings.post)
+    if "://" in settings.storage:
+        stores.check(settings.storage)
 
 
 def load_processor(name: str) -> Processor:

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Mapping
 from psycopg import sql
 
 from opskit.database import Database
+from opskit.database.session import Connection
 from opskit.files.listing import Entry, expand
-from opskit.queue.new_rows import check_held, insert_form
+from opskit.queue.new_rows import Form, check_held, insert_form
 from opskit.support.notebook_output import notebook_bar
 
 _log = logging.getLogger(__name__)
@@ -111,6 +112,16 @@ def insert(
         kept_out = "a BEFORE INSERT trigger of the table keeps the others out"
         (on_line or _log.warning)(f"{db.settings.files} has taken {taken} of {count} files: {kept_out}")
     return taken
+
+
+def copy_in(connection: Connection, db: Database, form: Form, rows: Iterable[Entry]) -> int:
+    """Queue files within a transaction of the caller's; answers how many PostgreSQL has taken."""
+    command = sql.SQL("COPY {} ({}) FROM STDIN").format(sql.Identifier(db.settings.files), form.names)
+    with connection.cursor() as cursor:
+        with cursor.copy(command) as target:
+            for row in rows:
+                target.write_row(form.filled(row))
+        return cursor.rowcount
 
 
 def _known(db: Database, paths: list[str]) -> set[str]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Literal
 
-from opskit.errors import Reject
+from opskit.errors import MissingExtraError, Reject
 from opskit.files.failure import Failure
 from opskit.support.logs import masked
 
@@ -339,7 +339,7 @@ def kind_of_exit(code: int) -> Kind:
 
 
 def _of_the_world(error: BaseException) -> bool:
-    if isinstance(error, (ImportError, MemoryError, ConnectionError)):
+    if isinstance(error, (ImportError, MemoryError, ConnectionError, MissingExtraError)):
         return True
     names = {kind.__name__ for kind in type(error).__mro__}
     if names & _CONNECTION:

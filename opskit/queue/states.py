@@ -56,13 +56,14 @@ class EventKind(StrEnum):
     STOP = "stop"
     ADOPT = "adopt"
     MIGRATE = "migrate"
+    WATCH = "watch"
     BREAKER = "breaker"
     FORGET = "forget"
 
     @property
     def is_by_operators(self) -> bool:
         """Whether people do it, not nodes."""
-        return self not in (EventKind.ATTEMPT, EventKind.BOOT, EventKind.STOP, EventKind.BREAKER)
+        return self not in (EventKind.ATTEMPT, EventKind.BOOT, EventKind.STOP, EventKind.BREAKER, EventKind.WATCH)
 
 
 class Verdict(StrEnum):

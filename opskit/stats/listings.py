@@ -114,7 +114,7 @@ def events(
         db: An open database.
         file_id: Only this file's. Defaults to all.
         kind: Only this kind: attempt, requeue, cancel, expedite, pause, resume, state, boot, stop, adopt, migrate,
-            breaker, forget. Defaults to all.
+            watch, breaker, forget. Defaults to all.
         server_id: Only this server's. Defaults to all.
         before: Only events before this one, by its id. Defaults to the newest on.
         limit: Most rows, >= 1. Defaults to 100.

@@ -45,10 +45,18 @@ _SIGNALS = tuple(
 _LIMITS = ("RLIMIT_NOFILE", "RLIMIT_AS", "RLIMIT_DATA", "RLIMIT_FSIZE", "RLIMIT_CPU", "RLIMIT_NPROC", "RLIMIT_STACK")
 # So many descriptors may stay open: a connection or a file that a processor keeps for the next file is no harm.
 _MOST_DESCRIPTORS = 64
-# Threads that libraries start once for a process, and keep.
-_KEPT_THREADS = frozenset({"fsspecIO"})
+# Threads that a library starts once for a process, and keeps: fsspec's loop, and what that loop resolves names in.
+_LOOP = "fsspecIO"
+_OF_THE_LOOP = "asyncio_"
 _END_OF_A_THREAD_SECONDS = 0.1
 _sleep, _monotonic = time.sleep, time.monotonic
+
+
+def _kept_threads() -> int:
+    names = [thread.name for thread in threading.enumerate()]
+    if _LOOP not in names:
+        return 0
+    return sum(name == _LOOP or name.startswith(_OF_THE_LOOP) for name in names)
 
 
 class ProcessState:
@@ -122,7 +130,7 @@ class ProcessState:
     def _left_threads(self) -> str:
         deadline = _monotonic() + _END_OF_A_THREAD_SECONDS
         while _thread._count() > self._threads and _monotonic() < deadline:
-            kept = sum(thread.name in _KEPT_THREADS for thread in threading.enumerate())
+            kept = _kept_threads()
             if _thread._count() - kept <= self._threads:
                 return ""
             _sleep(0.005)

@@ -51,7 +51,7 @@ def by_python(db: Database) -> None:
 def by_psql(db: Database) -> None:
     done = psql(db.settings, "-f", "sql/migrate.sql")
     assert done.returncode == 0, done.stderr
-    ask(db, "DROP TABLE uploaded_files, processing_nodes, processing_events, processing_pauses")
+    ask(db, "DROP TABLE uploaded_files, processing_nodes, processing_events, processing_pauses, processing_logs")
     ask(db, "DROP FUNCTION uploaded_files_processing_guard, uploaded_files_processing_wake")
 
 

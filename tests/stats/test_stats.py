@@ -33,6 +33,7 @@ TABLES = {
     "timeline": stats.TIMELINE,
     "events": stats.EVENTS,
     "pauses": stats.PAUSES,
+    "lanes": stats.LANES,
 }
 
 
@@ -62,6 +63,7 @@ def a_bit_of_everything(db: Database) -> None:
         db, "UPDATE {files} SET processing_started_at = now() - interval '6 min' WHERE processing_status = 'processing'"
     )
     queue.pause(db, "*", actor="me", reason="disk full")
+    migration.set_lanes(db, "original_filename", actor="test")
 
 
 @pytest.fixture

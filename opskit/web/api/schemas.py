@@ -49,6 +49,7 @@ Kind = Literal[
     "stop",
     "adopt",
     "migrate",
+    "watch",
     "breaker",
     "forget",
 ]

@@ -28,7 +28,13 @@ def what_happened(event: Row) -> str:
     if event["kind"] == "breaker":
         return "opened the breaker" if event["outcome"] == "open" else "closed the breaker"
     kind = str(event["kind"])
-    return {"boot": "started", "stop": "stopped", "adopt": "adopted", "forget": "forgotten"}.get(kind, kind)
+    return {
+        "boot": "started",
+        "stop": "stopped",
+        "adopt": "adopted",
+        "watch": "queued by a watch",
+        "forget": "forgotten",
+    }.get(kind, kind)
 
 
 def escaped(text: object) -> str:

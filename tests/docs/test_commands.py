@@ -171,6 +171,15 @@ def test_every_block_of_a_page_says_what_it_is() -> None:
         assert {fence.removeprefix("```") for fence in fences[::2]} <= known, page
 
 
+def test_no_command_that_is_run_installs_anything_or_goes_on_for_ever() -> None:
+    for page in PAGES:
+        for block in to_run(page):
+            for command in commands(block):
+                assert not re.match(r"pip install|make ", command), (page, command)
+                if re.search(r"opskit(\.| )worker|opskit up\b|opskit dashboard", command):
+                    assert re.search(r"--drain|--max-files|--until-done", command), (page, command)
+
+
 def test_what_the_pages_show_without_running_cannot_be_run_in_a_test() -> None:
     """A `console` block is for what starts things outside of opskit, or names what a test cannot know."""
     outside = re.compile(

@@ -23,8 +23,9 @@ from opskit.files.table import Table, columns_of, readable
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_MOST_ROWS = 1 << 16
-_BATCH_BYTES = 1 << 23
+_MOST_ROWS = 1 << 14
+_BATCH_BYTES = 1 << 21
+_PART_BYTES = 1 << 23
 _FREE_BYTES = 1 << 26
 _FREE_ROWS, _ROWS_A_BYTE = 1 << 21, 100
 _DEEPEST = 60
@@ -45,8 +46,9 @@ def open_parquet(file: ClaimedFile, stream: BinaryIO) -> Table:
     with readable(file):
         metadata = pyarrow.parquet.read_metadata(stream)
         batch_rows, dictionaries = _measured(file, metadata)
+        swelling = _swelling(stream, metadata, dictionaries) if dictionaries else []
         stream.seek(0)
-        source = pyarrow.parquet.ParquetFile(stream, buffer_size=BLOCK, read_dictionary=dictionaries)
+        source = pyarrow.parquet.ParquetFile(stream, buffer_size=BLOCK, read_dictionary=swelling)
         schema = source.schema_arrow
         types = [_sql_type(field.type) for field in schema]
     columns = columns_of(file, schema.names, types)
@@ -113,6 +115,50 @@ def _measured(file: ClaimedFile, metadata: pa.parquet.FileMetaData) -> tuple[int
     return max(1, min(most, int(_BATCH_BYTES / heaviest))), sorted(dictionaries)
 
 
+def _swelling(stream: BinaryIO, metadata: pa.parquet.FileMetaData, paths: list[str]) -> list[str]:
+    """The columns of which a dictionary would become far more than the file when it is written out.
+
+    Only these are read as dictionaries: a column whose writer has given its dictionary up takes six times as long so.
+    The first row of each row group shows its dictionaries.
+    """
+    import pyarrow.parquet
+
+    stream.seek(0)
+    probe = pyarrow.parquet.ParquetFile(stream, buffer_size=BLOCK, read_dictionary=paths)
+    found: set[str] = set()
+    for number in range(metadata.num_row_groups):
+        batch = next(probe.iter_batches(1, row_groups=[number], columns=paths, use_threads=False), None)
+        if batch is None:
+            continue
+        longest = {name: _longest(column) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
+        group = metadata.row_group(number)
+        for place in range(group.num_columns):
+            chunk = group.column(place)
+            length = max(
+                (n for name, n in longest.items() if f"{chunk.path_in_schema}.".startswith(f"{name}.")), default=0
+            )
+            if length * chunk.num_values > _FREE_BYTES + 8 * chunk.total_uncompressed_size:
+                found.add(chunk.path_in_schema)
+    return sorted(found & set(paths))
+
+
+def _longest(array: pa.Array) -> int:
+    """The length of the longest text in the dictionaries of an array, those of nested values too."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    is_, kind = pa.types, array.type
+    if is_.is_dictionary(kind):
+        values = array.dictionary
+        sized = is_.is_string(values.type) or is_.is_binary(values.type) or "large" in str(values.type)
+        return int(pc.max(pc.binary_length(values)).as_py() or 0) if sized else 0
+    if is_.is_struct(kind):
+        return max(map(_longest, array.flatten()), default=0)
+    if is_.is_list(kind) or is_.is_large_list(kind) or is_.is_map(kind):
+        return _longest(array.values)
+    return 0
+
+
 def _parts(file: ClaimedFile, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
     """A batch in parts that stay small when their dictionaries are written out.
 
@@ -120,7 +166,7 @@ def _parts(file: ClaimedFile, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]
         Reject: A single row is too large.
     """
     weight = sum(map(_weight, batch.columns))
-    if weight > _BATCH_BYTES and len(batch) > 1:
+    if weight > _PART_BYTES and len(batch) > 1:
         half = len(batch) // 2
         yield from _parts(file, batch.slice(0, half))
         yield from _parts(file, batch.slice(half))

@@ -25,7 +25,7 @@ _CELL = re.compile(
     rb'|(<is>)(?:<t(?: xml:space="preserve")?>([^<]*)</t>|<t\s*/>)</is>)?</c>)'
 )
 _NUMBER_OF_ROW = re.compile(rb'\br="(\d+)"')
-_PLAIN_NUMBER = re.compile(rb"-?(?:0|[1-9]\d{0,14})(?:\.\d{0,14}[1-9])?")
+_PLAIN_NUMBER = re.compile(rb"(?:-?[1-9]\d{0,14}|0|-0(?=\.))(?:\.\d{0,14}[1-9])?")
 _WHOLE = re.compile(rb"-?\d+")
 _ROWS_PER_BLOCK = 4096
 _LONGEST_TEXT, _DEEPEST = 1 << 22, 100
@@ -297,7 +297,7 @@ class Cells:
     def _number(self, number: int, value: bytes) -> bytes:
         value = value.strip()
         if _WHOLE.fullmatch(value):
-            return value
+            return value if value.strip(b"-0") else b"0"
         try:
             found = float(value)
         except ValueError:

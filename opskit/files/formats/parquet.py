@@ -127,7 +127,7 @@ def _swelling(stream: BinaryIO, metadata: pa.parquet.FileMetaData, paths: list[s
     probe = pyarrow.parquet.ParquetFile(stream, buffer_size=BLOCK, read_dictionary=paths)
     found: set[str] = set()
     for number in range(metadata.num_row_groups):
-        batch = next(probe.iter_batches(1, row_groups=[number], columns=paths, use_threads=False), None)
+        batch = next(probe.iter_batches(1, row_groups=[number], use_threads=False), None)
         if batch is None:
             continue
         longest = {name: _longest(column) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
@@ -154,7 +154,9 @@ def _longest(array: pa.Array) -> int:
         return int(pc.max(pc.binary_length(values)).as_py() or 0) if sized else 0
     if is_.is_struct(kind):
         return max(map(_longest, array.flatten()), default=0)
-    if is_.is_list(kind) or is_.is_large_list(kind) or is_.is_map(kind):
+    if is_.is_map(kind):
+        return max(_longest(array.keys), _longest(array.items))
+    if is_.is_list(kind) or is_.is_large_list(kind):
         return _longest(array.values)
     return 0
 
@@ -187,7 +189,10 @@ def _weight(array: pa.Array) -> int:
         if not (is_.is_string(values.type) or is_.is_binary(values.type) or "large" in str(values.type)):
             return int(array.indices.nbytes)
         return int(pc.sum(pc.take(pc.binary_length(values), array.indices)).as_py() or 0) + int(array.indices.nbytes)
-    if is_.is_struct(kind) or is_.is_list(kind) or is_.is_large_list(kind) or is_.is_map(kind):
+    if is_.is_map(kind):
+        start, end = array.offsets[0].as_py(), array.offsets[len(array)].as_py()
+        return sum(_weight(part.slice(start, end - start)) for part in (array.keys, array.items)) + len(array)
+    if is_.is_struct(kind) or is_.is_list(kind) or is_.is_large_list(kind):
         parts = array.flatten()
         return sum(map(_weight, parts if is_.is_struct(kind) else [parts])) + len(array)
     return int(array.nbytes)

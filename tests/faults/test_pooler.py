@@ -19,11 +19,11 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from opskit import stats
+from opskit import queue, stats
 from opskit.database import Database
 from opskit.errors import DatabaseError
 from tests.support.cluster import FIRST_PORT, free_port, own_folder
-from tests.support.nodes import add_many, ask, counts, record, running_nodes, until
+from tests.support.nodes import add_files, add_many, ask, counts, record, running_nodes, status, until
 from tests.support.waiting import drained, eventually, prove, reasons
 
 PGBOUNCER = shutil.which("pgbouncer", path="/usr/sbin:/usr/bin:/usr/local/bin")
@@ -178,3 +178,22 @@ def test_read_only_holds_behind_pgbouncer(db: Database, pooler: Pooler) -> None:
 
     assert refused.value.sqlstate == "25006"
     assert counts(db) == {"queued": 1}
+
+
+def test_a_file_that_its_processor_has_locked_is_cancelled_within_a_beat_behind_the_pooler(
+    db: Database, pooler: Pooler, tmp_path: Path
+) -> None:
+    record(db)
+    (file,) = add_files(db, "a")
+    with running_nodes(db, tmp_path) as start:
+        start("node-a", act="effect_then_wait", ACT_SECONDS="3600", DATABASE_URL=pooler.url, OPSKIT_LEASE_SECONDS="3")
+        until(lambda: db.run("held", server_id="node-a"))
+        until(lambda: ask(db, "SELECT 1 FROM pg_stat_activity WHERE state = 'idle in transaction'"))
+
+        begun = time.monotonic()
+        queue.cancel(db, [file], actor="ann")
+        until(lambda: status(db, file) == "failed", 10)
+        waited = time.monotonic() - begun
+
+    assert ask(db, "SELECT * FROM effects") == []
+    assert waited < 3, waited  # a beat is a second here; the rest is the machine's

@@ -21,6 +21,7 @@ import latency
 import loads
 import node
 import pinned
+import programs
 from bench import RESULTS, Finding, Measure, commit, database, machine, show_finding, sizes, write
 
 from opskit.support import console
@@ -31,6 +32,7 @@ SUBJECTS: dict[str, Measure] = {
     "node": node.measure,
     "loads": loads.measure,
     "pinned": pinned.measure,
+    "programs": programs.measure,
     "growth": growth.measure,
 }
 

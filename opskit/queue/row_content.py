@@ -29,15 +29,23 @@ def file(db: Database, id: str) -> Row | None:
     return found[0] if found else None
 
 
-def columns(db: Database, id: str, names: Collection[str] | None = None) -> dict[str, Any]:
+def column_names(db: Database) -> list[str]:
+    """The columns of the files table, the content left out, in order."""
+    return [row["column_name"] for row in db.run("all_columns") if row["column_name"] != CONTENT]
+
+
+def columns(
+    db: Database, id: str, names: Collection[str] | None = None, *, there: Collection[str] | None = None
+) -> dict[str, Any]:
     """The row of a file, its content left out; empty when there is none.
 
     Args:
         db: An open database.
         id: The file.
         names: Only these columns, as far as the table has them. Defaults to all.
+        there: The table's columns, where they are known. Defaults to asking for them.
     """
-    there = [row["column_name"] for row in db.run("all_columns") if row["column_name"] != CONTENT]
+    there = column_names(db) if there is None else there
     chosen = [name for name in there if names is None or name in names]
     if not chosen:
         return {}

@@ -310,3 +310,20 @@ def test_program_and_server_together_are_refused() -> None:
 )  # fmt: skip
 def test_retry_after_is_read_as_seconds_or_as_a_date(header: str | None, seconds: float | None) -> None:
     assert seconds_of(header) == seconds
+
+
+def test_a_column_that_is_dropped_or_added_while_a_node_works_is_seen(
+    db: Database, post: Post, application: Application
+) -> None:
+    ask(db, f"ALTER TABLE {db.settings.files} ADD COLUMN amount integer DEFAULT 7")
+    files(db, "before")
+    post()
+    until(lambda: application.requests)
+
+    ask(db, f"ALTER TABLE {db.settings.files} DROP COLUMN amount, ADD COLUMN customer text DEFAULT 'acme'")
+    files(db, "after")
+
+    until(lambda: counts(db) == {"completed": 2})
+    (_, first), (_, second) = application.requests
+    assert (first["row"]["amount"], second["row"]["customer"]) == (7, "acme")
+    assert "amount" not in second["row"]

@@ -50,6 +50,8 @@ class OtherSettings(TypedDict, total=False):
     poll_seconds: float | None
     max_failures: int | None
     retry_seconds: float | None
+    lanes: str | None
+    except_lanes: str | None
     retry: str | None
     on_orphan: str | None
     on_outage: str | None

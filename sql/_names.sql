@@ -14,7 +14,7 @@ SELECT files, 'opskit_' || files AS channel, 'opskit_cancel_' || files AS cancel
        by || '_by_node' AS events_by_node, old || '_by_node' AS old_events_by_node,
        files || '_superseded_queue' AS old_queue_index, files || '_superseded_held' AS old_held_index,
        files || '_superseded_ended' AS old_ended_index, files || '_superseded_fails' AS old_failed_index,
-       files || '_superseded_waits' AS old_waiting_index, old || '_by_file' AS old_events_by_file,
+       files || '_superseded_waits' AS old_waiting_index, files || '_superseded_lanes' AS old_lanes_index, old || '_by_file' AS old_events_by_file,
        old || '_by_time' AS old_events_by_time, old || '_by_kind' AS old_events_by_kind,
        p || 'processing_nodes' AS shared_nodes, p || 'processing_events' AS shared_events, p || 'processing_pauses' AS shared_pauses
   FROM (SELECT CASE :'env' WHEN 'production' THEN '' ELSE 'dev_' END AS p, :'table' <> 'uploaded_files' AS own) AS prefix

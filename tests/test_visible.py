@@ -30,7 +30,7 @@ NASTY = (
     f"\u2028c\r\n{FORGED}\n[link=http://evil]d[/link] [bold]:bomb: \U000e0041.csv"
 )
 VERBS: tuple[tuple[str, ...], ...] = (
-    ("stats", "files"), ("stats", "failures"), ("stats", "events"), ("stats", "timeline"), ("stats",), ("doctor",),
+    ("stats", "files", "--wide"), ("stats", "failures"), ("stats", "events"), ("stats", "timeline"), ("stats",), ("doctor",),
     ("requeue", "--failed"), ("info",),
 )  # fmt: skip
 
@@ -75,7 +75,7 @@ def test_no_verb_passes_on_what_a_terminal_obeys(db: Database, words: tuple[str,
     assert done.returncode in (0, 1), told
     assert steering(told) == []
     assert not [line for line in told.split("\n") if line.startswith(FORGED[:10])]
-    if words == ("stats", "files"):
+    if words == ("stats", "files", "--wide"):
         assert r"a\x1b]0;title\x07\x1b[2J" in told
         assert r"\x9b31m\x7f\u202etxt.exe\u2066\u200f\u2028c\r\n2031" in told
         assert r"[link=http://evil]d[/link] [bold]:bomb: \U000e0041.csv" in told

@@ -64,13 +64,15 @@ def _steer(given: argparse.Namespace, action: Callable[..., Change | nodes.Resum
     with Database(settings, pooled=False) as db:
         did = action(db, scope, actor=actor(), reason=given.reason)
     resumed = did if isinstance(did, nodes.Resumption) else None
-    changed = resumed.changed if resumed else bool(did)
+    changed = bool(did)
     if given.json:
         answer = {"environment": settings.env, "scope": scope, "changed": changed}
-        console.as_json(answer | ({"leftQuarantine": resumed.cured, "stillPaused": resumed.held} if resumed else {}))
+        console.as_json(
+            answer | ({"leftQuarantine": resumed.cured, "stillPaused": resumed.held} if resumed is not None else {})
+        )
     else:
         who = "every node" if given.all else scope
-        more = resumed.more if resumed else ""
+        more = resumed.more if resumed is not None else ""
         console.out.print(f"{who} {done if changed else nothing}{more} ({settings.env})")
     return 0
 

@@ -96,7 +96,7 @@ class Watch:
             self._db.run_on(
                 connection,
                 "note_watched",
-                files=json.dumps(new, ensure_ascii=False),
+                watched=json.dumps(new, ensure_ascii=False),
                 reason=", ".join(self._places),
                 actor=self._actor or self._db.actor,
             )

@@ -1,4 +1,6 @@
 -- Which lanes each node that claims takes: {"only": [...], "except": [...]}; {} for all.
+--
+-- psql "$DATABASE_URL" -v env=development -f sql/doctor/routes.sql
 \ir ../_session.sql
 SELECT n.server_id, coalesce(n.lanes, '{}') AS lanes
   FROM :"nodes" AS n

@@ -114,7 +114,13 @@ def test_no_reading_calls_a_function_of_theirs(hijacked: Database) -> None:
         f"UPDATE {hijacked.settings.files} SET processing_status = 'failed', processing_errors = 'x', "
         "storage_path = '/x', processing_completed_at = now() WHERE id = 3",
     )
-    given: dict[str, dict[str, object]] = {"event": {"event_id": 1}, "file": {"file_id": "1"}}
+    given: dict[str, dict[str, object]] = {
+        "event": {"event_id": 1},
+        "file": {"file_id": "1"},
+        "own_columns": {"file_id": "1"},
+        "logs": {"file_id": "1"},
+        "found_files": {"text": "file", "status": "", "server_id": "", "limit": 10},
+    }
 
     for statistic in stats.STATISTICS.values():
         assert statistic(hijacked) is not None

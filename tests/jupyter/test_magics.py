@@ -44,7 +44,7 @@ def test_any_other_verb_acts_on_the_notebooks_own_database(
     assert stats.pauses(db)["reason"].tolist() == ["a deploy"]
     assert "every node paused (development)" in capsys.readouterr().out
     shell.run_line_magic("opskit", "no-such-verb")
-    assert "invalid choice" in capsys.readouterr().err
+    assert "there is no verb" in capsys.readouterr().err
 
 
 def test_a_cell_of_sql_is_a_frame_with_the_notebooks_variables(shell: InteractiveShell, db: Database) -> None:

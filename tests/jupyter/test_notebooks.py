@@ -606,9 +606,9 @@ def test_the_shells_verb_copies_the_notebooks(
     monkeypatch.chdir(tmp_path)
 
     assert main.main(["notebooks"]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == "4 notebooks copied to notebooks"
+    assert capsys.readouterr().out.splitlines()[-1] == "7 notebooks copied to notebooks"
     assert main.main(["notebooks", "notebooks", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"folder": "notebooks", "copied": []}
+    assert json.loads(capsys.readouterr().out) == {"folder": "notebooks", "copied": [], "differing": []}
     assert sorted(path.name for path in (tmp_path / "notebooks").iterdir()) == [f"{name}.ipynb" for name in NAMES]
 
 

@@ -114,7 +114,7 @@ def test_a_path_where_nothing_is_is_refused_and_nothing_queued(db: Database, fol
 
 
 def test_urls_are_taken_as_they_are(db: Database) -> None:
-    urls = ["memory://in/a b.csv", "s3://bucket/2026/ledger.csv", "file:///in/x/"]
+    urls = ["memory://in/a b.csv", "s3://bucket/2026/ledger.csv", "file:///in/x"]
 
     assert queue.enqueue(db, urls) == 3
     assert [(row["path"], row["name"], row["size"]) for row in rows(db)] == [

@@ -86,7 +86,7 @@ def test_rejected_and_timed_out_files_are_no_evidence(
     ids = files(db, *(f"file-{n}" for n in range(7)))
     failed_by(db, sick, *ids[:-1], outcome=outcome)
     for id in ids[:-1]:
-        db.run("requeue", which="ids", ids=[id], error="", server_id="", row_limit=1, before="", actor="me", reason="")
+        queue.requeue(db, [id], actor="me")
         complete(db, well, id)
     failed_by(db, sick, ids[-1])
 

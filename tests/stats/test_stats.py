@@ -208,7 +208,8 @@ def test_failures_group_errors_that_differ_in_numbers_only(db: Database) -> None
 def test_events_are_the_newest_first_and_can_be_chosen(db: Database) -> None:
     a_bit_of_everything(db)
 
-    assert list(stats.events(db)["kind"])[:2] == ["pause", "boot"]
+    kinds = [kind for kind in stats.events(db)["kind"] if kind != "migrate"]
+    assert kinds[:2] == ["pause", "boot"]
     assert list(stats.events(db, kind="boot")["server_id"]) == ["node-a"]
     assert stats.events(db, file_id="no such file").empty
     assert len(stats.events(db, limit=1)) == 1

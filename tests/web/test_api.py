@@ -941,7 +941,10 @@ def test_the_documents_stand_under_the_mount(http: Client) -> None:
     document = http.get("/api/openapi.json").json()
 
     assert document["servers"] == [{"url": "/api"}]
-    paths = {f"/processing/{name}" for name in (*GETS, *POSTS, "files/{id}", "concurrency-stats/stream")} | {
+    paths = {
+        f"/processing/{name}"
+        for name in (*GETS, *POSTS, "files/{id}", "files/{id}/logs", "lanes", "concurrency-stats/stream")
+    } | {
         "/healthz",
         "/metrics",
     }

@@ -30,7 +30,8 @@ NASTY = (
     f"\u2028c\r\n{FORGED}\n[link=http://evil]d[/link] [bold]:bomb: \U000e0041.csv"
 )
 VERBS: tuple[tuple[str, ...], ...] = (
-    ("stats", "files", "--wide"), ("stats", "failures"), ("stats", "events"), ("stats", "timeline"), ("stats",), ("doctor",),
+    ("stats", "files", "--wide"), ("stats", "failures"), ("stats", "events"), ("stats", "timeline"), ("stats",),
+    ("doctor",),
     ("requeue", "--failed"), ("info",),
 )  # fmt: skip
 

@@ -61,8 +61,8 @@ def _found(db: Database, wanted: str) -> Row:
     if by_id is not None:
         return by_id
     rows = db.run(
-        "files_list", status="", server_id="", search=wanted, ids=[], search_rows=_SEARCHED, before_at="", before_id="",
-        row_limit=MOST + 1,
+        "files_list", status="", server_id="", search=wanted, of_lane="", ids=[], search_rows=_SEARCHED,
+        before_at="", before_id="", row_limit=MOST + 1,
     )  # fmt: skip
     exact = [row for row in rows if row["original_filename"] == wanted]
     rows = exact or rows

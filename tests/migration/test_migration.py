@@ -240,7 +240,7 @@ def test_columns_that_could_not_be_added_are_not_taken_for_the_migrations_own(
 def test_a_rollback_is_refused_while_nodes_are_alive(db: Database) -> None:
     db.run(
         "register", server_id="node-a", boot="00000000-0000-4000-8000-000000000001", host="h", pid=1, version="1",
-        lease_seconds=30, on_orphan="requeue", max_failures=3, stale_after_seconds=3600,
+        lease_seconds=30, lanes="{}", on_orphan="requeue", max_failures=3, stale_after_seconds=3600,
     )  # fmt: skip
 
     with pytest.raises(MigrationRefusedError, match="node-a is alive"):

@@ -533,7 +533,7 @@ def test_a_table_may_be_called_anything(settings: Settings, table: str, env: str
         assert migration.migrate(db) == []
         assert int(frames["concurrency"]["total_files"].iloc[0]) == 9
         assert frames["distribution"]["file_count"].sum() == 9
-        assert queue.prune(db, node_days=0) == {"nodes": 1, "events": 0}
+        assert queue.prune(db, node_days=0) == {"nodes": 1, "events": 0, "logs": 0}
         with application(settings) as connection:
             assert rows(connection, "x", order="ctid") == []
 

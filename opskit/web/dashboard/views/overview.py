@@ -134,14 +134,13 @@ def metrics(now: Row, last_day: dict[str, int], ahead: Row) -> None:
             height="stretch",
         )
         st.metric(
-            "Ended a minute",
-            wording.rate(ahead["ended_per_minute"]),
-            f"{wording.rate(ahead['came_per_minute'])} came" if ahead["came_per_minute"] else None,
+            "Ended, last minute",
+            f"{ahead['ended_minute']:,}",
+            f"{ahead['came_minute']:,} came" if ahead["came_minute"] else None,
             delta_color="gray",
             delta_arrow="off",
             border=True,
             height="stretch",
-            help="The rates that the forecast goes by, from the last hour.",
         )
         st.metric("Processing", f"{now['processing']:,}", border=True, height="stretch")
         for state, color in (("completed", "green"), ("failed", "red")):

@@ -67,7 +67,7 @@ class Command:
         names = [os.path.basename(self.program)]
         if _INTERPRETERS.fullmatch(names[0]):
             script = next((word for word in self._words[1:] if not word.startswith("-")), "")
-            names += [os.path.basename(script)] if re.fullmatch(r"[\w./-]{1,80}", script) else []
+            names += [os.path.basename(script)[:80]] if re.fullmatch(r"[\w./-]+", script) else []
         return " ".join(names)
 
     def find(self) -> str:

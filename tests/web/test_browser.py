@@ -200,7 +200,7 @@ def test_an_action_is_done_by_the_keyboard_alone(open_page: Callable[..., Page],
     press_until(page, "Tab", "Pause")
     page.keyboard.press("Enter")
 
-    expect(page.get_by_test_id("stToast")).to_contain_text("Paused all nodes", timeout=PATIENCE)
+    expect(page.get_by_test_id("stToast")).to_contain_text("All nodes paused", timeout=PATIENCE)
     (pause,) = db.run("pauses")
     assert pause["reason"] == "disk full"
 
@@ -456,7 +456,7 @@ def test_the_whole_story_of_a_node_that_dies(
 
         # While all is paused, a new node claims nothing; resumed, it finishes them all.
         page.get_by_role("button", name="Pause all…").click()
-        confirm(page, "Pause", "Paused all nodes")
+        confirm(page, "Pause", "All nodes paused")
         start("second", act="slow", ACT_SECONDS="0.1")
         go(page, "Nodes")
         expect(page.get_by_text("1 paused · 1 dead", exact=True)).to_be_visible(timeout=PATIENCE)

@@ -99,7 +99,7 @@ def test_people_sign_in_and_act_through_a_proxy_that_keeps_the_host(
         page.get_by_role("link", name="ann@example.com").click()
         page.get_by_role("button", name="Pause all…").click()
         page.get_by_role("dialog").get_by_role("button", name="Pause", exact=True).click()
-        expect(page.get_by_test_id("stToast")).to_contain_text("Paused all nodes", timeout=PATIENCE)
+        expect(page.get_by_test_id("stToast")).to_contain_text("All nodes paused", timeout=PATIENCE)
     (pause,) = db.run("pauses")
     assert pause["actor"].startswith("ann@example.com")
 

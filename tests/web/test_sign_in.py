@@ -74,7 +74,7 @@ def test_roles_hold_from_the_door_to_the_history(browser: Browser, url: str, db:
     expect(dialog.get_by_label("Your name")).to_have_value("ann@example.com", timeout=PATIENCE)
     expect(dialog.get_by_label("Your name")).to_be_disabled()
     dialog.get_by_role("button", name="Pause", exact=True).click()
-    expect(operator.get_by_test_id("stToast")).to_contain_text("Paused all nodes", timeout=PATIENCE)
+    expect(operator.get_by_test_id("stToast")).to_contain_text("All nodes paused", timeout=PATIENCE)
     (pause,) = db.run("pauses")
     assert pause["actor"] == "ann@example.com (page, 127.0.0.1)"
 

@@ -31,7 +31,12 @@ def expand(paths: Iterable[str | os.PathLike[str]], *, on_line: Callable[[str], 
     for given in paths:
         text = os.fspath(given)
         if "://" in text and text.endswith("/") and stores.protocol_of(text) not in ("http", "https"):
-            yield from ((url, name_of_url(url), size) for url, size, _ in stores.under(text))
+            url = ""
+            for url, size, _ in stores.under(text):
+                yield url, name_of_url(url), size
+            if not url:
+                # A store has no folders: an empty prefix and a mistyped one look alike.
+                raise SettingError(f"nothing lies under {_shown(text)}; without the slash at its end it is one file")
             continue
         if "://" in text:
             yield text, name_of_url(text), None

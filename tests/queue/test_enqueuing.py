@@ -124,6 +124,16 @@ def test_urls_are_taken_as_they_are(db: Database) -> None:
     ]
 
 
+@pytest.mark.parametrize("prefix", ["memory://nowhere/at/all/", "file:///in/no/such/folder/"])
+def test_a_prefix_under_which_nothing_lies_is_refused_and_nothing_is_queued(
+    db: Database, folder: Path, prefix: str
+) -> None:
+    with pytest.raises(SettingError, match=f"nothing lies under '{prefix}'"):
+        queue.enqueue(db, [folder, prefix])
+
+    assert rows(db) == []
+
+
 def test_known_paths_are_left_out_when_asked_but_not_those_of_deleted_rows(db: Database, folder: Path) -> None:
     queue.enqueue(db, [folder / "a.csv", folder / "two words.csv"])
     change(db, "UPDATE {} SET deleted = true WHERE original_filename = 'two words.csv'")

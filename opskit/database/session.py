@@ -60,7 +60,7 @@ class SessionConnection(psycopg.Connection[Row]):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.sets_locally = False
-        self._local = b""
+        self.local_settings = b""
         self.kept: list[bytes] = []  # what this session was set to: whoever resets it sets it so again
         self.adapters.register_loader("timestamptz", _Timestamptz)
         self.adapters.register_loader("timestamp", _Timestamp)
@@ -70,7 +70,7 @@ class SessionConnection(psycopg.Connection[Row]):
         self.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
         self.read_only = read_only or None
         self.cursor_factory = _Cursor
-        self.sets_locally, self._local = True, "; ".join(statements).encode()
+        self.sets_locally, self.local_settings = True, "; ".join(statements).encode()
 
     @contextlib.contextmanager
     def with_local_settings(self) -> Iterator[None]:
@@ -84,11 +84,25 @@ class SessionConnection(psycopg.Connection[Row]):
         self, savepoint_name: str | None = None, force_rollback: bool = False
     ) -> Iterator[psycopg.Transaction]:
         """As the driver's; the outermost begins with the settings."""
-        outermost = self._local and self.info.transaction_status == TransactionStatus.IDLE
+        outermost = self.local_settings and self.info.transaction_status == TransactionStatus.IDLE
         with super().transaction(savepoint_name, force_rollback) as transaction:
             if outermost:
-                self.execute(self._local)
+                self.execute(self.local_settings)
             yield transaction
+
+
+def begin(connection: Connection, how: bytes = b"BEGIN") -> None:
+    """Begin a transaction that whoever calls will end; it begins with the session's local settings.
+
+    Behind a pooler a BEGIN through `execute` stands within a transaction of its own, which ends with that statement:
+    what follows would commit statement by statement.
+
+    Args:
+        connection: One of ours, with no transaction open.
+        how: The statement, such as BEGIN READ WRITE.
+    """
+    local = connection.local_settings if isinstance(connection, SessionConnection) else b""
+    psycopg.Cursor(connection).execute(b"; ".join([how, local]) if local else how, prepare=False)
 
 
 class _Cursor(psycopg.Cursor[Any]):

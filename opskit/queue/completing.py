@@ -22,7 +22,7 @@ from psycopg.pq import ConnStatus, ExecStatus, PipelineStatus, TransactionStatus
 
 from opskit.database import Database
 from opskit.database.connection import NodeConnection
-from opskit.database.session import Connection
+from opskit.database.session import Connection, begin
 from opskit.database.translation import translated
 from opskit.errors import ClaimLostError, CompletionError, DatabaseError, DatabaseUnavailableError
 from opskit.queue.stored import as_json
@@ -110,7 +110,7 @@ class Completing:
                     stack.pop_all()  # it is another block's
                     raise CompletionError(f"completing() is open already for another block; file {self.id}")
                 stack.callback(self._roll_back)
-                connection.execute(b"BEGIN", prepare=False)
+                begin(connection)
                 values = {"id": self.id, "token": self.token, "result": as_json(self._result)}
                 (row,) = self._db.run_on(connection, "complete", **values)
             if row["answer"] == "done":

@@ -16,6 +16,7 @@ import psycopg
 from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
 
 from opskit.database import Database
+from opskit.database.session import begin
 from opskit.database.translation import translated
 from opskit.errors import CompletionError
 from opskit.queue.completing import Completing
@@ -74,11 +75,11 @@ class Replaying(Completing):
             stack.callback(self._after)
             stack.callback(self._roll_back)
             if settings.read_only:
-                connection.execute(b"BEGIN READ ONLY", prepare=False)
+                begin(connection, b"BEGIN READ ONLY")
             else:
                 if not self._db.pooler:
                     connection.execute(b"SET default_transaction_read_only = on", prepare=False)
-                connection.execute(b"BEGIN READ WRITE", prepare=False)
+                begin(connection, b"BEGIN READ WRITE")
                 connection.execute(_GUARDED.encode(), prepare=False)
             rest = f"SET LOCAL idle_in_transaction_session_timeout = '{_LONGEST_REST_SECONDS}s'"
             connection.execute(rest.encode(), prepare=False)

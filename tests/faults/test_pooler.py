@@ -22,8 +22,10 @@ import pytest
 from opskit import queue, stats
 from opskit.database import Database
 from opskit.errors import DatabaseError
+from opskit.queue import claims
 from tests.support.cluster import FIRST_PORT, free_port, own_folder
 from tests.support.nodes import add_files, add_many, ask, counts, record, running_nodes, status, until
+from tests.support.tables import boot, files, row
 from tests.support.waiting import drained, eventually, prove, reasons
 
 PGBOUNCER = shutil.which("pgbouncer", path="/usr/sbin:/usr/bin:/usr/local/bin")
@@ -197,3 +199,34 @@ def test_a_file_that_its_processor_has_locked_is_cancelled_within_a_beat_behind_
 
     assert ask(db, "SELECT * FROM effects") == []
     assert waited < 3, waited  # a beat is a second here; the rest is the machine's
+
+
+@pytest.mark.parametrize("setting", ["DateStyle = 'German, DMY'", "quote_all_identifiers = on", ""])
+def test_behind_pgbouncer_a_block_and_its_completion_commit_together_whatever_the_database_is_set_to(
+    db: Database, pooler: Pooler, setting: str
+) -> None:
+    ask(db, "CREATE TABLE effects (file_id text)")
+    if setting:
+        ask(db, f"ALTER DATABASE {(db.settings.database_url or '').rpartition('/')[2]} SET {setting}")
+    ids = files(db, "left", "whole")
+    with Database(dataclasses.replace(db.settings, database_url=pooler.url), pooled=False, node=True) as behind:
+        node = boot(behind, "node-a")
+        left = claims.claim_one(behind, node, ids[0])
+        assert behind.pooler
+
+        def leaving() -> None:
+            with claims.completing(behind, id=ids[0], token=left.token, result=None) as tx:
+                tx.execute("INSERT INTO effects VALUES (%s)", (ids[0],))
+                raise ValueError("line 17")
+
+        with pytest.raises(ValueError, match="line 17"):
+            leaving()
+        after = row(db, ids[0])["processing_status"]
+        claims.release(behind, id=ids[0], token=left.token, reason="told to", actor="me")
+        whole = claims.claim_one(behind, node, ids[1])
+        with claims.completing(behind, id=ids[1], token=whole.token, result=None) as tx:
+            tx.execute("INSERT INTO effects VALUES (%s)", (ids[1],))
+
+    assert after == "processing"
+    assert row(db, ids[1])["processing_status"] == "completed"
+    assert ask(db, "SELECT file_id FROM effects") == [{"file_id": ids[1]}]

@@ -7,7 +7,7 @@
 -- server_id, boot            the node's name, and a uuid made when its process starts
 -- host, pid, version         where it runs, for people
 -- lease_seconds              how long it counts as alive after a heartbeat
--- lanes                      which lanes it takes: {"only": [...], "except": [...]}; '{}', the default: all
+-- lanes                      which lanes it takes: {"only": [...], "except": [...]}; '{}' or nothing: all
 -- on_orphan, max_failures, stale_after_seconds   its policy: every door judges its claims by these
 --
 -- A node without a row begins above what its ID still holds: a row that was removed must not make an orphan look owned.
@@ -20,7 +20,7 @@ WITH registered AS (
                                on_orphan, max_failures, stale_after_seconds, lanes, epoch, first_epoch, paused)
     SELECT :'server_id', :'boot'::uuid, :'host', :'pid'::int, :'version', clock_timestamp(), clock_timestamp(),
            clock_timestamp() + :'lease_seconds'::float8 * interval '1 second', :'lease_seconds'::float8,
-           :'on_orphan', :'max_failures'::int, :'stale_after_seconds'::float8, nullif(:'lanes'::jsonb, '{}'), first.epoch, first.epoch,
+           :'on_orphan', :'max_failures'::int, :'stale_after_seconds'::float8, nullif(nullif(:'lanes', '')::jsonb, '{}'), first.epoch, first.epoch,
            EXISTS (SELECT FROM :"pauses" WHERE scope IN ('*', :'server_id') OR scope = ' breaker' AND closed_at IS NULL)
       FROM (SELECT coalesce(max(processing_epoch), 0) + 1 AS epoch FROM :"files"
              WHERE processing_status = 'processing' AND processing_server_id = :'server_id') AS first

@@ -3,84 +3,20 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import socket
-import subprocess
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from opskit.database import Database
+from tests.examples.conftest import Program, listens
 from tests.support.chromium import free_port
 from tests.support.nodes import add_files, add_many, ask, counts, record, running_nodes, until
-from tests.support.pages import ROOT
 from tests.support.tables import attempts, row
 from tests.support.waiting import prove
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
-QUERIES = (
-    "register", "heartbeat", "claim", "complete", "complete_and_claim", "fail", "release", "held", "advance",
-    "deregister",
-)  # fmt: skip
-Program = Callable[..., "subprocess.Popen[bytes]"]
-
-
-@pytest.fixture(scope="module")
-def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The example, installed and compiled as its README says."""
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        pytest.skip("there is no Node.js on this machine")
-    folder = tmp_path_factory.mktemp("typescript") / "example"
-    shutil.copytree(
-        ROOT / "examples" / "typescript", folder, ignore=shutil.ignore_patterns("node_modules", "dist", "sql")
-    )
-    installed = subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=folder, capture_output=True, text=True)
-    if installed.returncode and any(word in installed.stderr for word in ("ENOTFOUND", "ECONNREFUSED", "EAI_AGAIN")):
-        pytest.skip("the registry of npm cannot be reached")
-    assert installed.returncode == 0, installed.stderr
-    path = f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}"
-    for script in ("queries", "build"):
-        done = subprocess.run(
-            ["npm", "run", "-s", script], cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-    assert {each.stem for each in (folder / "sql").iterdir()} == set(QUERIES)
-    return folder
-
-
-@pytest.fixture
-def start(db: Database, example: Path, tmp_path: Path) -> Iterator[Program]:
-    """Start one of the example's programs; it is killed at the end."""
-    started = []
-
-    def start(script: str, *flags: str, name: str = "ts", **environ: str) -> subprocess.Popen[bytes]:
-        with (tmp_path / f"{name}-{time.monotonic_ns()}.log").open("wb") as log:
-            started.append(
-                subprocess.Popen(
-                    ["node", str(example / "dist" / script), *flags],
-                    env={**os.environ, **db.settings.environ(), "NODE_ID": name, **environ},
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                )
-            )
-        return started[-1]
-
-    yield start
-    for process in started:
-        if process.poll() is None:
-            process.send_signal(signal.SIGCONT)
-            process.kill()
-        process.wait()
-
-
-def listens(port: int) -> bool:
-    """Whether somebody answers on a port of this machine."""
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_a_fleet_of_typescript_and_python_completes_each_file_once_through_kills_and_freezes(

@@ -1,10 +1,14 @@
 // A server that does the work for nodes: opskit worker --post http://127.0.0.1:3000/process
 import express from "express";
 import pg from "pg";
-import { run } from "./queries.js";
+import { completeWith } from "./fenced.js";
 import { Reject, work } from "./work.js";
 
+const ignore = () => undefined;
 const pool = new pg.Pool({ connectionString: process.env.DATABASE_URL, options: "-c TimeZone=UTC" });
+// Without a listener the end of an idle connection ends the server: each restart of the database would.
+pool.on("error", (error) => console.error(`connection lost: ${error.message}`));
+pool.on("connect", (client) => client.on("error", ignore));
 const app = express();
 app.use(express.json({ limit: "1mb" }));
 
@@ -12,21 +16,18 @@ app.post("/process", async (request, response) => {
   const { id, name, path, size, attempt, token } = request.body;
   try {
     const file = { id, original_filename: name, storage_path: path, file_size: size, attempt };
-    const { result, write } = await work(file, token, () => undefined, new AbortController().signal);
+    const { result, write } = await work(file, token, ignore, new AbortController().signal);
     if (!write) return void response.json(result ?? {});
     const client = await pool.connect();
+    let failure: Error | undefined;
     try {
-      await client.query("BEGIN");
-      // The fence: a claim that is lost writes nothing, and an answer that got lost writes nothing twice.
-      const [row] = await run(client, "complete", { id, token, result: JSON.stringify(result ?? null) });
-      if (row!.answer === "done") await write(client);
-      await client.query(row!.answer === "done" ? "COMMIT" : "ROLLBACK");
-      response.sendStatus(row!.answer === "done" || row!.answer === "already" ? 204 : 409);
+      const answer = await completeWith(client, id, token, result, write);
+      response.sendStatus(answer === "lost" ? 409 : 204);
     } catch (error) {
-      await client.query("ROLLBACK").catch(() => undefined);
+      failure = error as Error;
       throw error;
     } finally {
-      client.release();
+      client.release(failure); // with an error: the connection is closed, which rolls back
     }
   } catch (error) {
     if (error instanceof Reject) response.status(422).json({ error: error.message });

@@ -25,7 +25,9 @@ export async function work(file: File, token: string, progress: (done: number, t
   return {
     result: { steps },
     write: async (client) => {
-      await client.query("INSERT INTO effects (file_id, token, server_id) VALUES ($1, $2, $3)", [file.id, token, process.env.NODE_ID]);
+      await client.query("INSERT INTO effects (file_id, token, server_id) VALUES ($1, $2, $3)", [
+        file.id, token, process.env.OPSKIT_SERVER_ID ?? process.env.NODE_ID,
+      ]);
     },
   };
 }

@@ -13,10 +13,10 @@ from opskit.files.kinds import BLOCK
 from opskit.files.limits import LONGEST_RECORD
 from opskit.files.table import Table, columns_of
 
-_QUOTED = re.compile(rb'"[^"]*+"')
 _QUOTED_OR_END = re.compile(rb'"[^"]*+(?:"|\Z)|\r\n|\r|\n')
 _END_MARK = re.compile(rb"(?<=[\r\n])\\\.(?=[\r\n])")
 _LINE_ENDS = b"\r\n"
+_PIECE = 1 << 18  # what is checked at once stays in the processor's cache, and PostgreSQL does not wait for it
 
 
 def open_csv(
@@ -95,15 +95,18 @@ class Scan:
         self._newline = dialect.newline.encode()
         outside = re.escape(dialect.delimiter.encode()) + rb"\r\n"
         self._stray = re.compile(rb'[^"' + outside + rb']"|"[^"' + outside + rb"]")
+        plain = bytes(set(range(256)) - set(b'"\r\n' + dialect.delimiter.encode()))
+        self._signs = bytes.maketrans(plain, b"x" * len(plain))
         self._inside, self._before = False, b"\n"
         self._lines, self._since_line = dialect.hint_lines, 0
 
     def checked(self, head: bytes, blocks: Iterator[bytes]) -> Iterator[bytes]:
         """The rows' bytes, without empty lines and a Ctrl-Z at the end, which COPY takes for short rows."""
         start = self._dialect.header_start
+        pieces = (block[at : at + _PIECE] for block in blocks for at in range(0, len(block), _PIECE))
         held, block = b"", head[start:]
         while True:
-            following = next(blocks, b"")
+            following = next(pieces, b"")
             block = held + block
             if not following:
                 block = _without_end(block)
@@ -124,28 +127,22 @@ class Scan:
         Raises:
             Reject: A quote stands where none may, a line is only `\\.`, or a row is too long.
         """
-        opened = b'"' if self._inside else b""
-        rest = opened + block
-        if b'"' in rest:
-            rest = _QUOTED.sub(b'"', rest)
-        inside = self._inside
-        if inside or b'"' in block:
-            self._inside = (block.count(b'"') + inside) % 2 == 1
-        if self._inside:
-            # What is left of the last quote is quoted; the next block begins with its end.
-            rest = rest[: rest.rindex(b'"')]
-            edge = rest[-1:] or self._before[-1:]
-            if edge not in (b'"', b"\r", b"\n", self._dialect.delimiter.encode()) and block.count(b'"'):
-                raise self._refusal(block, inside)
-        window = (b"" if inside else self._before) + rest
-        if b'"' in window and self._stray.search(window):
+        inside, quotes = self._inside, b'"' in block
+        # Every second piece is quoted; a regular expression takes three times as long to say so.
+        parts = block.split(b'"') if quotes else [block]
+        outside = parts[inside::2]
+        rest = b'"'.join(outside)
+        if inside and outside:
+            rest = b'"' + rest
+        self._inside = inside ^ (len(parts) % 2 == 0)
+        window = rest if inside else self._before + rest
+        if (quotes or b'"' in self._before) and self._is_stray(window):
             raise self._refusal(block, inside)
-        if b"\\." in window and _END_MARK.search(window + (b"\n" if final else b"")):
+        if b"\\" in window and _END_MARK.search(window + (b"\n" if final else b"")):
             raise Reject(rf"{self._name} has a line that is only \., where PostgreSQL may stop reading")
         self._before = window[-3:] or self._before
         if self._uneven(rest):
-            parts = block.split(b'"')
-            parts[inside::2] = [self._alike(part) for part in parts[inside::2]]
+            parts[inside::2] = [self._alike(part) for part in outside]
             block = b'"'.join(parts)
         self._since_line = 0 if self._newline in rest else self._since_line + len(block)
         if self._since_line > LONGEST_RECORD:
@@ -154,6 +151,11 @@ class Scan:
             )
         self._lines += block.count(self._newline)
         return block
+
+    def _is_stray(self, window: bytes) -> bool:
+        """Whether a quote stands within an unquoted field, each quoted text being one quote; the next block goes on."""
+        signs = window.translate(self._signs)
+        return b'x"' in signs or b'"x' in signs or (self._inside and signs.endswith(b"x"))
 
     def line_of(self, blocks: Iterator[bytes], line: int) -> int:
         """On which line of the file the row begins in which PostgreSQL found something, given the line that it names.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 from opskit import doctor
@@ -57,10 +56,10 @@ def examine(given: argparse.Namespace) -> int:
     with Database(settings, pooled=False) as db:
         findings = doctor.examine(db)
     if given.json:
-        console.as_json({"environment": settings.env, "findings": [asdict(finding) for finding in findings]})
+        console.as_json({"environment": settings.env, "findings": [finding.facts() for finding in findings]})
     else:
         rows = [
-            {key: asdict(finding)[key] for key in ("level", "what", "why", "mend", "condition")} for finding in findings
+            {key: finding.facts()[key] for key in ("level", "what", "why", "mend", "condition")} for finding in findings
         ]
         console.table(rows, empty=f"all is well ({settings.env})", in_lines=("mend",))
         if findings:

@@ -51,6 +51,7 @@ def examine(db: Database, *, missing: Sequence[str] | None = None, queues_new: b
     SQL: sql/doctor/*.sql
     After: PgHero, for the shape: each finding with the statement that mends it.
     """
+    page = f"{db.settings.page_url.rstrip('/')}/doctor" if db.settings.page_url else ""
     if missing is None:
         missing = migration.missing(db)
     if missing:
@@ -64,6 +65,7 @@ def examine(db: Database, *, missing: Sequence[str] | None = None, queues_new: b
                     "without them the promises do not hold",
                     opskit(db, "migrate"),
                     condition=Condition.NOT_MIGRATED,
+                    page=page,
                 )
             ]
         )
@@ -80,7 +82,7 @@ def examine(db: Database, *, missing: Sequence[str] | None = None, queues_new: b
                 raise
             unexamined[error.sqlstate].append(name)
     findings += _unexamined(db, denied=unexamined[_DENIED], late=unexamined[_CANCELED])
-    return Findings(sorted(findings, key=lambda finding: finding.level))
+    return Findings(replace(one, page=page) for one in sorted(findings, key=lambda finding: finding.level))
 
 
 def _unexamined(db: Database, *, denied: list[str], late: list[str]) -> Iterator[Finding]:

@@ -64,6 +64,7 @@ class Finding:
         mend: The commands that mend it, one a line: SQL where it ends with a semicolon, else the shell's.
         check: The check that found it, such as "queue".
         condition: What it is about; its runbook has this name.
+        page: Address of the page that shows it and its runbook; "" where it is not known.
     """
 
     level: str
@@ -72,10 +73,22 @@ class Finding:
     mend: str
     check: str = ""
     condition: Condition = field(kw_only=True)
+    page: str = field(default="", kw_only=True, repr=False, compare=False)
+
+    def facts(self) -> dict[str, str]:
+        """What programs get: everything but the address of the page."""
+        facts = asdict(self)
+        del facts["page"]
+        return facts
+
+    @property
+    def runbook(self) -> str:
+        """Address of its runbook on the page; "" where the page's is not known."""
+        return f"{self.page}?runbook={self.condition}" if self.page else ""
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
-        return notebook_output.record(self.level, {"what": self.what, "why": self.why, "mend": self.mend})
+        """What a notebook shows: itself, its runbook and where the page shows it."""
+        return notebook_output.finding(self.facts(), runbook=self.runbook, page=self.page)
 
 
 class Findings(list[Finding]):
@@ -83,7 +96,8 @@ class Findings(list[Finding]):
 
     def _repr_html_(self) -> str:
         """What a notebook shows: a table, its commands one a line."""
-        return notebook_output.findings([asdict(finding) for finding in self])
+        page = self[0].page if self else ""
+        return notebook_output.findings([one.facts() | {"runbook": one.runbook} for one in self], page=page)
 
 
 Check = Callable[[Database], Iterator[Finding]]

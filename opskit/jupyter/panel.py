@@ -1,21 +1,20 @@
-"""What `opskit.watch` shows: read from the database as plain data, and the same as a table that needs no script."""
+"""What `opskit.watch` shows: the Overview as plain data, what may be pressed, and both as tables without a script."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from opskit import doctor, queue
-from opskit.database import Database
+from opskit import queue
+from opskit.database import Database, Row
+from opskit.doctor.overview import Overview
 from opskit.queue.error_identity import last_line
 from opskit.queue.states import FileState
-from opskit.support import notebook_output
+from opskit.support import notebook_output, wording
 
-SLOW_SECONDS = 10.0
-"""How often what takes longer is read: the doctor, failures, what ended [s]."""
-_MOST_ROWS = 8
-_WINDOW_SECONDS = 900.0
+_MOST_CLAIMS, _MOST_NODES = 8, 24
+_MOST_LINES, _MOST_LETTERS = 3, 300
+_UNREAD = "this role may not read what attempts say"
 
 
 class Panel:
@@ -27,8 +26,7 @@ class Panel:
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._slow: dict[str, Any] = {}
-        self._slow_at = -SLOW_SECONDS
+        self._overview = Overview(db)
 
     def read(self) -> dict[str, Any]:
         """Everything that the panel shows, as JSON knows it.
@@ -36,63 +34,42 @@ class Panel:
         Raises:
             OpskitError: The database does not answer.
         """
-        from opskit import stats
-
-        db = self._db
-        if time.monotonic() - self._slow_at >= SLOW_SECONDS:
-            self._slow, self._slow_at = self._read_slowly(), time.monotonic()
-        now = stats.records(stats.concurrency(db, patience_seconds=1.0))[0]
-        preview = queue.preview(db, look=False)
-        nodes = stats.records(stats.nodes(db))
-        state = {
-            "env": db.settings.env,
-            "table": db.settings.files,
-            "as_of": f"as of {str(now['as_of'])[11:19]} UTC",
+        db, seen = self._db, self._overview.read()
+        now, page = seen["numbers"], (db.settings.page_url or "").rstrip("/")
+        nodes = seen["nodes"][:_MOST_NODES]
+        return {
+            "env": seen["environment"],
+            "table": seen["table"],
+            "page": page,
+            "as_of": f"as of {seen['as_of']:%H:%M:%S} UTC",
             "away": "",
             "chips": [[name, now[name]] for name in FileState if now[name] is not None],
-            "forecast": _forecast(now["queued"], self._slow["per_second"]),
-            "claims": [
-                {
-                    "file": row["original_filename"], "server": row["processing_server_id"],
-                    "minutes": round(row["minutes_processing"] or 0, 1), "verdict": row["verdict"],
-                }
-                for row in preview[:_MOST_ROWS]
+            "forecast": _forecast(seen["forecast"], now["queued"]),
+            "needs": [
+                {"level": one["level"], "what": one["what"], "mend": one["mend"],
+                 "link": page and f"{page}/doctor?runbook={one['condition']}"}
+                for one in seen["needs"]
             ],
-            "nodes": [_node(row) for row in nodes if row["state"] != "stopped"][: 3 * _MOST_ROWS],
-            **{key: self._slow[key] for key in ("needs", "failures", "ended", "may_act", "may_not")},
+            "claims": [_claim(row) for row in seen["claims"][:_MOST_CLAIMS]],
+            "nodes": [_node(row) for row in nodes],
+            "failures": [
+                {"error": row["error"], "files": row["file_count"], "latest": _short(row["latest"])}
+                for row in seen["failures"]
+            ],
+            "ended": [
+                {"at": _short(row["at"]), "file": row["file_id"], "server": row["server_id"],
+                 "said": f"{row['outcome']}: {last_line(row['reason'])}"}
+                for row in seen["attempts"]
+            ],
+            "lines": [_said(row) for row in seen["said"] or []],
+            "unread": _UNREAD if seen["said"] is None else "",
+            "actions": _actions(seen),
+            **_rights(db),
         }  # fmt: skip
-        return state | {"actions": _actions(preview, self._slow["groups"], bool(now["all_paused"]), db.settings.env)}
 
     def hurry(self) -> None:
         """Read everything at the next turn: something was done."""
-        self._slow_at = -SLOW_SECONDS
-
-    def _read_slowly(self) -> dict[str, Any]:
-        from opskit import stats
-
-        db = self._db
-        findings = [
-            finding for finding in doctor.examine(db) if finding.check in doctor.WORK or finding.level == "error"
-        ]
-        groups = stats.records(stats.failures(db, limit=_MOST_ROWS, patience_seconds=1.0))
-        events = stats.records(stats.events(db, kind="attempt", limit=_MOST_ROWS))
-        ended = stats.throughput(db, since_seconds=_WINDOW_SECONDS, bucket_seconds=_WINDOW_SECONDS)
-        return {
-            "needs": [{"level": one.level, "what": one.what, "mend": one.mend} for one in findings],
-            "groups": groups,
-            "failures": [
-                {"error": row["error"], "files": row["file_count"], "latest": _short(row["latest"])} for row in groups
-            ],
-            "ended": [
-                {
-                    "at": _short(row["at"]), "file": row["file_id"], "server": row["server_id"],
-                    "said": f"{row['outcome']}: {last_line(row['reason'])}",
-                }
-                for row in events
-            ],
-            "per_second": float(ended["file_count"].sum()) / _WINDOW_SECONDS,
-            **_rights(db),
-        }  # fmt: skip
+        self._overview.hurry()
 
 
 def _rights(db: Database) -> dict[str, Any]:
@@ -102,45 +79,56 @@ def _rights(db: Database) -> dict[str, Any]:
     return {"may_act": may, "may_not": "" if may else "this role may only read"}
 
 
-def _node(row: Mapping[str, Any]) -> dict[str, Any]:
+def _claim(row: Row) -> dict[str, Any]:
+    return {
+        "file": row["original_filename"], "server": row["processing_server_id"],
+        "minutes": round(row["minutes_processing"] or 0, 1), "verdict": row["verdict"],
+    }  # fmt: skip
+
+
+def _node(row: Row) -> dict[str, Any]:
     done, total = row["progress_done"], row["progress_total"]
     share = None if done is None or not total else round(100 * min(max(done / total, 0), 1))
     minutes = None if row["minutes_processing"] is None else round(row["minutes_processing"], 1)
     return {
         "server": row["server_id"], "state": row["state"], "file": row["original_filename"], "share": share,
-        "minutes": minutes,
+        "minutes": minutes, "action": f"cancel {row['file_id']}" if row["file_id"] else None,
     }  # fmt: skip
 
 
-def _actions(
-    preview: queue.Preview, groups: Sequence[Mapping[str, Any]], paused: bool, env: str
-) -> list[dict[str, Any]]:
+def _said(row: Row) -> dict[str, Any]:
+    lines = row["text"].rstrip("\n").splitlines()[-_MOST_LINES:]
+    short = [line if len(line) <= _MOST_LETTERS else line[:_MOST_LETTERS] + "…" for line in lines]
+    return {
+        "at": _short(row["at"]), "file": row["original_filename"] or row["file_id"], "server": row["server_id"],
+        "said": "\n".join(short),
+    }  # fmt: skip
+
+
+def _actions(seen: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What may be pressed. The second press carries what the first one named: names of claims, the text of a group."""
-    actions = []
-    if preview:
-        claims = f"{len(preview)} {'claim' if len(preview) == 1 else 'claims'}"
-        actions.append(
-            {
-                "group": "claims", "key": "cleanup", "verb": "cleanup", "label": "Clean up…",
-                "confirm": f"End {claims} ({env})", "values": {"claims": [row["claim"] for row in preview]},
-            }
-        )  # fmt: skip
-    for number, row in enumerate(groups):
-        files = f"{row['file_count']} {'file' if row['file_count'] == 1 else 'files'}"
-        actions.append(
-            {
-                "group": "failures", "key": f"requeue {row['error']}", "verb": "requeue",
-                "label": f"Requeue group {number + 1}…", "confirm": f"Queue {files} again ({env})",
-                "values": {"error": row["error"]},
-            }
-        )  # fmt: skip
-    verb = "resume" if paused else "pause"
-    actions.append(
-        {
-            "group": "nodes", "key": verb, "verb": verb, "label": f"{verb.capitalize()} all…",
-            "confirm": f"{verb.capitalize()} every node ({env})", "values": {},
-        }
-    )  # fmt: skip
+    actions: list[dict[str, Any]] = []
+
+    def offer(group: str, key: str, verb: str, label: str, confirm: str, **values: Any) -> None:
+        confirm = f"{confirm} ({seen['environment']})"
+        actions.append({"group": group, "key": key, "verb": verb, "label": label, "confirm": confirm, "values": values})
+
+    claims: Sequence[Row] = seen["claims"]
+    if claims:
+        named = [row["claim"] for row in claims]
+        offer("claims", "cleanup", "cleanup", "Clean up…", f"End {wording.count(len(named), 'claim')}", claims=named)
+    for number, row in enumerate(seen["failures"]):
+        files = wording.count(row["file_count"], "file")
+        label = f"Requeue group {number + 1}…"
+        offer("failures", f"requeue {row['error']}", "requeue", label, f"Queue {files} again", error=row["error"])
+    nodes: Sequence[Row] = seen["nodes"]
+    verb = "resume" if seen["numbers"]["all_paused"] else "pause"
+    many = wording.count(seen["numbers"]["active_servers"], "node")
+    offer("nodes", verb, verb, f"{verb.capitalize()} all…", f"{verb.capitalize()} {many}, and those that come")
+    for row in nodes[:_MOST_NODES]:
+        if row["file_id"]:
+            what = f"Cancel 1 file, {row['original_filename']} on {row['server_id']}"
+            offer("rows", f"cancel {row['file_id']}", "cancel", "Cancel…", what, ids=[row["file_id"]])
     return actions
 
 
@@ -154,7 +142,9 @@ def act(db: Database, verb: str, values: Mapping[str, Any], *, reason: str) -> s
         done = queue.cleanup(db, claims=[str(claim) for claim in values["claims"]], reason=reason)
         moved = f"; {len(done.skipped)} moved on by themselves" if done.skipped else ""
         second = f"; {len(done.pending)} need a second look: press again in two seconds" if done.pending else ""
-        return f"{len(done.ended)} {'claim' if len(done.ended) == 1 else 'claims'} ended{second}{moved}"
+        return f"{wording.count(len(done.ended), 'claim')} ended{second}{moved}"
+    if verb == "cancel":
+        return queue.cancel(db, [str(id) for id in values["ids"]], reason=reason).message
     if verb == "requeue":
         return queue.requeue(db, failed=True, error=str(values["error"]), reason=reason).message
     if verb == "pause":
@@ -164,36 +154,43 @@ def act(db: Database, verb: str, values: Mapping[str, Any], *, reason: str) -> s
     return f"there is no action {verb!r}"
 
 
+_TABLES: tuple[tuple[str, str, dict[str, str], str], ...] = (
+    ("What needs a person", "needs", {"level": "level", "what": "what", "mend": "mend"}, "nothing: all is well"),
+    ("Claims that nobody works on", "claims",
+     {"file": "file", "server": "server", "minutes": "min", "verdict": "verdict"}, "none"),
+    ("Nodes", "nodes",
+     {"server": "server", "state": "state", "file": "file", "share": "progress [%]", "minutes": "min"},
+     "no nodes are registered"),
+    ("Failures", "failures", {"error": "error", "files": "files", "latest": "latest"}, "no file has failed"),
+    ("What ended badly last", "ended", {"at": "at", "file": "file", "server": "server", "said": "said"}, "nothing"),
+    ("What attempts said last", "lines", {"at": "at", "file": "file", "server": "server", "said": "said"}, "nothing"),
+)  # fmt: skip
+
+
 def as_html(state: Mapping[str, Any]) -> str:
     """The panel as tables: what remains in an exported notebook, and what is shown where no script runs."""
     first = f"opskit watch, {state['env']}, {state['table']}, {state['as_of']}"
-    chips = ", ".join(f"{count} {name}" for name, count in state["chips"])
+    chips = ", ".join(f"{count:,} {name}" for name, count in state["chips"])
     parts = [notebook_output.sentences(first, *filter(None, (chips, state["forecast"], state["away"])))]
-    for title, key, empty in (
-        ("What needs a person", "needs", "nothing: all is well"),
-        ("Claims that nobody works on", "claims", "none"),
-        ("Nodes", "nodes", "no nodes are registered"),
-        ("Failures", "failures", "no file has failed"),
-        ("What ended badly last", "ended", "nothing"),
-    ):
+    for title, key, columns, empty in _TABLES:
         rows = state[key]
-        columns = {name: isinstance(value, (int, float)) for name, value in rows[0].items()} if rows else {}
-        values = [list(row.values()) for row in rows]
+        is_number = {label: any(isinstance(row[name], (int, float)) for row in rows) for name, label in columns.items()}
+        values = [[row[name] for name in columns] for row in rows]
+        below = [] if rows else [(key == "lines" and state["unread"]) or empty]
         parts.append(notebook_output.sentences(title))
-        parts.append(notebook_output.frame(columns, values, hidden=0, most_letters=300, below=[] if rows else [empty]))
+        parts.append(notebook_output.frame(is_number, values, hidden=0, most_letters=_MOST_LETTERS, below=below))
     return "".join(parts)
 
 
-def _forecast(queued: int | None, per_second: float) -> str:
-    if not queued:
+def _forecast(row: Mapping[str, Any] | None, queued: int) -> str:
+    if row is None or not queued:
         return ""
-    if not per_second:
-        return "nothing has ended in the last 15 min"
-    seconds = queued / per_second
-    span = f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-    return f"done in about {span} at the pace of the last 15 min" if seconds >= 60 else "done in less than a minute"
+    if row["change_per_minute"] is None:
+        return wording.outlook(row["verdict"], row["empty_in_seconds"])
+    change = row["change_per_minute"]
+    rate = f"{'+' if change > 0 else ''}{wording.rate(change)} a minute"
+    return f"{rate} · {wording.outlook(row['verdict'], row['empty_in_seconds'])}"
 
 
-def _short(moment: object) -> str:
-    text = str(moment or "")
-    return f"{text[:10]} {text[11:19]}"
+def _short(moment: Any) -> str:
+    return "" if moment is None else f"{moment:%Y-%m-%d %H:%M:%S}"

@@ -7,7 +7,8 @@ function element(name, text, attributes) {
   return made;
 }
 
-function table(rows, columns, empty) {
+// *press* makes the button of a row that has an action of its own.
+function table(rows, columns, empty, press) {
   if (!rows.length) return element("p", empty, { class: "opskit-quiet" });
   const made = element("table"), head = element("tr");
   for (const title of Object.values(columns)) head.append(element("th", title));
@@ -18,6 +19,11 @@ function table(rows, columns, empty) {
       const cell = element("td");
       if (key === "share" && row.share !== null && row.share !== undefined) {
         cell.append(element("progress", "", { max: 100, value: row.share }), ` ${row.share} %`);
+      } else if (key === "what" && row.link) {
+        cell.append(element("a", row.what, { href: row.link, target: "_blank", rel: "noopener", title: "its runbook" }));
+      } else if (key === "action") {
+        const made = row.action && press(row.action);
+        if (made) cell.append(made);
       } else cell.textContent = row[key] === null || row[key] === undefined ? "–" : String(row[key]);
       line.append(cell);
     }
@@ -67,12 +73,17 @@ function render({ model, el }) {
       line.append(element("strong", title), ...actions.map(button));
       parts.push(line, content);
     };
+    const press = (key) => {
+      const action = state.actions.find((one) => one.key === key);
+      return action && button(action);
+    };
     const of = (group) => state.actions.filter((action) => action.group === group);
     section("What needs a person", [], table(state.needs, { level: "level", what: "what", mend: "mend" }, "nothing: all is well"));
     section("Claims that nobody works on", of("claims"), table(state.claims, { file: "file", server: "server", minutes: "min", verdict: "verdict" }, "none"));
-    section("Nodes", of("nodes"), table(state.nodes, { server: "server", state: "state", file: "file", share: "progress", minutes: "min" }, "no nodes are registered"));
+    section("Nodes", of("nodes"), table(state.nodes, { server: "server", state: "state", file: "file", share: "progress", minutes: "min", action: "" }, "no nodes are registered", press));
     section("Failures", of("failures"), table(state.failures, { error: "error", files: "files", latest: "latest" }, "no file has failed"));
     section("What ended badly last", [], table(state.ended, { at: "at", file: "file", server: "server", said: "said" }, "nothing"));
+    section("What attempts said last", [], table(state.lines, { at: "at", file: "file", server: "server", said: "said" }, state.unread || "nothing"));
     el.replaceChildren(...parts);
     el.classList.toggle("opskit-still", Boolean(still));
     if (focused) el.querySelector(`button[data-key="${CSS.escape(focused)}"]`)?.focus();

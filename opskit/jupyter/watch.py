@@ -25,7 +25,8 @@ _STATEMENT_SECONDS = 5.0
 _REASON = "pressed in a notebook"
 _NOTHING = {
     "env": "", "table": "", "as_of": "", "away": "", "said": "", "chips": [], "forecast": "", "needs": [], "claims": [],
-    "nodes": [], "failures": [], "ended": [], "actions": [], "may_act": False, "may_not": "", "stopped": False,
+    "nodes": [], "failures": [], "ended": [], "lines": [], "unread": "", "page": "", "actions": [], "may_act": False,
+    "may_not": "", "stopped": False,
 }  # fmt: skip
 
 
@@ -113,10 +114,11 @@ class Watch:
 
 
 def watch(db: Database, *, every_seconds: float = EVERY_SECONDS) -> Any:
-    """Show a live panel of a database: what needs a person, the queue, nodes, failures, and what can be done about it.
+    """Show a live panel of a database: what needs a person, the queue, nodes, failures, and what attempts said last.
 
-    An action is done at its second press, which names what it acts on. It is greyed out on a read-only connection and
-    for a role that may only read. Without anywidget, it is a table of this moment.
+    What can be done about it (clean up, requeue a group, cancel a file, pause all) has a button. An action is done at
+    its second press, which names what it acts on. Buttons are greyed out on a read-only connection and for a role that
+    may only read. Without anywidget, it is a table of this moment.
 
     Args:
         db: An open database.

@@ -152,9 +152,8 @@ def frame(
             for side, value in zip(sides, row, strict=True)
         )
         lines.append(f"<tr>{''.join(cells)}</tr>")
-    link = [f"<p>{_link(page, 'the same on the page')}</p>"] if page.startswith(_WEB) else []
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>" if rows else ""
-    return "".join([table, *(f"<p>{_text(line)}</p>" for line in below), *link])
+    return "".join([table, *(f"<p>{_text(line)}</p>" for line in below), _on_page(page)])
 
 
 def _shown(value: Any, most_letters: int) -> Any:
@@ -213,17 +212,44 @@ def sentences(first: str, *more: str) -> str:
     return "".join([f"<p><b>{_text(first)}</b></p>", *(f"<p>{_text(line)}</p>" for line in more)])
 
 
-def findings(rows: Sequence[Mapping[str, str]]) -> str:
-    """What the doctor found: each with its commands, one a line, ready to be copied."""
+def finding(facts: Mapping[str, str], *, runbook: str, page: str) -> str:
+    """One thing that the doctor found, with the ways on.
+
+    Args:
+        facts: level, what, why, mend, condition.
+        runbook: Address of its runbook on the page; "" where it is not known.
+        page: Address of the doctor's page; "" where it is not known.
+    """
+    rows = "".join(f"<tr><th>{name}</th><td>{_text(facts[name])}</td></tr>" for name in ("what", "why"))
+    rows += f"<tr><th>mend</th><td><pre>{_text(facts['mend'])}</pre></td></tr>"
+    rows += f"<tr><th>runbook</th><td>{_runbook(facts['condition'], runbook)}</td></tr>"
+    caption = f"<caption>{_text(facts['level'])}</caption>"
+    return f"<table>{caption}<tbody>{rows}</tbody></table>{_on_page(page)}"
+
+
+def findings(rows: Sequence[Mapping[str, str]], *, page: str = "") -> str:
+    """What the doctor found: each with its commands, one a line, ready to be copied, and with its runbook."""
     if not rows:
         return "<p>all is well</p>"
     body = "".join(
         f"<tr><th>{_text(row['level'])}</th><td>{_text(row['what'])}</td><td>{_text(row['why'])}</td>"
-        f"<td><pre>{_text(row['mend'])}</pre></td></tr>"
+        f"<td><pre>{_text(row['mend'])}</pre></td><td>{_runbook(row['condition'], row['runbook'])}</td></tr>"
         for row in rows
     )
-    head = "".join(f"<th>{name}</th>" for name in ("level", "what", "why", "mend"))
-    return f"<table><caption>doctor</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    head = "".join(f"<th>{name}</th>" for name in ("level", "what", "why", "mend", "runbook"))
+    table = f"<table><caption>doctor</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return table + _on_page(page)
+
+
+def _runbook(condition: str, address: str) -> str:
+    """The way to a runbook: on the page, or the command that prints it."""
+    if address.startswith(_WEB):
+        return _link(address, condition)
+    return f"<code>opskit doctor --explain {_text(condition)}</code>"
+
+
+def _on_page(page: str) -> str:
+    return f"<p>{_link(page, 'the same on the page')}</p>" if page.startswith(_WEB) else ""
 
 
 def with_units(frame: Any) -> Any:

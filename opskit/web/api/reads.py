@@ -287,7 +287,7 @@ def pauses(db: Db) -> list[Json]:
 )
 def diagnosis(db: Db) -> list[Json]:
     found = doctor.examine(db)
-    return [dataclasses.asdict(finding) for finding in found]
+    return [finding.facts() for finding in found]
 
 
 def _camel(rows: list[Json]) -> list[Json]:

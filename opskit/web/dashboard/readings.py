@@ -52,7 +52,7 @@ def _claims(db: Database, *, look: bool) -> list[Row]:
 
 def _examined(db: Database) -> list[Row]:
     """What the doctor finds."""
-    return [dataclasses.asdict(finding) for finding in doctor.examine(db)]
+    return [finding.facts() for finding in doctor.examine(db)]
 
 
 def _file(db: Database, *, file_id: str) -> list[Row]:

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from opskit.database import Database
 from opskit.settings import Settings
@@ -64,6 +65,7 @@ class Finding:
         mend: The commands that mend it, one a line: SQL where it ends with a semicolon, else the shell's.
         check: The check that found it, such as "queue".
         condition: What it is about; its runbook has this name.
+        concerns: Whom it names: server IDs, `*` for all nodes, or the error that files fail with; none elsewhere.
         page: Address of the page that shows it and its runbook; "" where it is not known.
     """
 
@@ -73,9 +75,10 @@ class Finding:
     mend: str
     check: str = ""
     condition: Condition = field(kw_only=True)
+    concerns: tuple[str, ...] = field(default=(), kw_only=True)
     page: str = field(default="", kw_only=True, repr=False, compare=False)
 
-    def facts(self) -> dict[str, str]:
+    def facts(self) -> dict[str, Any]:
         """What programs get: everything but the address of the page."""
         facts = asdict(self)
         del facts["page"]

@@ -37,6 +37,7 @@ def failing(db: Database) -> Iterator[Finding]:
             opskit(db, "requeue --failed") + "  # when the cause is mended",
         ),
         condition=Condition.FILES_FAIL,
+        concerns=(now["error"],) if now["error"] else (),
     )
 
 

@@ -75,6 +75,7 @@ def queue(db: Database) -> Iterator[Finding]:
             "nobody claims them",
             opskit(db, "resume --all"),
             condition=Condition.NO_NODE_CLAIMS,
+            concerns=("*",),
         )
 
 
@@ -111,6 +112,7 @@ def pauses(db: Database) -> Iterator[Finding]:
             "no file is claimed there",
             opskit(db, "resume --all" if pause["scope"] == "*" else f"resume {shlex.quote(pause['scope'])}"),
             condition=Condition.PAUSED,
+            concerns=(pause["scope"],),
         )
 
 
@@ -126,6 +128,7 @@ def breaker(db: Database) -> Iterator[Finding]:
             "reach the host); nodes try one file at least every 30 s and go on when one goes well",
             opskit(db, "resume --all") + "  # once it is mended, to go on at once",
             condition=Condition.BREAKER_OPEN,
+            concerns=("*",),
         )
 
 
@@ -162,6 +165,7 @@ def nodes(db: Database) -> Iterator[Finding]:
                 opskit(db, "prune --node-days 0") + "  # if it is gone for good; else its row goes after 7 days",
             ),
             condition=Condition.NODE_SILENT,
+            concerns=tuple(node["server_id"] for node in dead),
         )
     working = [node for node in found if node["state"] not in ("stopped", "dead")]
     versions = sorted({str(node["version"]) for node in working}, key=_version)
@@ -173,6 +177,7 @@ def nodes(db: Database) -> Iterator[Finding]:
             "an upgrade is not finished; whatever starts nodes starts a drained one again, with the new version",
             lines(*(opskit(db, f"drain {shlex.quote(name)}") for name in older)),
             condition=Condition.VERSIONS_DIFFER,
+            concerns=tuple(older),
         )
 
 
@@ -204,6 +209,7 @@ def quarantines(db: Database) -> Iterator[Finding]:
             f"it claims nothing else until it completes a file{when}",
             opskit(db, f"resume {shlex.quote(node['server_id'])}"),
             condition=Condition.NODE_IN_QUARANTINE,
+            concerns=(node["server_id"],),
         )
 
 

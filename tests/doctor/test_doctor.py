@@ -827,7 +827,7 @@ def test_the_shell_exits_with_1_for_an_error_and_with_0_for_warnings(
 
     assert answer["environment"] == "development"
     assert [finding["level"] for finding in answer["findings"]] == ["error", "warning", "warning"]
-    assert {"level", "what", "why", "mend", "check", "condition"} == set(answer["findings"][0])
+    assert {"level", "what", "why", "mend", "check", "condition", "concerns"} == set(answer["findings"][0])
 
 
 def test_every_door_gives_the_doctors_same_answer(

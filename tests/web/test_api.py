@@ -305,7 +305,7 @@ def test_the_doctor_is_asked_over_http_too(db: Database, http: Client) -> None:
     run(db, "INSERT INTO {files} (original_filename) VALUES ('waits.csv')")
 
     findings = http.get("/api/processing/doctor").json()
-    assert {"level", "what", "why", "mend", "check", "condition"} == set(findings[0])
+    assert {"level", "what", "why", "mend", "check", "condition", "concerns"} == set(findings[0])
 
 
 # -- cleanup -------------------------------------------------------------------------------------

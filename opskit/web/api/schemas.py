@@ -277,6 +277,9 @@ class Finding(_Answer):
     mend: str
     check: str
     condition: str = Field(description="What it is about; its runbook has this name.")
+    concerns: list[str] = Field(
+        description="Whom it names: server IDs, `*` for all nodes, or the error that files fail with."
+    )
 
 
 class EndedFile(_Answer):

@@ -7,13 +7,11 @@ from typing import Literal
 
 import streamlit as st
 
-from opskit import doctor
 from opskit.database.session import Row
-from opskit.doctor.finding import command
 from opskit.queue.states import FileState
 from opskit.stats.figures import STATE_COLORS
 from opskit.support import wording
-from opskit.web.dashboard import actions, banners, columns, dialog, markdown, readings, sources, times
+from opskit.web.dashboard import actions, banners, columns, dialog, needs, readings, sources, times
 
 SERVERS_DRAWN = 12
 OUTLOOK_COLORS: dict[str, Literal["gray", "green", "orange", "red"]] = {
@@ -35,19 +33,31 @@ def buttons() -> None:
             actions.resume()
 
 
+def attention() -> None:
+    """What needs a person now. It ticks by itself, above the charts: its buttons must not wait for these."""
+    numbers, throughput = readings.read("concurrency"), day()
+    if numbers.frame is not None and throughput.frame is not None:
+        examined = readings.read_seldom("doctor")
+        needs.box(numbers.rows()[0], None if examined.frame is None else examined.rows(), _last_day(throughput))
+
+
+def day() -> readings.Reading:
+    """What has ended in the last day, by the hour."""
+    return readings.read("throughput", since_seconds=86400, bucket_seconds=3600)
+
+
 def moment() -> None:
-    """Everything that ticks."""
+    """Everything else that ticks."""
     numbers, nodes, pauses = readings.read("concurrency"), readings.read("nodes"), readings.read("pauses")
     distribution, longest = readings.read("distribution"), readings.read("longest_running")
-    throughput = readings.read("throughput", since_seconds=86400, bucket_seconds=3600)
-    forecast, examined = readings.read("forecast"), readings.read_seldom("doctor")
+    throughput = day()
+    forecast = readings.read("forecast")
     taken = (numbers, nodes, pauses, distribution, longest, throughput, forecast)
     banners.as_of(*taken)
     if not banners.healthy(taken):
         return
     now = numbers.rows()[0]
     last_day = _last_day(throughput)
-    attention(now, None if examined.frame is None else examined.rows(), last_day)
     sources.heading("Now", numbers, forecast, pauses)
     metrics(now, last_day, forecast.rows()[0])
     counted(now)
@@ -61,57 +71,6 @@ def moment() -> None:
         workers(nodes)
     with right:
         oldest(longest)
-
-
-def attention(now: Row, examined: list[Row] | None, last_day: dict[str, int]) -> None:
-    """What needs a person now, the gravest first, one box for each gravity; one calm line when nothing does.
-
-    The doctor alone judges, here as in the shell: the calm line stands only where `opskit doctor` exits 0.
-    """
-    findings = examined or []
-    grave = [finding for finding in findings if finding["level"] == "error"]
-    warnings = [finding for finding in findings if finding["level"] == "warning"]
-    worrying = [finding for finding in warnings if finding["check"] in doctor.WORK]
-    minor = [finding for finding in warnings if finding["check"] not in (*doctor.WORK, "waiting")]
-    if grave:
-        st.error("  \n".join(map(line, grave)), icon=":material/emergency_home:")
-    if worrying:
-        st.warning("  \n".join(map(line, worrying)), icon=":material/warning:")
-    if now["waiting_files"]:
-        settings = readings.settings()
-        st.info(
-            f"**{wording.count(now['waiting_files'], 'row')}** without a status wait until you let them in.  \n"
-            f"New rows: `{command(settings, 'migrate --queue-new')}`; "
-            f'rows from before: `{command(settings, "enqueue --existing --where")} "…"`.',
-            icon=":material/inbox:",
-        )
-    # The numbers are younger than what the doctor has said: a fleet that stands since then is not calm.
-    stands = bool(now["queued"]) and not now["claiming_nodes"]
-    if examined is None or (stands and not (grave or worrying)):
-        st.caption("The doctor is being asked.")
-    elif not (grave or worrying or now["waiting_files"]):
-        st.success(calm(now, last_day), icon=":material/check_circle:")
-    if minor:
-        st.page_link(
-            "doctor.py", label=f"The doctor has {wording.count(len(minor), 'warning')}", icon=":material/stethoscope:"
-        )
-
-
-def line(finding: Row) -> str:
-    """A finding in one line, with the way to its runbook."""
-    runbook = f" [What to do](doctor?runbook={finding['condition']})" if finding.get("condition") else ""
-    return f"**{markdown.escaped(finding['what'])}**: {markdown.escaped(finding['why'])}.{runbook}"
-
-
-def calm(now: Row, last_day: dict[str, int]) -> str:
-    """That all is well, with the numbers that say so."""
-    claiming, live = now["claiming_nodes"], now["active_servers"]
-    nodes = (
-        f"{claiming} of {wording.count(live, 'node')} {'claims' if claiming == 1 else 'claim'}"
-        if live
-        else "no node runs"
-    )
-    return f"Nothing needs you now: {nodes}, {last_day['failed']:,} failed in 24 h."
 
 
 def metrics(now: Row, last_day: dict[str, int], ahead: Row) -> None:
@@ -284,4 +243,6 @@ def oldest(longest: readings.Reading) -> None:
 
 
 buttons()
+needs.wanted()
+banners.live(attention)
 banners.live(moment)

@@ -129,11 +129,9 @@ def series() -> str:
 def frames() -> str:
     """The columns of every statistic."""
     parts = []
-    for name in stats.STATISTICS:
-        columns: dict[str, str] = getattr(stats, name.replace("-", "_").upper())
-        doc = inspect.cleandoc(stats.STATISTICS[name].__doc__ or "").splitlines()[0]
-        rows = ((f"`{column}`", f"`{dtype}`") for column, dtype in columns.items())
-        parts.append(f"### {name}\n\n{doc}\n\n" + _table(("column", "dtype"), rows))
+    for name, one in stats.STATISTICS.items():
+        rows = ((f"`{column}`", f"`{kind}`", kind.unit) for column, kind in one.columns.items())
+        parts.append(f"### {name}\n\n{one.sentence}.\n\n" + _table(("column", "dtype", "unit"), rows))
     return "\n".join(parts)
 
 

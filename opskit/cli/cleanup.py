@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 
 from opskit import queue
-from opskit.cli.statistics import SHOWN
 from opskit.cli.verbs import Verbs, actor
 from opskit.database import Database
 from opskit.queue import reaper
 from opskit.queue.states import Verdict
 from opskit.settings import settings_of
+from opskit.stats.catalog import STATISTICS
 from opskit.support import console
 
 
@@ -37,7 +37,7 @@ def cleanup(given: argparse.Namespace) -> int:
             if given.json:
                 console.as_json({"environment": settings.env, "files": rows})
             else:
-                shown = [{name: row[name] for name in SHOWN["stale"]} for row in rows]
+                shown = [{name: row[name] for name in STATISTICS["stale"].first} for row in rows]
                 console.table(shown, empty="no claim is stale or orphaned")
             return 0
         done = queue.cleanup(db, claims=given.claims, actor=actor(), reason=given.reason)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -12,84 +12,24 @@ from opskit.cli.verbs import Verbs
 from opskit.database import Database
 from opskit.database.session import Row
 from opskit.errors import SettingError
-from opskit.queue import lanes
 from opskit.queue.error_identity import last_line
 from opskit.settings import settings_of
+from opskit.stats.catalog import STATISTICS
 from opskit.support import console, wording
 
-SHOWN: dict[str, tuple[str, ...]] = {
-    "nodes": ("server_id", "state", "original_filename", "minutes_processing", "seconds_since_heartbeat", "host"),
-    "node-work": ("server_id", "completed", "failed", "bad_attempts", "last_error"),
-    "stale": ("original_filename", "processing_server_id", "minutes_processing", "verdict", "would_become",
-              "minutes_without_progress", "id"),
-    "files": ("id", "original_filename", "processing_status", "processing_errors", "last_at", "processing_server_id"),
-    "events": ("at", "kind", "outcome", "file_id", "reason", "actor", "server_id", "next_status"),
-    "timeline": ("started_at", "server_id", "original_filename", "outcome", "ended_at", "kind", "attempt", "reason"),
-}  # fmt: skip
-"""The columns of a table, the most needed first; --wide and --json have every one."""
 _LONGEST = 32
 """A text has at most so many letters in a table."""
-Read = Callable[[Database, dict[str, Any]], list[Row]]
-
-
-def _query(name: str, **usual: object) -> Read:
-    def read(db: Database, given: dict[str, Any]) -> list[Row]:
-        return db.run(name, **{**usual, **given})
-
-    return read
-
-
-def _judged(name: str, **usual: object) -> Read:
-    def read(db: Database, given: dict[str, Any]) -> list[Row]:
-        return db.run(name, **{"stale_after_seconds": db.settings.stale_after_seconds, **usual, **given})
-
-    return read
-
-
-def _lanes(db: Database, given: dict[str, Any]) -> list[Row]:
-    return db.run("lanes", **{"row_limit": 1000, **given}) if lanes.known(db) is not None else []
-
-
-def _nodes(db: Database, given: dict[str, Any]) -> list[Row]:
-    lanes.known(db)
-    return db.run("nodes", **given)
-
-
-def _through_stats(name: str) -> Read:
-    """A statistic that is more than one statement: as Python has it."""
-
-    def read(db: Database, given: dict[str, Any]) -> list[Row]:
-        from opskit import stats
-
-        renamed = {"row_limit": "limit"}
-        values = {renamed.get(key, key): value for key, value in given.items()}
-        return stats.records(stats.STATISTICS[name](db, **values))
-
-    return read
-
-
-_LIMIT = {"limit": "row_limit"}
-STATISTICS: dict[str, tuple[Read, dict[str, str]]] = {
-    "concurrency": (_judged("concurrency"), {}),
-    "distribution": (_query("distribution"), {}),
-    "longest-running": (_query("longest_running", row_limit=10), _LIMIT),
-    "stale": (_judged("stale", look_seconds=2.0, every=False), {}),
-    "nodes": (_nodes, {}),
-    "node-work": (_query("node_work", since_seconds=3600), {"since": "since_seconds"}),
-    "forecast": (_query("forecast"), {}),
-    "throughput": (_query("throughput", since_seconds=86400, bucket_seconds=3600), {"since": "since_seconds"}),
-    "failures": (_query("failures", row_limit=100), _LIMIT),
-    "timeline": (_through_stats("timeline"), {"since": "since_seconds", **_LIMIT}),
-    "files": (
-        _through_stats("files"),
-        {"state": "status", "server": "server_id", "search": "search", "lane": "lane", **_LIMIT},
-    ),
-    "events": (_through_stats("events"), {"server": "server_id", "file": "file_id", "kind": "kind", **_LIMIT}),
-    "pauses": (_query("pauses"), {}),
-    "lanes": (_lanes, _LIMIT),
+FILTERS = {
+    "since": "since_seconds",
+    "limit": "limit",
+    "state": "status",
+    "server": "server_id",
+    "search": "search",
+    "lane": "lane",
+    "file": "file_id",
+    "kind": "kind",
 }
-"""Each statistic: how it is read, and which of the filters it takes under which name."""
-FILTERS = ("since", "limit", "state", "server", "search", "lane", "file", "kind")
+"""The flags, and which parameter of a statistic each gives."""
 
 
 def add_stats(verbs: Verbs) -> None:
@@ -117,7 +57,7 @@ def statistics(given: argparse.Namespace) -> int:
     names = ("concurrency", "distribution", "nodes") if given.what == "all" else (given.what,)
     values = {name: filters(given, name) for name in names}
     with Database(settings, pooled=False) as db:
-        rows = {name: [plain(row) for row in STATISTICS[name][0](db, values[name])] for name in names}
+        rows = {name: [plain(row) for row in STATISTICS[name].rows(db, **values[name])] for name in names}
     if given.json:
         console.as_json(rows if given.what == "all" else rows[given.what])
         return 0
@@ -128,13 +68,13 @@ def statistics(given: argparse.Namespace) -> int:
             for row in found:
                 line = f"{row['file_count']:>7,}  {row['last_day']:>8,}  {row['error']}"
                 console.out.print(line, soft_wrap=True)
-        elif name in ("concurrency", "forecast") and found:
+        elif STATISTICS[name].one_row and found:
             title = f"{settings.env}: {'now' if name == 'concurrency' else name}"
             console.table([{"number": key, "value": value} for key, value in found[0].items()], title=title)
             if name == "forecast":
                 console.out.print(wording.outlook(found[0]["verdict"], found[0]["empty_in_seconds"]))
         else:
-            table(found, SHOWN.get(name), wide=given.wide, title=f"{settings.env}: {name}")
+            table(found, STATISTICS[name].first, wide=given.wide, title=f"{settings.env}: {name}")
     return 0
 
 
@@ -144,18 +84,18 @@ def filters(given: argparse.Namespace, name: str) -> dict[str, Any]:
     Raises:
         SettingError: It takes no such filter, or a value cannot be used.
     """
-    known = STATISTICS[name][1]
+    known = STATISTICS[name].usual
     found: dict[str, Any] = {}
-    for flag in FILTERS:
+    for flag, parameter in FILTERS.items():
         value = getattr(given, flag)
         if value is None:
             continue
-        if flag not in known:
-            takes = ", ".join(f"--{one}" for one in known) or "no filter"
+        if parameter not in known:
+            takes = ", ".join(f"--{one}" for one, takes in FILTERS.items() if takes in known) or "no filter"
             raise SettingError(f"opskit stats {given.what} takes no --{flag}; it takes {takes}")
         if flag == "limit" and value < 1:
             raise SettingError(f"--limit is {value}; it must be at least 1")
-        found[known[flag]] = seconds(value) if flag == "since" else value
+        found[parameter] = seconds(value) if flag == "since" else value
     return found
 
 
@@ -171,7 +111,7 @@ def seconds(text: str) -> float:
     return length
 
 
-def table(rows: list[Row], shown: tuple[str, ...] | None, *, wide: bool, title: str = "") -> None:
+def table(rows: list[Row], shown: tuple[str, ...] = (), *, wide: bool, title: str = "") -> None:
     """Rows as a table that fits the terminal: the least needed columns are left out, errors told by their last line.
 
     Args:

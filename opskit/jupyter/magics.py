@@ -7,13 +7,13 @@ import importlib
 import os
 import re
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from opskit import doctor
+from opskit import doctor, stats
 from opskit.database import Database
-from opskit.errors import MissingExtraError, SettingError
+from opskit.errors import SettingError
 from opskit.settings import Settings
 
 _VALUE = re.compile(r"%\((\w+)\)s")
@@ -43,7 +43,7 @@ class Magics:
         if words == ["doctor"]:
             return doctor.examine(self._database())
         if words[:1] == ["stats"] and len(words) == 2 and not words[1].startswith("-") and words[1] != "all":
-            return _statistics()[words[1]](self._database()) if words[1] in _statistics() else _unknown(words[1])
+            return stats.STATISTICS[words[1]](self._database()) if words[1] in stats.STATISTICS else _unknown(words[1])
         with _environment(self._database().settings), suppress(SystemExit):
             # By name: the shell's door lies above this package. What is wrong with the words has been said.
             importlib.import_module("opskit.cli.main").main(words or ["--help"])
@@ -83,7 +83,7 @@ class Magics:
         if words[0] not in verbs:
             return []
         flags = sorted(flag for flag in verbs[words[0]]._option_string_actions if flag.startswith("--"))
-        return ([*_statistics()] if words == ["stats"] else []) + flags
+        return ([*stats.STATISTICS] if words == ["stats"] else []) + flags
 
     def _database(self) -> Database:
         given = self._shell.user_ns.get("db")
@@ -119,16 +119,8 @@ def unload_ipython_extension(shell: Any) -> None:
         shell.magics_manager.magics["cell"].pop("opskit_sql", None)
 
 
-def _statistics() -> dict[str, Callable[..., Any]]:
-    try:
-        from opskit import stats
-    except ImportError:
-        raise MissingExtraError("pandas", "ui") from None
-    return stats.STATISTICS
-
-
 def _unknown(name: str) -> None:
-    raise SettingError(f"there is no statistic {name!r}; there are {', '.join(_statistics())}")
+    raise SettingError(f"there is no statistic {name!r}; there are {', '.join(stats.STATISTICS)}")
 
 
 @contextmanager

@@ -7,10 +7,11 @@ values are NA or NaT.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
+from opskit.errors import MissingExtraError
+from opskit.stats.catalog import STATISTICS, Statistic
 from opskit.stats.columns import (
     CONCURRENCY,
     DISTRIBUTION,
@@ -29,12 +30,14 @@ from opskit.stats.columns import (
     THROUGHPUT,
     TIMELINE,
 )
-from opskit.stats.counts import concurrency, counted, counted_at, distribution, failures, server_counts
-from opskit.stats.current import evidence, lanes, longest_running, node_work, nodes, pauses, stale
-from opskit.stats.frames import records
-from opskit.stats.listings import events, files, logs, place
-from opskit.stats.periods import forecast, throughput, timeline
 from opskit.support.wording import iso
+
+if TYPE_CHECKING:
+    from opskit.stats.counts import concurrency, counted, counted_at, distribution, failures, server_counts
+    from opskit.stats.current import evidence, lanes, longest_running, node_work, nodes, pauses, stale
+    from opskit.stats.frames import records
+    from opskit.stats.listings import events, files, logs, place
+    from opskit.stats.periods import forecast, throughput, timeline
 
 __all__ = [
     "CONCURRENCY",
@@ -54,6 +57,7 @@ __all__ = [
     "STATISTICS",
     "THROUGHPUT",
     "TIMELINE",
+    "Statistic",
     "concurrency",
     "counted",
     "counted_at",
@@ -77,23 +81,29 @@ __all__ = [
     "throughput",
     "timeline",
 ]
-STATISTICS: dict[str, Callable[..., pd.DataFrame]] = {
-    "concurrency": concurrency,
-    "distribution": distribution,
-    "longest-running": longest_running,
-    "lanes": lanes,
-    "stale": stale,
-    "nodes": nodes,
-    "node-work": node_work,
-    "forecast": forecast,
-    "throughput": throughput,
-    "failures": failures,
-    "files": files,
-    "events": events,
-    "pauses": pauses,
-    "timeline": timeline,
+_MODULES = {
+    "counts": ("concurrency", "counted", "counted_at", "distribution", "failures", "server_counts"),
+    "current": ("evidence", "lanes", "longest_running", "node_work", "nodes", "pauses", "stale"),
+    "frames": ("records",),
+    "listings": ("events", "files", "logs", "place"),
+    "periods": ("forecast", "throughput", "timeline"),
 }
-"""The statistics by the name that shell and HTTP give them."""
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        """What needs pandas is imported on first use (PEP 562); a statistic without a function of its own is called."""
+        if name in _HOMES:
+            try:
+                return getattr(importlib.import_module(f"opskit.stats.{_HOMES[name]}"), name)
+            except ModuleNotFoundError as error:
+                if error.name != "pandas":
+                    raise
+                raise MissingExtraError("pandas", "ui") from None
+        if (statistic := STATISTICS.get(name.replace("_", "-"))) is not None:
+            return statistic
+        raise AttributeError(f"module 'opskit.stats' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

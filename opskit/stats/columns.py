@@ -1,178 +1,204 @@
-"""The columns of each statistic and their dtypes: the same whatever the rows, and when there are none."""
+"""The columns of each statistic: their dtypes, the same whatever the rows and when there are none, and their units."""
 
 from __future__ import annotations
 
-TIME = "datetime64[us, UTC]"
-DISTRIBUTION = {"processing_server_id": "string", "processing_status": "string", "file_count": "Int64"}
+
+class Kind(str):
+    """A column's dtype, and the unit of its values.
+
+    Attributes:
+        unit: Such as "s" or "files"; "" where the name says it or there is none.
+    """
+
+    __slots__ = ("unit",)
+    unit: str
+
+    def __new__(cls, dtype: str, unit: str = "") -> Kind:  # noqa: D102 -- the class says it
+        kind = super().__new__(cls, dtype)
+        kind.unit = unit
+        return kind
+
+
+TIME = Kind("datetime64[us, UTC]", "UTC")
+TEXT = Kind("string")
+FLAG = Kind("boolean")
+NUMBER = Kind("Int64")
+FILES_COUNT = Kind("Int64", "files")
+NODES_COUNT = Kind("Int64", "nodes")
+BYTES = Kind("Int64", "bytes")
+SECONDS = Kind("Float64", "s")
+MINUTES = Kind("Float64", "min")
+FILES_PER_MINUTE = Kind("Float64", "files/min")
+DISTRIBUTION = {"processing_server_id": TEXT, "processing_status": TEXT, "file_count": FILES_COUNT}
 CONCURRENCY = {
-    "total_files": "Int64",
-    "queued": "Int64",
-    "processing": "Int64",
-    "completed": "Int64",
-    "failed": "Int64",
-    "waiting_files": "Int64",
-    "stale_files": "Int64",
-    "orphaned_files": "Int64",
-    "active_servers": "Int64",
-    "claiming_nodes": "Int64",
-    "quarantined_nodes": "Int64",
-    "oldest_queued_seconds": "Float64",
-    "all_paused": "boolean",
-    "breaker": "string",
+    "total_files": FILES_COUNT,
+    "queued": FILES_COUNT,
+    "processing": FILES_COUNT,
+    "completed": FILES_COUNT,
+    "failed": FILES_COUNT,
+    "waiting_files": FILES_COUNT,
+    "stale_files": FILES_COUNT,
+    "orphaned_files": FILES_COUNT,
+    "active_servers": NODES_COUNT,
+    "claiming_nodes": NODES_COUNT,
+    "quarantined_nodes": NODES_COUNT,
+    "oldest_queued_seconds": SECONDS,
+    "all_paused": FLAG,
+    "breaker": TEXT,
     "as_of": TIME,
     "counted_at": TIME,
 }
 LANES = {
-    "lane": "string",
-    "queued": "Int64",
-    "due": "Int64",
-    "processing": "Int64",
-    "oldest_queued_seconds": "Float64",
+    "lane": TEXT,
+    "queued": FILES_COUNT,
+    "due": FILES_COUNT,
+    "processing": FILES_COUNT,
+    "oldest_queued_seconds": SECONDS,
 }
 LONGEST_RUNNING = {
-    "original_filename": "string",
-    "processing_server_id": "string",
+    "original_filename": TEXT,
+    "processing_server_id": TEXT,
     "processing_started_at": TIME,
-    "minutes_processing": "Float64",
+    "minutes_processing": MINUTES,
 }
 STALE = {
-    "id": "string",
+    "id": TEXT,
     **LONGEST_RUNNING,
-    "minutes_without_progress": "Float64",
-    "seconds_since_heartbeat": "Float64",
-    "processing_attempt": "Int64",
-    "processing_failures": "Int64",
-    "verdict": "string",
-    "would_become": "string",
-    "claim": "string",
+    "minutes_without_progress": MINUTES,
+    "seconds_since_heartbeat": SECONDS,
+    "processing_attempt": NUMBER,
+    "processing_failures": NUMBER,
+    "verdict": TEXT,
+    "would_become": TEXT,
+    "claim": TEXT,
 }
 NODES = {
-    "server_id": "string",
-    "state": "string",
-    "original_filename": "string",
-    "minutes_processing": "Float64",
-    "progress_done": "Int64",
-    "progress_total": "Int64",
+    "server_id": TEXT,
+    "state": TEXT,
+    "original_filename": TEXT,
+    "minutes_processing": MINUTES,
+    "progress_done": NUMBER,
+    "progress_total": NUMBER,
     "beat_at": TIME,
-    "seconds_since_heartbeat": "Float64",
+    "seconds_since_heartbeat": SECONDS,
     "started_at": TIME,
-    "host": "string",
-    "pid": "Int64",
-    "version": "string",
-    "file_id": "string",
-    "lanes": "string",
-    "lane": "string",
+    "host": TEXT,
+    "pid": NUMBER,
+    "version": TEXT,
+    "file_id": TEXT,
+    "lanes": TEXT,
+    "lane": TEXT,
 }
 NODE_WORK = {
-    "server_id": "string",
-    "completed": "Int64",
-    "failed": "Int64",
-    "bad_attempts": "Int64",
-    "last_error": "string",
+    "server_id": TEXT,
+    "completed": FILES_COUNT,
+    "failed": FILES_COUNT,
+    "bad_attempts": NUMBER,
+    "last_error": TEXT,
     "last_error_at": TIME,
 }
 THROUGHPUT = {
     "bucket_start": TIME,
-    "processing_status": "string",
-    "processing_server_id": "string",
-    "file_count": "Int64",
-    "mean_wait_seconds": "Float64",
-    "mean_run_seconds": "Float64",
+    "processing_status": TEXT,
+    "processing_server_id": TEXT,
+    "file_count": FILES_COUNT,
+    "mean_wait_seconds": SECONDS,
+    "mean_run_seconds": SECONDS,
 }
 FAILURES = {
-    "error": "string",
-    "message": "string",
-    "place": "string",
-    "file_count": "Int64",
-    "last_hour": "Int64",
-    "last_day": "Int64",
-    "last_week": "Int64",
+    "error": TEXT,
+    "message": TEXT,
+    "place": TEXT,
+    "file_count": FILES_COUNT,
+    "last_hour": FILES_COUNT,
+    "last_day": FILES_COUNT,
+    "last_week": FILES_COUNT,
     "latest": TIME,
     "earliest": TIME,
-    "example": "string",
+    "example": TEXT,
 }
 FILES = {
-    "id": "string",
-    "original_filename": "string",
-    "processing_status": "string",
-    "processing_server_id": "string",
+    "id": TEXT,
+    "original_filename": TEXT,
+    "processing_status": TEXT,
+    "processing_server_id": TEXT,
     "last_at": TIME,
-    "file_size": "Int64",
-    "processing_attempt": "Int64",
-    "processing_failures": "Int64",
-    "processing_errors": "string",
-    "lane": "string",
+    "file_size": BYTES,
+    "processing_attempt": NUMBER,
+    "processing_failures": NUMBER,
+    "processing_errors": TEXT,
+    "lane": TEXT,
 }
 EVENTS = {
-    "id": "Int64",
+    "id": NUMBER,
     "at": TIME,
-    "kind": "string",
-    "outcome": "string",
-    "next_status": "string",
-    "file_id": "string",
-    "server_id": "string",
-    "attempt": "Int64",
+    "kind": TEXT,
+    "outcome": TEXT,
+    "next_status": TEXT,
+    "file_id": TEXT,
+    "server_id": TEXT,
+    "attempt": NUMBER,
     "started_at": TIME,
-    "reason": "string",
-    "actor": "string",
-    "token": "string",
+    "reason": TEXT,
+    "actor": TEXT,
+    "token": TEXT,
 }
 TIMELINE = {
-    "kind": "string",
-    "server_id": "string",
-    "file_id": "string",
-    "original_filename": "string",
-    "attempt": "Int64",
+    "kind": TEXT,
+    "server_id": TEXT,
+    "file_id": TEXT,
+    "original_filename": TEXT,
+    "attempt": NUMBER,
     "started_at": TIME,
     "ended_at": TIME,
-    "outcome": "string",
-    "followed": "string",
-    "cleaned": "boolean",
-    "overlaps": "boolean",
-    "reason": "string",
-    "actor": "string",
+    "outcome": TEXT,
+    "followed": TEXT,
+    "cleaned": FLAG,
+    "overlaps": FLAG,
+    "reason": TEXT,
+    "actor": TEXT,
 }
 EVIDENCE = {
-    "claim": "string",
-    "server_id": "string",
+    "claim": TEXT,
+    "server_id": TEXT,
     "moved_at": TIME,
-    "progress_done": "Int64",
-    "progress_total": "Int64",
+    "progress_done": NUMBER,
+    "progress_total": NUMBER,
     "beat_at": TIME,
     "lease_until": TIME,
-    "lease_seconds": "Float64",
-    "stale_after_seconds": "Float64",
-    "host": "string",
-    "pid": "Int64",
+    "lease_seconds": SECONDS,
+    "stale_after_seconds": SECONDS,
+    "host": TEXT,
+    "pid": NUMBER,
     "stopped_at": TIME,
     "booted_at": TIME,
     "suspected_at": TIME,
-    "sessions": "Int64",
+    "sessions": NUMBER,
 }
 FORECAST = {
-    "queued": "Int64",
-    "due": "Int64",
-    "came_minute": "Int64",
-    "came_five_minutes": "Int64",
-    "came_quarter_hour": "Int64",
-    "ended_minute": "Int64",
-    "ended_five_minutes": "Int64",
-    "ended_quarter_hour": "Int64",
-    "came_per_minute": "Float64",
-    "ended_per_minute": "Float64",
-    "change_per_minute": "Float64",
-    "verdict": "string",
-    "empty_in_seconds": "Float64",
+    "queued": FILES_COUNT,
+    "due": FILES_COUNT,
+    "came_minute": FILES_COUNT,
+    "came_five_minutes": FILES_COUNT,
+    "came_quarter_hour": FILES_COUNT,
+    "ended_minute": FILES_COUNT,
+    "ended_five_minutes": FILES_COUNT,
+    "ended_quarter_hour": FILES_COUNT,
+    "came_per_minute": FILES_PER_MINUTE,
+    "ended_per_minute": FILES_PER_MINUTE,
+    "change_per_minute": FILES_PER_MINUTE,
+    "verdict": TEXT,
+    "empty_in_seconds": SECONDS,
     "as_of": TIME,
 }
 LOGS = {
-    "attempt": "Int64",
-    "token": "string",
-    "server_id": "string",
-    "sequence": "Int64",
+    "attempt": NUMBER,
+    "token": TEXT,
+    "server_id": TEXT,
+    "sequence": BYTES,
     "at": TIME,
-    "text": "string",
-    "size": "Int64",
-    "left_out": "Int64",
+    "text": TEXT,
+    "size": BYTES,
+    "left_out": BYTES,
 }
-PAUSES = {"scope": "string", "at": TIME, "actor": "string", "reason": "string", "kind": "string"}
+PAUSES = {"scope": TEXT, "at": TIME, "actor": TEXT, "reason": TEXT, "kind": TEXT}

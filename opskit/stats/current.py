@@ -5,13 +5,11 @@ from __future__ import annotations
 import pandas as pd
 
 from opskit.database import Database
-from opskit.database.session import Row
 from opskit.errors import StillCountingError
 from opskit.queue import lanes as laning
-from opskit.stats.columns import EVIDENCE, LANES, LONGEST_RUNNING, NODE_WORK, NODES, PAUSES, STALE
-from opskit.stats.frames import cut_frame, frame_of, most, on_page, positive
-
-_LOOK_SECONDS = 2.0  # as the reaper's; verbs do not import one another
+from opskit.stats.catalog import STATISTICS
+from opskit.stats.columns import EVIDENCE
+from opskit.stats.frames import frame_of, read
 
 
 def longest_running(db: Database, *, limit: int = 10) -> pd.DataFrame:
@@ -33,8 +31,7 @@ def longest_running(db: Database, *, limit: int = 10) -> pd.DataFrame:
 
     SQL: sql/longest_running.sql
     """
-    rows = db.run("longest_running", row_limit=most(limit) + 1)
-    return cut_frame(rows, LONGEST_RUNNING, limit, "oldest claims", empty="nothing is being processed")
+    return read(STATISTICS["longest-running"], db, limit=limit)
 
 
 def stale(db: Database, *, every: bool = False) -> pd.DataFrame:
@@ -64,9 +61,8 @@ def stale(db: Database, *, every: bool = False) -> pd.DataFrame:
 
     SQL: sql/stale.sql
     """
-    rows = db.run("stale", stale_after_seconds=db.settings.stale_after_seconds, look_seconds=_LOOK_SECONDS, every=every)
     empty = "no claims" if every else "nothing is stale: every claim is worked on"
-    return frame_of(rows, STALE, empty=empty, **on_page(db, "cleanup"))
+    return read(STATISTICS["stale"], db, every=every, empty=empty)
 
 
 def evidence(db: Database) -> pd.DataFrame:
@@ -124,8 +120,7 @@ def nodes(db: Database) -> pd.DataFrame:
 
     SQL: sql/nodes.sql
     """
-    laning.known(db)
-    return frame_of(db.run("nodes"), NODES, empty="no nodes are registered", **on_page(db, "nodes"))
+    return read(STATISTICS["nodes"], db)
 
 
 def node_work(db: Database, *, since_seconds: float = 3600) -> pd.DataFrame:
@@ -152,8 +147,7 @@ def node_work(db: Database, *, since_seconds: float = 3600) -> pd.DataFrame:
 
     SQL: sql/node_work.sql
     """
-    rows = db.run("node_work", since_seconds=positive("since_seconds", since_seconds))
-    return frame_of(rows, NODE_WORK, empty="no nodes are registered")
+    return read(STATISTICS["node-work"], db, since_seconds=since_seconds)
 
 
 def lanes(db: Database, *, limit: int = 1000, patience_seconds: float | None = None) -> pd.DataFrame:
@@ -178,21 +172,17 @@ def lanes(db: Database, *, limit: int = 1000, patience_seconds: float | None = N
 
     SQL: sql/lanes.sql
     """
-    rows: list[Row] | None = []
-    if laning.known(db) is not None:
-        values = {"row_limit": most(limit)}
-        if patience_seconds is None:
-            rows = db.run("lanes", **values)
-        else:
-            rows = db.cache.read(
-                ("lanes", limit),
-                lambda: db.run("lanes", **values),
-                lambda found: sum(row["queued"] for row in found),
-                patience_seconds=patience_seconds,
-            )
-    if rows is None:
+    if patience_seconds is None or laning.known(db) is None:
+        return read(STATISTICS["lanes"], db, limit=limit)
+    frame = db.cache.read(
+        ("lanes", limit),
+        lambda: read(STATISTICS["lanes"], db, limit=limit),
+        lambda found: int(found["queued"].sum()),
+        patience_seconds=patience_seconds,
+    )
+    if frame is None:
         raise StillCountingError
-    return frame_of(rows, LANES, empty="no lane has files queued or in processing")
+    return frame.copy()
 
 
 def pauses(db: Database) -> pd.DataFrame:
@@ -215,4 +205,4 @@ def pauses(db: Database) -> pd.DataFrame:
 
     SQL: sql/pauses.sql
     """
-    return frame_of(db.run("pauses"), PAUSES, empty="nothing is paused")
+    return read(STATISTICS["pauses"], db)

@@ -13,6 +13,7 @@ import pandas as pd
 from opskit.database import Database
 from opskit.database.session import Row
 from opskit.errors import SettingError
+from opskit.stats.catalog import Statistic
 from opskit.stats.shown import Frame
 from opskit.support.wording import iso
 
@@ -52,6 +53,34 @@ def cut_frame(
     more = len(rows) > limit
     note = {"note": f"the {limit:,d} {what}; there are more: limit={limit * 10:_d} shows more of them"} if more else {}
     return frame_of(rows[:limit], columns, empty=empty, more=more, **note, **attrs)
+
+
+def read(statistic: Statistic, db: Database, *, empty: str = "", **given: Any) -> pd.DataFrame:
+    """A statistic's rows as its frame.
+
+    Args:
+        statistic: Which.
+        db: An open database.
+        empty: What no rows mean. Defaults to what its entry says.
+        given: Its parameters by name.
+
+    Raises:
+        SettingError: There is no such parameter, or its value cannot be used.
+    """
+    if unknown := sorted(given.keys() - statistic.usual.keys()):
+        takes = ", ".join(statistic.usual) or "none"
+        raise SettingError(f"stats.{statistic.name} has no parameter {unknown[0]}; it has {takes}")
+    values = {**statistic.usual, **given}
+    for name, value in values.items():
+        if name != "limit" and isinstance(statistic.usual[name], float):
+            positive(name, value)
+    how: dict[str, Any] = {"empty": "" if statistic.one_row else empty or statistic.empty}
+    if statistic.page:
+        how |= on_page(db, statistic.page)
+    if "limit" not in values:
+        return frame_of(statistic.rows(db, **values), statistic.columns, **how)
+    rows = statistic.rows(db, **values | {"limit": most(values["limit"]) + 1})
+    return cut_frame(rows, statistic.columns, values["limit"], statistic.cut, **how)
 
 
 def on_page(db: Database, path: str, **filters: str) -> dict[str, str]:

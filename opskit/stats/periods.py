@@ -8,8 +8,9 @@ import pandas as pd
 
 from opskit.database import Database
 from opskit.errors import SettingError
-from opskit.stats.columns import FORECAST, THROUGHPUT, TIMELINE
-from opskit.stats.frames import frame_of, most, on_page, positive
+from opskit.stats.catalog import STATISTICS
+from opskit.stats.columns import TIMELINE
+from opskit.stats.frames import frame_of, most, on_page, positive, read
 
 _MOST_BUCKETS = 10_000
 
@@ -39,12 +40,9 @@ def throughput(db: Database, *, since_seconds: float = 86400, bucket_seconds: fl
 
     SQL: sql/throughput.sql
     """
-    positive("since_seconds", since_seconds)
-    positive("bucket_seconds", bucket_seconds)
-    if since_seconds / bucket_seconds > _MOST_BUCKETS:
+    if positive("since_seconds", since_seconds) / positive("bucket_seconds", bucket_seconds) > _MOST_BUCKETS:
         raise SettingError(f"{since_seconds:g} s hold more than {_MOST_BUCKETS} stretches of {bucket_seconds:g} s")
-    rows = db.run("throughput", since_seconds=since_seconds, bucket_seconds=bucket_seconds)
-    return frame_of(rows, THROUGHPUT, empty="nothing has ended in this time")
+    return read(STATISTICS["throughput"], db, since_seconds=since_seconds, bucket_seconds=bucket_seconds)
 
 
 def forecast(db: Database) -> pd.DataFrame:
@@ -76,7 +74,7 @@ def forecast(db: Database) -> pd.DataFrame:
 
     SQL: sql/forecast.sql
     """
-    return frame_of(db.run("forecast"), FORECAST)
+    return read(STATISTICS["forecast"], db)
 
 
 def timeline(db: Database, *, since_seconds: float = 3600, until_seconds: float = 0, limit: int = 2000) -> pd.DataFrame:

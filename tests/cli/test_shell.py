@@ -9,11 +9,11 @@ from collections.abc import Callable
 
 import pytest
 
-from opskit.cli import statistics
 from opskit.cli.main import build_parser, main, verbs_of
 from opskit.cli.words import arranged
 from opskit.database import Database
 from opskit.errors import SettingError
+from opskit.stats.catalog import STATISTICS
 from tests.support.tables import boot, claim, environ, fail, files, put
 
 Shell = Callable[..., tuple[int, str, str]]
@@ -102,7 +102,7 @@ def test_a_filter_that_cannot_be_used_is_one_sentence(shell: Shell, words: tuple
     assert (code, err.strip()) == (1, f"opskit: {said}")
 
 
-@pytest.mark.parametrize("name", statistics.STATISTICS)
+@pytest.mark.parametrize("name", STATISTICS)
 def test_every_table_fits_80_columns_one_line_a_row(shell: Shell, db: Database, failed: str, name: str) -> None:
     files(db, "a-very-long-name-of-a-file-that-a-customer-has-sent-in-november-2026.csv")
 

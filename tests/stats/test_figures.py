@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,8 +17,8 @@ from opskit.stats import figures, timeline_figure
 from tests.support.tables import attempts, boot, claim, claimed, fail, files, put
 
 
-def frame(columns: dict[str, str], *rows: dict[str, Any]) -> pd.DataFrame:
-    return pd.DataFrame(list(rows), columns=list(columns), dtype=object).astype(columns)
+def frame(columns: Mapping[str, str], *rows: dict[str, Any]) -> pd.DataFrame:
+    return pd.DataFrame(list(rows), columns=list(columns), dtype=object).astype(dict(columns))
 
 
 def counts(*rows: tuple[str | None, str, int]) -> pd.DataFrame:

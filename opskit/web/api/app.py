@@ -84,6 +84,6 @@ def create_api(
     api.state.tally = metrics.Tally()
     api.state.pulse = StatsStream(lambda: reads.current(api.state.database(), settings))
     guard(api, settings, upload_limit_bytes=upload_limit_bytes)
-    for routes in (reads.router, writes.router, probes.router):
+    for routes in (reads.router, reads.statistics(), writes.router, probes.router):
         api.include_router(routes)
     return api

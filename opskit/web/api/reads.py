@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import AsyncIterator
+import inspect
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Path, Query, Request
 from fastapi.responses import Response
+from fastapi.routing import APIRoute
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic.alias_generators import to_camel
 
@@ -103,55 +105,6 @@ def server_information(db: Db, settings: SettingsOf) -> Json:
     return info | {"stats": stats.server_counts(db, info["serverId"], patience_seconds=PATIENCE_SECONDS)}
 
 
-@router.get("/distribution", summary="Files per server and state", responses=rows(stats.DISTRIBUTION))
-def distribution(db: Db) -> list[Json]:
-    return _camel(stats.records(stats.counted(stats.distribution(db, patience_seconds=PATIENCE_SECONDS))))
-
-
-@router.get(
-    "/longest-running", summary="The files in processing, oldest claim first", responses=rows(stats.LONGEST_RUNNING)
-)
-def longest_running(db: Db, limit: Limit = 10) -> list[Json]:
-    return _camel(stats.records(stats.longest_running(db, limit=limit)))
-
-
-@router.get("/nodes", summary="The nodes: who is there, what each does, how far it is", responses=rows(stats.NODES))
-def all_nodes(db: Db) -> list[Json]:
-    return _camel(stats.records(stats.nodes(db)))
-
-
-@router.get("/lanes", summary="The lanes that have files queued or in processing", responses=rows(stats.LANES))
-def all_lanes(db: Db, limit: Limit = 1000) -> list[Json]:
-    return _camel(stats.records(stats.lanes(db, limit=limit, patience_seconds=PATIENCE_SECONDS)))
-
-
-@router.get(
-    "/node-work",
-    summary="What each node has done lately, and what went wrong on it last",
-    responses=rows(stats.NODE_WORK),
-)
-def node_work(
-    db: Db, since_seconds: Annotated[float, Query(alias="sinceSeconds", gt=0, le=366 * 86400)] = 3600
-) -> list[Json]:
-    return _camel(stats.records(stats.node_work(db, since_seconds=since_seconds)))
-
-
-@router.get(
-    "/stale", summary="Claims that cleanup would end or suspects, with the evidence", responses=rows(stats.STALE)
-)
-def stale(db: Db, every: Annotated[bool, Query(description="The claims that are well, too.")] = False) -> list[Json]:
-    return _camel(stats.records(stats.stale(db, every=every)))
-
-
-@router.get("/throughput", summary="How many files ended in each stretch of time", responses=rows(stats.THROUGHPUT))
-def throughput(
-    db: Db,
-    since_seconds: Annotated[float, Query(alias="sinceSeconds", gt=0, le=366 * 86400)] = 86400,
-    bucket_seconds: Annotated[float, Query(alias="bucketSeconds", ge=1, le=366 * 86400)] = 3600,
-) -> list[Json]:
-    return _camel(stats.records(stats.throughput(db, since_seconds=since_seconds, bucket_seconds=bucket_seconds)))
-
-
 @router.get(
     "/forecast",
     summary="When the queue will be empty, by what came and what ended in the last hour",
@@ -160,25 +113,6 @@ def throughput(
 def forecast(db: Db) -> Json:
     (row,) = _camel(stats.records(stats.forecast(db)))
     return row
-
-
-@router.get(
-    "/timeline", summary="Attempts as bars, and what happened to nodes as marks", responses=rows(stats.TIMELINE)
-)
-def timeline(
-    db: Db,
-    since_seconds: Annotated[float, Query(alias="sinceSeconds", gt=0, le=366 * 86400)] = 3600,
-    until_seconds: Annotated[float, Query(alias="untilSeconds", ge=0, le=366 * 86400)] = 0,
-    limit: Limit = 2000,
-) -> list[Json]:
-    return _camel(
-        stats.records(stats.timeline(db, since_seconds=since_seconds, until_seconds=until_seconds, limit=limit))
-    )
-
-
-@router.get("/failures", summary="Failed files grouped by their error", responses=rows(stats.FAILURES))
-def failures(db: Db, limit: Limit = 100) -> list[Json]:
-    return _camel(stats.records(stats.failures(db, limit=limit, patience_seconds=PATIENCE_SECONDS)))
 
 
 @router.get(
@@ -275,11 +209,6 @@ def _there_is_more(request: Request, response: Response, cursor: str) -> None:
     response.headers["Link"] = f'<{following.path}?{following.query}>; rel="next"'
 
 
-@router.get("/pauses", summary="What is paused, since when, by whom and why", responses=rows(stats.PAUSES))
-def pauses(db: Db) -> list[Json]:
-    return _camel(stats.records(stats.pauses(db)))
-
-
 @router.get(
     "/doctor",
     summary="What is wrong, why it matters, and what mends it",
@@ -288,6 +217,37 @@ def pauses(db: Db) -> list[Json]:
 def diagnosis(db: Db) -> list[Json]:
     found = doctor.examine(db)
     return [finding.facts() for finding in found]
+
+
+def statistics() -> APIRouter:
+    """The endpoints of the statistics that have no handler of their own."""
+    routes = APIRouter(prefix=router.prefix, tags=[*router.tags], responses=router.responses)
+    written = {route.path for route in router.routes if isinstance(route, APIRoute)}
+    for one in stats.STATISTICS.values():
+        path = f"/{one.path or one.words}"
+        if f"{router.prefix}{path}" not in written:
+            described = rows(one.columns)
+            routes.add_api_route(path, _reader(one), name=one.name, summary=one.sentence, responses=described)
+    return routes
+
+
+def _reader(one: stats.Statistic) -> Callable[..., list[Json]]:
+    def read(*, db: Database, **given: Any) -> list[Json]:
+        frame = one(db, **given, **({"patience_seconds": PATIENCE_SECONDS} if one.counts_what_ended else {}))
+        return _camel(stats.records(stats.counted(frame) if "counted_at" in frame.attrs else frame))
+
+    def taken(name: str, annotation: Any, **usual: Any) -> inspect.Parameter:
+        return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, **usual)
+
+    queries: list[inspect.Parameter] = []
+    for each in one.parameters:
+        bounds: dict[str, Any] = {**each.bounds}
+        query = Query(alias=to_camel(each.name), description=each.help, **bounds)
+        kind = Text if isinstance(each.usual, str) else type(each.usual)
+        queries.append(taken(each.name, Annotated[kind, query], default=each.usual))
+    # FastAPI learns from the signature what the endpoint takes.
+    read.__signature__ = inspect.Signature([taken("db", Db), *queries], return_annotation=list[Json])  # type: ignore[attr-defined]
+    return read
 
 
 def _camel(rows: list[Json]) -> list[Json]:

@@ -77,16 +77,13 @@ def _found_files(db: Database, *, text: str, status: str, server_id: str, limit:
     return searching.found(db, wanted, limit=limit)
 
 
-STATISTICS: dict[str, Callable[..., Any]] = {
-    name: getattr(stats, name)
-    for name in (
-        "events", "evidence", "files", "forecast", "longest_running", "node_work", "nodes", "pauses",
-        "throughput", "timeline",
-    )
-} | {
-    "concurrency": functools.partial(stats.concurrency, patience_seconds=PATIENCE_SECONDS),
-    "distribution": functools.partial(stats.distribution, patience_seconds=PATIENCE_SECONDS),
+def _statistic(one: stats.Statistic) -> Callable[..., Any]:
+    return functools.partial(one, patience_seconds=PATIENCE_SECONDS) if one.counts_what_ended else one
+
+
+STATISTICS: dict[str, Callable[..., Any]] = {one.name: _statistic(one) for one in stats.STATISTICS.values()} | {
     "failures": functools.partial(stats.failures, patience_seconds=STATEMENT_SECONDS),
+    "evidence": stats.evidence,
     "claims": _claims,
     "doctor": _examined,
     "event": lambda db, *, event_id: db.run("event", event_id=event_id),
@@ -95,7 +92,7 @@ STATISTICS: dict[str, Callable[..., Any]] = {
     "own_columns": _own_columns,
     "logs": lambda db, *, file_id: stats.logs(db, file_id),
     "found_files": _found_files,
-}  # fmt: skip
+}
 """What a page may read, by name; `source.py` says of each where else the same numbers are had."""
 
 

@@ -47,25 +47,10 @@ class Source:
     renamed: Mapping[str, str] | None = None
 
 
-def _statistic(name: str, *sql: str, path: str = "") -> Source:
-    """A statistic that every door has under one name."""
-    shell = name.replace("_", "-")
-    return Source(sql or (name,), f"stats.{name}", path or shell, f"stats {shell} --json")
-
-
 SOURCES: dict[str, Source] = {
-    "concurrency": _statistic("concurrency", path="concurrency-stats"),
-    "distribution": _statistic("distribution"),
-    "longest_running": _statistic("longest_running"),
-    "forecast": _statistic("forecast"),
-    "node_work": _statistic("node_work"),
-    "nodes": _statistic("nodes"),
-    "throughput": _statistic("throughput"),
-    "failures": _statistic("failures"),
-    "files": _statistic("files", "files_list"),
-    "events": _statistic("events"),
-    "pauses": _statistic("pauses"),
-    "timeline": _statistic("timeline", "filenames", "timeline"),
+    one.name: Source(one.files, f"stats.{one.name}", one.path or one.words, f"stats {one.words} --json")
+    for one in stats.STATISTICS.values()
+} | {
     "evidence": Source(("evidence",), "stats.evidence"),
     "claims": Source(
         ("look", "stale"), "stats.stale", "stale?every=true", "cleanup --dry-run --json", given={"every": "true"}

@@ -1,0 +1,226 @@
+"""Every statistic once: what shell, API, page, notebooks and documentation know of it.
+
+A new statistic is one file in `sql/` and one entry in `STATISTICS`. This module loads no pandas: the shell reads rows.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from opskit.database import Database, queries
+from opskit.database.session import Row
+from opskit.queue import lanes
+from opskit.stats import columns
+from opskit.stats.columns import Kind
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_LONGEST_SECONDS = 366 * 86400
+LOOK_SECONDS = 2.0
+"""Between two looks at a claim [s], as the reaper's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """What a statistic can be asked for.
+
+    Attributes:
+        name: As Python calls it, such as since_seconds; HTTP calls it sinceSeconds, the SQL's variable has its name.
+        usual: Its default, of the parameter's type.
+        bounds: Of a number that HTTP takes: gt, ge, le, as pydantic calls them.
+        help: What it means, where its name does not say it.
+    """
+
+    name: str
+    usual: Any
+    bounds: Mapping[str, float] = field(default_factory=dict)
+    help: str = ""
+
+    @property
+    def variable(self) -> str:
+        """The SQL's variable: LIMIT is a word of SQL."""
+        return "row_limit" if self.name == "limit" else self.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statistic:
+    """One statistic. Called with an open database, and its parameters by name, it is a DataFrame.
+
+    Attributes:
+        name: As Python calls it; shell and HTTP write - for _.
+        sentence: What it is.
+        columns: Their names and kinds.
+        sql: The files of `sql/`, the one that gives the rows last. Defaults to that of its name.
+        parameters: What it can be asked for.
+        first: The columns that a narrow terminal shows, the most needed first. Defaults to all in their order.
+        empty: What an answer without rows means.
+        cut: What the first rows are, where there are more than the limit.
+        page: The view of the page that shows the same; "" for none.
+        path: Its place under /api/processing. Defaults to its name.
+        one_row: It has one row, always.
+        counts_what_ended: It may take long; whoever serves many readers gives patience_seconds.
+        one_statement: Its rows are those of its SQL; else its function in Python makes them of several.
+        known: What has to be known first; when that answers None, there are no rows.
+    """
+
+    name: str
+    sentence: str
+    columns: Mapping[str, Kind]
+    sql: tuple[str, ...] = ()
+    parameters: tuple[Parameter, ...] = ()
+    first: tuple[str, ...] = ()
+    empty: str = "no rows"
+    cut: str = "first rows"
+    page: str = ""
+    path: str = ""
+    one_row: bool = False
+    counts_what_ended: bool = False
+    one_statement: bool = True
+    known: Callable[[Database], object] | None = None
+
+    @property
+    def words(self) -> str:
+        """Its name as shell and HTTP write it."""
+        return self.name.replace("_", "-")
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Its files of `sql/`."""
+        return self.sql or (self.name,)
+
+    @property
+    def usual(self) -> dict[str, Any]:
+        """Its parameters with their defaults."""
+        return {parameter.name: parameter.usual for parameter in self.parameters}
+
+    def rows(self, db: Database, **given: Any) -> list[Row]:
+        """Its rows; without pandas where they are those of one statement.
+
+        Args:
+            db: An open database; its `stale_after_seconds` judges claims of unknown servers.
+            given: Its parameters by name.
+        """
+        if not self.one_statement:
+            records: Callable[[Any], list[Row]] = importlib.import_module("opskit.stats.frames").records
+            return records(self(db, **given))
+        if self.known is not None and self.known(db) is None:
+            return []
+        values = {parameter.variable: given.get(parameter.name, parameter.usual) for parameter in self.parameters}
+        judged = {"stale_after_seconds": db.settings.stale_after_seconds, "look_seconds": LOOK_SECONDS}
+        used = queries.statement(self.files[-1]).values
+        return db.run(self.files[-1], **{name: value for name, value in judged.items() if name in used}, **values)
+
+    def __call__(self, db: Database, **given: Any) -> pd.DataFrame:
+        """Its rows as a frame.
+
+        Args:
+            db: An open database.
+            given: Its parameters by name.
+
+        Raises:
+            SettingError: A parameter cannot be used.
+        """
+        own = getattr(importlib.import_module("opskit.stats"), self.name)
+        frame: pd.DataFrame
+        if own is self:
+            frame = importlib.import_module("opskit.stats.frames").read(self, db, **given)
+        else:
+            frame = own(db, **given)
+        return frame
+
+
+def _limit(usual: int) -> Parameter:
+    return Parameter("limit", usual, {"ge": 1, "le": 10_000}, "Most rows.")
+
+
+def _since(usual: float) -> Parameter:
+    return Parameter("since_seconds", usual, {"gt": 0, "le": _LONGEST_SECONDS}, "How far back [s].")
+
+
+def _whether_lanes(db: Database) -> object:
+    # Never None: there are rows without lanes, too, but the SQL has to be told whether there is such a column.
+    return lanes.known(db) or ()
+
+
+_ALL = (
+    Statistic(
+        name="concurrency", sentence="The numbers of the moment", columns=columns.CONCURRENCY,
+        path="concurrency-stats", one_row=True, counts_what_ended=True,
+    ),
+    Statistic(
+        name="distribution", sentence="Files per server and state", columns=columns.DISTRIBUTION,
+        empty="no files yet", counts_what_ended=True,
+    ),
+    Statistic(
+        name="longest_running", sentence="The files in processing, oldest claim first",
+        columns=columns.LONGEST_RUNNING, parameters=(_limit(10),),
+        empty="nothing is being processed", cut="oldest claims",
+    ),
+    Statistic(
+        name="lanes", sentence="The lanes that have files queued or in processing", columns=columns.LANES,
+        parameters=(_limit(1000),), empty="no lane has files queued or in processing", cut="longest queues",
+        counts_what_ended=True, known=lanes.known,
+    ),
+    Statistic(
+        name="stale", sentence="Claims that cleanup would end or suspects, with the evidence", columns=columns.STALE,
+        parameters=(Parameter("every", False, help="The claims that are well, too."),), page="cleanup",
+        first=("original_filename", "processing_server_id", "minutes_processing", "verdict", "would_become",
+               "minutes_without_progress", "id"),
+    ),
+    Statistic(
+        name="nodes", sentence="The nodes: who is there, what each does, how far it is", columns=columns.NODES,
+        empty="no nodes are registered", page="nodes", known=_whether_lanes,
+        first=("server_id", "state", "original_filename", "minutes_processing", "seconds_since_heartbeat", "host"),
+    ),
+    Statistic(
+        name="node_work", sentence="What each node has done lately, and what went wrong on it last",
+        columns=columns.NODE_WORK, parameters=(_since(3600.0),), empty="no nodes are registered",
+        first=("server_id", "completed", "failed", "bad_attempts", "last_error"),
+    ),
+    Statistic(
+        name="forecast", sentence="When the queue will be empty, by what came and what ended in the last hour",
+        columns=columns.FORECAST, one_row=True,
+    ),
+    Statistic(
+        name="throughput", sentence="How many files ended in each stretch of time", columns=columns.THROUGHPUT,
+        parameters=(_since(86400.0),
+                    Parameter("bucket_seconds", 3600.0, {"ge": 1, "le": _LONGEST_SECONDS}, "Length of a stretch [s].")),
+        empty="nothing has ended in this time",
+    ),
+    Statistic(
+        name="failures", sentence="Failed files grouped by their error", columns=columns.FAILURES,
+        parameters=(_limit(100),), empty="no file has failed", cut="largest groups", page="failures",
+        counts_what_ended=True,
+    ),
+    Statistic(
+        name="files", sentence="The files by their last event, newest first, in pages", columns=columns.FILES,
+        sql=("files_list",), one_statement=False, page="files",
+        parameters=(Parameter("status", ""), Parameter("server_id", ""), Parameter("search", ""), Parameter("lane", ""),
+                    _limit(200)),
+        first=("id", "original_filename", "processing_status", "processing_errors", "last_at", "processing_server_id"),
+    ),
+    Statistic(
+        name="events", sentence="The history: ends of attempts and what operators did, newest first, in pages",
+        columns=columns.EVENTS, one_statement=False, page="history",
+        parameters=(Parameter("file_id", ""), Parameter("kind", ""), Parameter("server_id", ""), _limit(100)),
+        first=("at", "kind", "outcome", "file_id", "reason", "actor", "server_id", "next_status"),
+    ),
+    Statistic(
+        name="pauses", sentence="What is paused, since when, by whom and why", columns=columns.PAUSES,
+        empty="nothing is paused",
+    ),
+    Statistic(
+        name="timeline", sentence="Attempts as bars, and what happened to nodes as marks", columns=columns.TIMELINE,
+        sql=("filenames", "timeline"), one_statement=False, page="timeline",
+        parameters=(_since(3600.0),
+                    Parameter("until_seconds", 0.0, {"ge": 0, "le": _LONGEST_SECONDS}, "Its end, so long ago [s]."),
+                    _limit(2000)),
+        first=("started_at", "server_id", "original_filename", "outcome", "ended_at", "kind", "attempt", "reason"),
+    ),
+)  # fmt: skip
+STATISTICS: dict[str, Statistic] = {one.words: one for one in _ALL}
+"""The statistics by the name that shell and HTTP give them."""

@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Sequence
 
 from opskit._version import __version__
-from opskit.cli import cancel, cleanup, file, files, local, logs, migrate, nodes, notebooks, reports, statistics
+from opskit.cli import cancel, cleanup, file, files, local, logs, migrate, nodes, notebooks, reports, statistics, watch
 from opskit.cli.verbs import Verbs
 from opskit.cli.words import arranged
 from opskit.errors import OpskitError
@@ -67,6 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
         migrate.add_migrate,
         files.add_enqueue,
         cleanup.add_cleanup,
+        watch.add_watch,
         statistics.add_stats,
         file.add_file,
         reports.add_info,

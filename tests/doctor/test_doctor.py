@@ -835,7 +835,7 @@ def test_every_door_gives_the_doctors_same_answer(
 ) -> None:
     def python() -> list[dict[str, str]]:
         with Database(settings) as db:
-            return [dataclasses.asdict(finding) for finding in doctor.examine(db)]
+            return [finding.facts() for finding in doctor.examine(db)]
 
     def shell() -> list[dict[str, str]]:
         cli(["doctor", "--json", "--database-url", settings.database_url or "", "--poll-seconds", "0.2"])

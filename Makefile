@@ -41,8 +41,9 @@ test: $(READY)   ## the tests that take seconds each
 
 test-python: $(READY) ## what depends on the interpreter: make PYTHON=python3.13 test-python
 	@$(RUN)/python -m pytest -n $(WORKERS) -m 'not slow and not browser' tests/database/test_connections.py tests/worker/test_child.py \
-	  tests/queue/test_enqueuing.py tests/worker/test_worker.py tests/files/test_processors.py tests/queue/test_completing.py tests/stats/test_stats.py \
-	  tests/web/test_api.py tests/database/test_embedded.py tests/database/test_read_only.py
+	  tests/queue/test_enqueuing.py tests/worker/test_worker.py tests/worker/test_bad_ends.py tests/files/test_samples.py \
+	  tests/files/test_inspecting.py tests/files/test_loading.py tests/files/test_rejections.py tests/queue/test_completing.py \
+	  tests/stats/test_stats.py tests/web/test_api_*.py tests/database/test_embedded.py tests/database/test_read_only.py
 
 test-all: $(READY) ## all tests, slow ones and the browser's too (alone: a browser needs the machine for itself)
 	@$(RUN)/python -m pytest -n $(WORKERS) -m 'not browser' && $(RUN)/python -m pytest -m browser

@@ -13,7 +13,7 @@ from opskit import doctor, migration
 from opskit.database import Database
 from opskit.queue import claims
 from opskit.support.notebook_output import notebook_bar
-from tests.jupyter.test_notebooks import execute
+from tests.support.notebooks import execute
 
 CELLS = """
     import asyncio

@@ -21,8 +21,8 @@ from opskit.database.session import Connection
 from opskit.settings import Settings
 from opskit.stats import records
 from tests.support import servers
+from tests.support.api import served
 from tests.support.tables import ask_psql, boot, claim, fail, opskit, psql
-from tests.web.test_api import served
 
 ODD = {
     "client_encoding": "LATIN1", "datestyle": "SQL, DMY", "timezone": "Asia/Kolkata", "intervalstyle": "iso_8601",

@@ -11,9 +11,9 @@ from opskit import queue, stats
 from opskit.database import Database
 from opskit.errors import SettingError
 from opskit.queue import claims
+from tests.support.api import served
 from tests.support.nodes import add_many, ask, status
 from tests.support.tables import ask_psql, boot, claim, fail, files, opskit, put, row
-from tests.web.test_api import served
 
 HOUR = 3600.0
 

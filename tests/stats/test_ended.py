@@ -16,8 +16,8 @@ from opskit.database.cache import Cache
 from opskit.errors import StillCountingError
 from opskit.settings import Settings
 from tests.database.test_cache import Clock, settled
+from tests.support.api import served
 from tests.support.nodes import ask
-from tests.web.test_api import served
 
 FILES = "dev_uploaded_files"
 HOUR = 3600.0

@@ -7,108 +7,30 @@ import json
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 from psycopg import sql
 
 from opskit import migration, queue, stats
 from opskit.database import Database
 from opskit.settings import Settings
-from tests.support.chromium import CHROMIUM, PATIENCE, chromium, serving
+from tests.support.browsing import metric, seed
+from tests.support.chromium import CHROMIUM, PATIENCE, serving
 from tests.support.cluster import running_cluster
 from tests.support.nodes import running_nodes, until
 
 PAGES = ["Overview", "Nodes", "Files", "Failures", "Cleanup", "Timeline", "Doctor", "History"]
 
+
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine"),
 ]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as one:
-        yield one
-
-
-@pytest.fixture
-def url(db: Database, settings: Settings, tmp_path: Path) -> Iterator[str]:
-    """The real server over this test's database."""
-    with serving(settings, tmp_path) as address:
-        yield address
-
-
-@pytest.fixture
-def open_page(browser: Browser, url: str) -> Iterator[Callable[..., Page]]:
-    """Open the page in a tab; at the end there must have been no error in the console, nor a request to elsewhere."""
-    errors: list[str] = []
-
-    def note(message: ConsoleMessage) -> None:
-        # Opened by a page's own address, Streamlit looks for its server below that first.
-        if message.type == "error" and not re.search(r"/\w+/_stcore/", message.location.get("url", "")):
-            errors.append(f"{message.text} {message.location.get('url')}")
-
-    contexts = []
-
-    def open_it(scheme: str = "light", path: str = "/", **device: Any) -> Page:
-        device = {"viewport": {"width": 1400, "height": 1400}} | device
-        context = browser.new_context(color_scheme=scheme, **device)  # type: ignore[arg-type]  # light or dark
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(PATIENCE)
-        page.on("console", note)
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on(
-            "request", lambda request: request.url.startswith((url, "data:", "blob:")) or errors.append(request.url)
-        )
-        page.goto(url + path)
-        expect(page.get_by_text(re.compile("^as of "))).to_have_count(1, timeout=PATIENCE)
-        return page
-
-    yield open_it
-    for context in contexts:
-        context.close()
-    assert not errors
-
-
-def seed(db: Database) -> None:
-    """Three nodes, one of them dead; claims well and stale; ends good and bad."""
-    with db.connection() as connection:
-        connection.execute(
-            sql.SQL(
-                """
-                INSERT INTO {} (server_id, boot, host, pid, version, started_at, beat_at, lease_until, lease_seconds)
-                SELECT 'node-' || n, gen_random_uuid(), 'host', n, '0', now(), now(),
-                       now() + CASE n WHEN 3 THEN -1 ELSE 1 END * interval '1 h', 3600
-                  FROM generate_series(1, 3) AS n
-                """
-            ).format(sql.Identifier(db.names["nodes"]))
-        )
-        connection.execute(
-            sql.SQL(
-                """
-                INSERT INTO {} (original_filename, processing_status, processing_server_id, processing_started_at,
-                                processing_completed_at, processing_errors)
-                SELECT 'done-' || n, CASE WHEN n % 10 = 0 THEN 'failed' ELSE 'completed' END, 'node-' || n % 3 + 1,
-                       now() - n * interval '9 min', now() - n * interval '9 min', CASE WHEN n % 10 = 0 THEN 'bad' END
-                  FROM generate_series(1, 60) AS n
-                UNION ALL SELECT 'stale.csv', 'processing', 'legacy-1', now() - interval '2 h', NULL, NULL
-                UNION ALL SELECT 'young.csv', 'processing', 'legacy-2', now() - interval '59 min', NULL, NULL
-                UNION ALL SELECT 'next.csv', 'queued', NULL, NULL, NULL, NULL
-                """
-            ).format(sql.Identifier(db.names["files"]))
-        )
-
-
-def metric(page: Page, label: str) -> str:
-    tile = page.get_by_test_id("stMetric").filter(has=page.get_by_text(label, exact=True))
-    return tile.get_by_test_id("stMetricValue").inner_text().strip()
 
 
 def is_dark(page: Page) -> bool:
@@ -117,10 +39,10 @@ def is_dark(page: Page) -> bool:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_page_opens_in_light_and_dark(open_page: Callable[..., Page], db: Database, scheme: str) -> None:
+def test_every_page_opens_in_light_and_dark(open_tab: Callable[..., Page], db: Database, scheme: str) -> None:
     seed(db)
 
-    page = open_page(scheme)
+    page = open_tab(scheme)
 
     assert is_dark(page) == (scheme == "dark")
     for name in PAGES:
@@ -149,9 +71,9 @@ PHONE: dict[str, Any] = {
 }
 
 
-def test_every_page_can_be_used_on_a_phone(open_page: Callable[..., Page], url: str, db: Database) -> None:
+def test_every_page_can_be_used_on_a_phone(open_tab: Callable[..., Page], url: str, db: Database) -> None:
     seed(db)
-    page = open_page(**PHONE)
+    page = open_tab(**PHONE)
 
     for name in PAGES:
         if name != "Overview":
@@ -186,55 +108,10 @@ def beyond_the_edge(page: Page) -> list[str]:
     return [*boxes, *(["the whole page"] if wide else [])]
 
 
-def test_an_action_is_done_by_the_keyboard_alone(open_page: Callable[..., Page], db: Database) -> None:
-    page = open_page()
-
-    press_until(page, "Tab", "Pause all")
-    page.keyboard.press("Enter")
-    expect(page.get_by_role("dialog").get_by_text("This changes development")).to_be_visible(timeout=PATIENCE)
-    press_until(page, "Tab", "Reason")
-    page.keyboard.type("disk full")
-    page.keyboard.press("Enter")  # must not confirm: it is what one presses after typing
-    page.wait_for_timeout(1000)
-    assert not db.run("pauses")
-    press_until(page, "Tab", "Pause")
-    page.keyboard.press("Enter")
-
-    expect(page.get_by_test_id("stToast")).to_contain_text("All nodes paused", timeout=PATIENCE)
-    (pause,) = db.run("pauses")
-    assert pause["reason"] == "disk full"
-
-    # Another dialog is left by Escape, and nothing is done; the pages are reached by keys, too.
-    press_until(page, "Tab", "Resume all")
-    page.keyboard.press("Enter")
-    expect(page.get_by_role("dialog")).to_be_visible(timeout=PATIENCE)
-    page.keyboard.press("Escape")
-    expect(page.get_by_role("dialog")).to_have_count(0, timeout=PATIENCE)
-    assert db.run("pauses")
-    press_until(page, "Tab", "Nodes")
-    page.keyboard.press("Enter")
-    expect(page).to_have_title("Nodes · development · opskit", timeout=PATIENCE)
-
-
-def press_until(page: Page, key: str, name: str) -> None:
-    """Press a key until what has the focus begins with this name, and can be seen to have it."""
-    for _ in range(60):
-        page.keyboard.press(key)
-        focus = page.evaluate(
-            """() => { const one = document.activeElement, style = getComputedStyle(one);
-                       const name = one.getAttribute('aria-label') || one.innerText || '';
-                       const label = one.labels && one.labels.length ? one.labels[0].innerText : '';
-                       return [name.replace(/^[a-z_]+\\n/, '').trim() || label.trim(), label.trim()] }"""
-        )
-        if any(text.startswith(name) for text in focus):
-            return
-    raise AssertionError(f"{key} never reaches {name!r}")
-
-
-def test_page_database_and_api_agree(open_page: Callable[..., Page], url: str, db: Database) -> None:
+def test_page_database_and_api_agree(open_tab: Callable[..., Page], url: str, db: Database) -> None:
     seed(db)
 
-    page = open_page()
+    page = open_tab()
 
     now = db.one("concurrency", stale_after_seconds=3600)
     with urllib.request.urlopen(url + "/api/processing/concurrency-stats", timeout=10) as answer:
@@ -244,70 +121,8 @@ def test_page_database_and_api_agree(open_page: Callable[..., Page], url: str, d
     assert metric(page, "Nodes claiming") == f"{now['claiming_nodes']} of {api['activeServers']}"
 
 
-def test_cleanup_by_the_dialog(open_page: Callable[..., Page], db: Database) -> None:
-    seed(db)
-    page = open_page()
-
-    page.get_by_role("button", name="Clean up…").click()
-    dialog = page.get_by_role("dialog")
-    expect(dialog.get_by_text("This changes development")).to_be_visible(timeout=PATIENCE)
-    dialog.get_by_label("Your name").fill("ann")
-    dialog.get_by_label("Reason").fill("old processor is gone")
-    # The page goes on ticking behind it: the dialog must survive that.
-    page.wait_for_timeout(6000)
-    dialog.get_by_role("button", name="End 1 claim").click()
-
-    expect(page.get_by_test_id("stToast")).to_contain_text("1 ended, 0 pending", timeout=PATIENCE)
-    expect(dialog).to_have_count(0)
-    now = db.one("concurrency", stale_after_seconds=3600)
-    assert metric(page, "Failed") == str(now["failed"]) == "7"
-    assert metric(page, "Processing") == str(now["processing"]) == "1"
-    (event,) = db.run("events", file_id="", kind="attempt", row_limit=10)
-    assert event["actor"] == "ann (page, 127.0.0.1)"
-
-
-def test_a_group_of_failures_is_requeued(open_page: Callable[..., Page], db: Database) -> None:
-    seed(db)
-    page = open_page()
-    page.get_by_role("link", name="Failures", exact=True).click()
-
-    table = page.get_by_test_id("stDataFrame").locator("visible=true")
-    expect(table).to_have_count(1, timeout=PATIENCE)
-    # The table is drawn on a canvas: the box of its first row has a place, but no element.
-    table.click(position={"x": 16, "y": 52})
-    page.get_by_role("button", name="Requeue 6 files…").click()
-    page.get_by_role("dialog").get_by_role("button", name="Requeue 6 files").click()
-
-    expect(page.get_by_test_id("stToast")).to_contain_text("6 files requeued", timeout=PATIENCE)
-    expect(page.get_by_text("No failed file.")).to_be_visible(timeout=PATIENCE)
-    now = db.one("concurrency", stale_after_seconds=3600)
-    assert (now["queued"], now["failed"]) == (7, 0)
-
-
-def test_files_are_uploaded(open_page: Callable[..., Page], db: Database) -> None:
-    page = open_page()
-    page.get_by_role("link", name="Files", exact=True).click()
-    page.get_by_role("button", name="Upload…").click()
-    dialog = page.get_by_role("dialog")
-
-    dialog.locator("input[type=file]").set_input_files(
-        [  # type: ignore[arg-type]
-            {"name": "a.csv", "mimeType": "text/csv", "buffer": b"1,2\n"},
-            {"name": "b.csv", "mimeType": "text/csv", "buffer": b"3,4\n"},
-        ]
-    )
-    dialog.get_by_role("button", name="Queue 2 files").click()
-
-    expect(page.get_by_test_id("stToast")).to_contain_text("2 files queued", timeout=PATIENCE)
-    assert {row["original_filename"] for row in files_of(db)} == {"a.csv", "b.csv"}
-
-
-def files_of(db: Database) -> list[dict[str, object]]:
-    return stats.records(stats.files(db, limit=10))
-
-
-def test_what_others_do_appears_by_itself(open_page: Callable[..., Page], db: Database) -> None:
-    page = open_page()
+def test_what_others_do_appears_by_itself(open_tab: Callable[..., Page], db: Database) -> None:
+    page = open_tab()
     expect(page.get_by_text("Nothing needs you now")).to_be_visible(timeout=PATIENCE)
 
     queue.pause(db, actor="bob", reason="disk full")
@@ -316,9 +131,9 @@ def test_what_others_do_appears_by_itself(open_page: Callable[..., Page], db: Da
     expect(page.get_by_text(re.compile("^as of "))).to_have_count(1)
 
 
-def test_a_bar_of_the_timeline_leads_to_its_files_story(open_page: Callable[..., Page], db: Database) -> None:
+def test_a_bar_of_the_timeline_leads_to_its_files_story(open_tab: Callable[..., Page], db: Database) -> None:
     seed(db)
-    page = open_page()
+    page = open_tab()
     page.get_by_role("link", name="Timeline", exact=True).click()
 
     bars = page.get_by_test_id("stPlotlyChart").locator(".barlayer .point path")
@@ -331,9 +146,9 @@ def test_a_bar_of_the_timeline_leads_to_its_files_story(open_page: Callable[...,
     expect(page.get_by_role("list", name="The file's life")).to_be_visible(timeout=PATIENCE)
 
 
-def test_a_panel_says_where_its_numbers_come_from(open_page: Callable[..., Page], url: str, db: Database) -> None:
+def test_a_panel_says_where_its_numbers_come_from(open_tab: Callable[..., Page], url: str, db: Database) -> None:
     seed(db)
-    page = open_page()
+    page = open_tab()
 
     page.locator('[class*="st-key-source-distribution"]').get_by_role("button").first.click()
     expect(page.get_by_text('FROM :"files"')).to_be_visible(timeout=PATIENCE)
@@ -355,24 +170,8 @@ def test_a_panel_says_where_its_numbers_come_from(open_page: Callable[..., Page]
     assert [list(row.values()) for row in again] == [list(row.values()) for row in api]
 
 
-def test_the_click_after_a_confirmed_action_is_never_lost(open_page: Callable[..., Page], db: Database) -> None:
-    seed(db)
-    page = open_page(path="/nodes?node=node-1&node=node-2")
-    for _ in range(4):
-        for verb, state in (("Pause", "paused"), ("Resume", "live")):
-            page.get_by_role("button", name=f"{verb} 2…").click()
-            page.get_by_role("dialog").get_by_role("button", name=f"{verb} 2 nodes").click()
-            # At once, while the page is still drawn again: the dialog of the next action must open.
-            page.get_by_role("button", name="Drain 2…").click()
-            expect(page.get_by_role("dialog").get_by_role("button", name="Drain 2 nodes")).to_be_visible()
-            assert [row["state"] for row in db.run("nodes")[:2]] == [state, state]
-            page.keyboard.press("Escape")
-            expect(page.get_by_role("dialog")).to_have_count(0)
-    assert "node=node-1&node=node-2" in page.url
-
-
-def test_live_numbers_reach_a_browser_as_events(open_page: Callable[..., Page], db: Database) -> None:
-    page = open_page()
+def test_live_numbers_reach_a_browser_as_events(open_tab: Callable[..., Page], db: Database) -> None:
+    page = open_tab()
 
     # It stays open to the end: the server must stop all the same.
     told = page.evaluate(
@@ -415,9 +214,9 @@ def go(page: Page, name: str) -> None:
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_whole_story_of_a_node_that_dies(
-    open_page: Callable[..., Page], url: str, db: Database, tmp_path: Path, scheme: str
+    open_tab: Callable[..., Page], url: str, db: Database, tmp_path: Path, scheme: str
 ) -> None:
-    page = open_page(scheme)
+    page = open_tab(scheme)
     with running_nodes(db, tmp_path) as start:
         # Ten files are uploaded, and wait.
         go(page, "Files")
@@ -508,7 +307,7 @@ def test_the_page_outlives_a_database_that_is_killed(browser: Browser, tmp_path:
 
 
 def test_an_address_in_a_files_name_is_no_link_and_formulas_are_not_downloaded(
-    open_page: Callable[..., Page], url: str, db: Database
+    open_tab: Callable[..., Page], url: str, db: Database
 ) -> None:
     names = ["https://evil.example/a.csv", "www.evil.example", "HTTP://evil.example", "ann@evil.example", "=1+1.csv"]
     with db.connection() as connection:
@@ -523,7 +322,7 @@ def test_an_address_in_a_files_name_is_no_link_and_formulas_are_not_downloaded(
         ids = connection.execute(sql.SQL("SELECT id FROM {}").format(sql.Identifier(db.names["files"]))).fetchall()
 
     for row in ids:
-        page = open_page(path=f"/file?id={row['id']}")
+        page = open_tab(path=f"/file?id={row['id']}")
         expect(page.get_by_role("list", name="The file's life")).to_be_visible()
         assert page.locator("a[href*=evil]").count() == 0
         for path in ("/failures", "/history"):
@@ -532,7 +331,7 @@ def test_an_address_in_a_files_name_is_no_link_and_formulas_are_not_downloaded(
             assert page.locator("a[href*='evil']").count() == 0
         page.close()
 
-    page = open_page(path="/files")
+    page = open_tab(path="/files")
     frame = page.get_by_test_id("stDataFrame").first
     frame.hover()
     expect(page.get_by_role("button", name="Search").first).to_be_visible()

@@ -18,9 +18,9 @@ from opskit import queue, stats
 from opskit.database import Database
 from opskit.queue import attempt_logs
 from opskit.worker.output import MOST_BEGINNING, MOST_END, AttemptLog
+from tests.support.api import served
 from tests.support.nodes import Node, add_files, ask, counts, running_nodes, status, until
 from tests.support.tables import environ, opskit, put, row
-from tests.web.test_api import served
 
 Start = Callable[..., Node]
 

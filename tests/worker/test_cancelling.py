@@ -20,9 +20,9 @@ from opskit.errors import ClaimLostError, Retry, SettingError
 from opskit.queue import claims, interruptions
 from opskit.queue.cancelling import end_cancelled
 from opskit.queue.deferring import defer
+from tests.support.api import served
 from tests.support.nodes import Node, add_files, ask, record, running_nodes, status, until, violations
 from tests.support.tables import ask_psql, attempts, boot, claim, claimed, fail, files, opskit, put, row
-from tests.web.test_api import served
 
 HOUR = "3600"
 # No heartbeat helps within a test.

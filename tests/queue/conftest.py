@@ -1,0 +1,15 @@
+"""Fixtures of the queue's tests."""
+
+from __future__ import annotations
+
+import pytest
+
+from opskit.database import Database
+from opskit.queue.identity import Boot
+from tests.support.tables import boot
+
+
+@pytest.fixture
+def fleet(db: Database) -> tuple[Boot, Boot, Boot]:
+    """Three nodes."""
+    return boot(db, "a"), boot(db, "b"), boot(db, "c")

@@ -17,6 +17,7 @@ from typing import Any
 
 import drain
 import growth
+import lanes
 import latency
 import loads
 import node
@@ -33,6 +34,7 @@ SUBJECTS: dict[str, Measure] = {
     "loads": loads.measure,
     "pinned": pinned.measure,
     "programs": programs.measure,
+    "lanes": lanes.measure,
     "growth": growth.measure,
 }
 

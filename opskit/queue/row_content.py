@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import psycopg
@@ -47,11 +47,23 @@ def columns(
     """
     there = column_names(db) if there is None else there
     chosen = [name for name in there if names is None or name in names]
-    if not chosen:
-        return {}
+    return fetched(db, id, row_query(db, chosen)) if chosen else {}
+
+
+def row_query(db: Database, names: Sequence[str]) -> bytes:
+    """The statement that reads these columns of one row, for `fetched`.
+
+    Worth keeping for whoever reads many rows: to put it together takes as long as to run it.
+    """
     query = sql.SQL("SELECT {} FROM {} WHERE id = %s").format(
-        sql.SQL(", ").join(map(sql.Identifier, chosen)), sql.Identifier(db.settings.files)
+        sql.SQL(", ").join(map(sql.Identifier, names)), sql.Identifier(db.settings.files)
     )
+    with db.connection() as connection:
+        return query.as_bytes(connection)
+
+
+def fetched(db: Database, id: str, query: bytes) -> dict[str, Any]:
+    """The row of a file by a statement of `row_query`; empty when there is none."""
     with db.connection() as connection:
         return connection.execute(query, (id,)).fetchone() or {}
 

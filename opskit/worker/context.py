@@ -32,8 +32,8 @@ class WorkerContext:
         self._blocks: list[_Block] = []
         self._process = os.getpid()
         self.lock = threading.Lock()
-        self._names: list[str] = []
-        self._names_until = 0.0
+        self._row_query = b""
+        self._row_query_until = 0.0
 
     def begin(self, token: str) -> None:
         """A processor is about to be called with the file of this claim."""
@@ -96,14 +96,15 @@ class WorkerContext:
     def columns(self, file: ClaimedFile) -> dict[str, Any]:
         """The row as the application made it, its content left out; empty when it has been deleted."""
         # To ask for the names takes longer than the row: a program or a server is given one with each file.
-        if time.monotonic() >= self._names_until:
-            self._names, self._names_until = row_content.column_names(self._db), time.monotonic() + _NAMES_SECONDS
+        if time.monotonic() >= self._row_query_until:
+            self._row_query = row_content.row_query(self._db, row_content.column_names(self._db))
+            self._row_query_until = time.monotonic() + _NAMES_SECONDS
         try:
-            return row_content.columns(self._db, file.id, there=self._names)
+            return row_content.fetched(self._db, file.id, self._row_query)
         except DatabaseError as error:
             if error.sqlstate != _UNDEFINED_COLUMN:
                 raise
-            self._names_until = 0.0
+            self._row_query_until = 0.0
             return row_content.columns(self._db, file.id)
 
 

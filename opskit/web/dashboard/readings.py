@@ -136,6 +136,7 @@ class _Memory:
     cost: dict[object, float] = field(default_factory=dict)
     failed_at: float = -1e9
     failure: DatabaseUnavailableError | None = None
+    forgotten: int = 0
 
     def keep(self, key: object, reading: Reading) -> Reading:
         self.failure = None
@@ -234,8 +235,29 @@ def fresh(name: str, /, **values: object) -> Reading:
     return read(name, **values)
 
 
+def held(chart: str, name: str, /, **values: object) -> Reading:
+    """One statistic for a chart on which one clicks: the reading stays while something in the chart is chosen.
+
+    Streamlit knows a chart by what it draws: drawn from newer numbers it is another chart, and nothing is chosen in it.
+    `forget` and other values end it.
+
+    Args:
+        chart: The chart's key.
+        name: Which statistic.
+        values: What it is asked with.
+    """
+    now = (name, tuple(sorted(values.items())), _memory().forgotten)
+    then, reading = st.session_state.get(f"held {chart}", (None, None))
+    chosen = getattr(getattr(st.session_state.get(chart), "selection", None), "points", None)
+    if reading is None or then != now or not chosen:
+        reading = read(name, **values)
+    st.session_state[f"held {chart}"] = (now, reading)
+    return reading
+
+
 def forget() -> None:
     """Read everything anew: something was changed."""
+    _memory().forgotten += 1
     database().cache.outdate()
     _memory().cost.clear()
     _reading.clear()

@@ -19,7 +19,8 @@ def timeline() -> None:
     """The window, the chart, and what overlaps. It does not tick: a chart that one reads must stand still."""
     length, back = window()
     begin = length + back
-    found = readings.read("timeline", since_seconds=float(begin), until_seconds=float(back), limit=MOST_ROWS)
+    ago = {"since_seconds": float(begin), "until_seconds": float(back)}
+    found = readings.held("timeline", "timeline", **ago, limit=MOST_ROWS)
     banners.as_of(found)
     if not banners.healthy([found]):
         return

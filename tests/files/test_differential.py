@@ -19,7 +19,7 @@ import string
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import duckdb
 import openpyxl
@@ -129,7 +129,7 @@ def csv_files(draw: st.DrawFn) -> tuple[bytes, list[str], list[list[str]]]:
     target = io.StringIO()
     delimiter = draw(st.sampled_from(",;\t|"))
     newline = draw(st.sampled_from(["\n", "\r\n", "\r"]))
-    quoting = draw(st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL, csv.QUOTE_NONNUMERIC]))
+    quoting: Literal[0, 1, 2] = draw(st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL, csv.QUOTE_NONNUMERIC]))
     # Before Python 3.13 its writer leaves line breaks of another kind than its own without quotes.
     if newline != "\r\n" and any(mark in cell for row in rows for cell in row for mark in "\r\n"):
         quoting = csv.QUOTE_ALL

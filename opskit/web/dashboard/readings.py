@@ -247,10 +247,9 @@ def held(chart: str, name: str, /, **values: object) -> Reading:
         values: What it is asked with.
     """
     now = (name, tuple(sorted(values.items())), _memory().forgotten)
-    then, reading = st.session_state.get(f"held {chart}", (None, None))
+    then, kept = st.session_state.get(f"held {chart}", (None, None))
     chosen = getattr(getattr(st.session_state.get(chart), "selection", None), "points", None)
-    if reading is None or then != now or not chosen:
-        reading = read(name, **values)
+    reading = kept if isinstance(kept, Reading) and then == now and chosen else read(name, **values)
     st.session_state[f"held {chart}"] = (now, reading)
     return reading
 

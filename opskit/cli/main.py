@@ -7,30 +7,62 @@ Tables and bars for people, `--json` for programs, talk on stderr. Exit codes: 0
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 import traceback
 from collections.abc import Sequence
 
 from opskit._version import __version__
-from opskit.cli import cancel, cleanup, file, files, local, logs, migrate, nodes, notebooks, reports, statistics, watch
 from opskit.cli.verbs import Verbs
-from opskit.cli.words import arranged
+from opskit.cli.words import arranged, divided
 from opskit.errors import OpskitError
 from opskit.support.logs import masked
 from opskit.support.visible import visible_lines
 
+VERBS: dict[str, str] = {
+    "up": "local:add_up",
+    "worker": "nodes:add_worker",
+    "process": "files:add_process",
+    "migrate": "migrate:add_migrate",
+    "enqueue": "files:add_enqueue",
+    "cleanup": "cleanup:add_cleanup",
+    "watch": "watch:add_watch",
+    "stats": "statistics:add_stats",
+    "file": "file:add_file",
+    "info": "reports:add_info",
+    "logs": "logs:add_logs",
+    "requeue": "files:add_requeue",
+    "cancel": "cancel:add_cancel",
+    "expedite": "files:add_expedite",
+    "pause": "nodes:add_pause",
+    "resume": "nodes:add_resume",
+    "drain": "nodes:add_drain",
+    "forget": "nodes:add_forget",
+    "doctor": "reports:add_doctor",
+    "prove": "local:add_prove",
+    "bench": "local:add_bench",
+    "prune": "nodes:add_prune",
+    "dashboard": "local:add_dashboard",
+    "notebooks": "notebooks:add_notebooks",
+    "report": "notebooks:add_report",
+    "query": "reports:add_query",
+    "db": "local:add_db",
+    "completion": "completion:add_completion",
+}
+"""Each verb, and what adds it: a command line loads what its own verb needs."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; answers the exit code."""
-    parser = build_parser()
-    words, rest = notebooks.divided(sys.argv[1:] if argv is None else argv)
+    words, rest = divided(sys.argv[1:] if argv is None else argv)
     try:
-        words = arranged(words, verbs_of(parser))
+        words = arranged(words, VERBS)
     except OpskitError as error:
         print(visible_lines(f"opskit: {error}"), file=sys.stderr)
         return 2
-    given = parser.parse_args(words, argparse.Namespace(rest=rest))
+    verb = words[0] if words and words[0] in VERBS else None
+    given = build_parser(verb).parse_args(words, argparse.Namespace(rest=rest))
     try:
         return given.verb(given)  # type: ignore[no-any-return]  # set by build_parser
     except OpskitError as error:
@@ -51,8 +83,12 @@ def verbs_of(parser: argparse.ArgumentParser) -> list[str]:
     return [name for action in parser._actions if isinstance(action.choices, dict) for name in action.choices]
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The command line: every verb with its own flags and those of the settings."""
+def build_parser(verb: str | None = None) -> argparse.ArgumentParser:
+    """The command line: verbs with their own flags and those of the settings.
+
+    Args:
+        verb: Only this one. Defaults to all.
+    """
     parser = argparse.ArgumentParser(
         prog="opskit",
         description="Process uploaded files on many nodes, each file once; see and steer it.",
@@ -60,35 +96,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"opskit {__version__}")
     verbs = Verbs(parser)
-    for add in (
-        local.add_up,
-        nodes.add_worker,
-        files.add_process,
-        migrate.add_migrate,
-        files.add_enqueue,
-        cleanup.add_cleanup,
-        watch.add_watch,
-        statistics.add_stats,
-        file.add_file,
-        reports.add_info,
-        logs.add_logs,
-        files.add_requeue,
-        cancel.add_cancel,
-        files.add_expedite,
-        nodes.add_pause_and_resume,
-        nodes.add_drain,
-        nodes.add_forget,
-        reports.add_doctor,
-        local.add_prove,
-        local.add_bench,
-        nodes.add_prune,
-        local.add_dashboard,
-        notebooks.add_notebooks,
-        notebooks.add_report,
-        reports.add_query,
-        local.add_db,
-    ):
-        add(verbs)
+    for name in VERBS if verb is None else (verb,):
+        module, _, add = VERBS[name].partition(":")
+        getattr(importlib.import_module(f"opskit.cli.{module}"), add)(verbs)
     return parser
 
 

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 
 from opskit import queue
-from opskit.cli.verbs import Verbs, actor
+from opskit.cli.verbs import Verb, Verbs, actor
 from opskit.database import Database
 from opskit.errors import SettingError
 from opskit.queue import nodes
@@ -33,17 +33,22 @@ def worker(given: argparse.Namespace) -> int:
     return run_given(given)
 
 
-def add_pause_and_resume(verbs: Verbs) -> None:
-    """Add `opskit pause` and `opskit resume`."""
-    for name, verb, text in (
-        ("pause", pause, "claim nothing more; work in hand goes on"),
-        ("resume", resume, "claim again; ends a quarantine, too"),
-    ):
-        one = verbs.add(name, verb, text)
-        one.add_argument("node", nargs="?", metavar="NODE", help="server ID of one node")
-        one.add_argument("--all", action="store_true", help="all nodes")
-        one.add_argument("--reason", default="", help="why, for the history")
-        verbs.finish(one)
+def add_pause(verbs: Verbs) -> None:
+    """Add `opskit pause`."""
+    _add_steering(verbs, "pause", pause, "claim nothing more; work in hand goes on")
+
+
+def add_resume(verbs: Verbs) -> None:
+    """Add `opskit resume`."""
+    _add_steering(verbs, "resume", resume, "claim again; ends a quarantine, too")
+
+
+def _add_steering(verbs: Verbs, name: str, verb: Verb, text: str) -> None:
+    one = verbs.add(name, verb, text)
+    one.add_argument("node", nargs="?", metavar="NODE", help="server ID of one node")
+    one.add_argument("--all", action="store_true", help="all nodes")
+    one.add_argument("--reason", default="", help="why, for the history")
+    verbs.finish(one)
 
 
 def pause(given: argparse.Namespace) -> int:

@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 
 from opskit import jupyter
 from opskit.cli.verbs import Verbs
 from opskit.database import Database
 from opskit.settings import settings_of
 from opskit.support import console
-
-
-def divided(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """A command line of `opskit notebooks`, and what follows --: argparse would take it for folders."""
-    words = list(words)
-    at = words.index("--") if words[:1] == ["notebooks"] and "--" in words else len(words)
-    return words[:at], words[at + 1 :]
 
 
 def add_notebooks(verbs: Verbs) -> None:

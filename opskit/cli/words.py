@@ -35,3 +35,10 @@ def arranged(words: Sequence[str], verbs: Collection[str]) -> list[str]:
         meant = f"; did you mean {near[0]}?" if near else "; opskit --help lists them"
         raise SettingError(f"there is no verb {words[0]!r}{meant}")
     return [words[0], *before, *words[1:]]
+
+
+def divided(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """A command line of `opskit notebooks`, and what follows --: argparse would take it for folders."""
+    words = list(words)
+    at = words.index("--") if words[:1] == ["notebooks"] and "--" in words else len(words)
+    return words[:at], words[at + 1 :]

@@ -9,15 +9,17 @@ import sys
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.markdown import Markdown
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
 from opskit.support.visible import visible, visible_lines
+
+if TYPE_CHECKING:
+    # What few verbs use is loaded by them: it takes longer than the rest of rich.
+    from rich.progress import Progress, TaskID
 
 
 class Terminal(Console):
@@ -80,6 +82,8 @@ def table(
 def markdown(text: str) -> None:
     """A page of our own: set on a terminal, as it is written elsewhere."""
     if out.is_terminal:
+        from rich.markdown import Markdown
+
         Console.print(out, Markdown(text, hyperlinks=False))
     else:
         out.print(text, soft_wrap=True)
@@ -137,6 +141,8 @@ def progress(*, quiet: bool = False) -> Iterator[Bar]:
     if quiet or not err.is_terminal:
         yield Bar(None, quiet=quiet)
         return
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
     columns = (
         TextColumn("  {task.description}", markup=False),
         BarColumn(30),

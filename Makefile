@@ -12,8 +12,9 @@ FAULT_WORKERS ?= 4
 TIMES  ?= 1
 KILLS  ?= 200
 SEED   ?= 1
+ONLY   ?=
 
-.PHONY: docs lock audit up screenshots test test-python test-all test-slow bench bench-quick bench-scale test-faults soak lint types clean help
+.PHONY: docs lock audit up screenshots test test-python test-all test-slow mutants bench bench-quick bench-scale test-faults soak lint types clean help
 
 help:            ## show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -55,6 +56,9 @@ test-faults: $(READY) ## the fault suite, slow ones too: real kills, cuts, failo
 soak: $(READY)   ## a storm of random kills, KILLS=1000 SEED=1: prints its figures, exit 1 if a promise is broken
 	@$(RUN)/python -m tests.faults.soak --kills $(KILLS) --seed $(SEED) \
 	  $(if $(filter 1000,$(KILLS)),--figures benchmarks/results/soak.json)
+
+mutants: $(READY) ## a few hundred one-line faults, one after the other: each must be noticed by the tests; ONLY=requeue for some
+	@$(RUN)/python -m tests.mutants $(if $(ONLY),--only '$(ONLY)',--figures benchmarks/results/mutants.json)
 
 bench: $(READY)  ## every goal: the floor, opskit and the peers on one PostgreSQL, ten million rows, a pinned xmin (a quarter of an hour on a quiet machine)
 	@$(RUN)/python benchmarks/all.py

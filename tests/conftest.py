@@ -32,6 +32,8 @@ def server() -> Iterator[servers.Server]:
 @pytest.fixture(scope="session")
 def migrated(server: servers.Server) -> str:
     """The name of a migrated database, to be copied: faster than migrating each test's own."""
+    if servers.SHARED:
+        return servers.SHARED.rpartition("/")[2]
     url = server.create_database()
     with Database(Settings.load({}, database_url=url, env="development")) as database:
         migration.migrate(database)

@@ -189,7 +189,7 @@ def _confined(path: str, root: str) -> str:
         Reject: It does not, or goes by another protocol than the storage, or by several.
     """
     protocol = root.partition("://")[0] if "://" in root else ""
-    inside = "::" not in path
+    inside, told = "::" not in path, masked(path)
     if _is_folder(root):
         folder = Path(root.removeprefix(f"{protocol}://")).expanduser().resolve()
         given = path.removeprefix(f"{protocol}://") if protocol else path
@@ -200,9 +200,7 @@ def _confined(path: str, root: str) -> str:
         below = path.removeprefix(f"{root.rstrip('/')}/")
         inside = inside and below != path and ".." not in re.split(r"[/\\]", unquote(below))
     if not inside:
-        raise Reject(
-            f"storage_path {masked(path)!r} is outside the storage, and OPSKIT_STORAGE_ONLY lets nothing else be read"
-        )
+        raise Reject(f"storage_path {told!r} is outside the storage, and OPSKIT_STORAGE_ONLY lets nothing else be read")
     return path
 
 

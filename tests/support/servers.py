@@ -30,6 +30,8 @@ FAST = {
 }
 FIRST_PORT = 16433  # below 32768, where the system hands out ports of its own
 PG_BIN = os.environ.get("OPSKIT_PG_BIN") or None  # read before the environment is cleaned
+# A migrated database on a server that runs already, for who runs the tests hundreds of times (tests/mutants).
+SHARED = os.environ.get("TESTS_DATABASE") or None
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,9 @@ class Server:
 @contextlib.contextmanager
 def running_server() -> Iterator[Server]:
     """Start a server for this test process; stop and remove it at the end."""
+    if SHARED:
+        yield Server(SHARED.rpartition("/")[0] + "/opskit")
+        return
     with _own_folder() as home:
         settings = Settings.load({}, home=str(home), pg_bin=PG_BIN, pg_port=FIRST_PORT)
         try:

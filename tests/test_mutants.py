@@ -1,0 +1,76 @@
+"""The kept list of mutants fits the tree: each text is there once, each test too, and nothing is killed by its form."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from opskit.database.queries import Statement, statements
+from tests.mutants import kept as listed
+from tests.mutants.copies import Copy
+from tests.mutants.kept import ROOT, MisfitError, Mutant, kept
+
+MUTANTS = kept()
+
+
+def test_each_mutant_of_the_list_applies_and_differs_from_all_others() -> None:
+    changed = [(mutant.file, mutant.applied((ROOT / mutant.file).read_text(encoding="utf-8"))) for mutant in MUTANTS]
+
+    assert len(set(changed)) == len(MUTANTS) >= 150
+    assert all(text != (ROOT / file).read_text(encoding="utf-8") for file, text in changed)
+
+
+def test_the_tests_of_each_mutant_exist() -> None:
+    assert [test for mutant in MUTANTS for test in mutant.tests if not (ROOT / test).is_file()] == []
+
+
+def test_a_mutant_of_python_is_python() -> None:
+    for mutant in MUTANTS:
+        if mutant.file.endswith(".py"):
+            ast.parse(mutant.applied((ROOT / mutant.file).read_text(encoding="utf-8")), mutant.file)
+
+
+def test_a_mutant_of_sql_takes_the_same_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # One that no longer takes a value is refused before it runs: that would say nothing about the tests.
+    def values(text: str) -> set[str]:
+        (tmp_path / "one.sql").write_text(text, encoding="utf-8")
+        statements.cache_clear()
+        found: tuple[Statement, ...] = statements("one")
+        return {value for statement in found for value in statement.values}
+
+    monkeypatch.setattr("opskit.database.queries.FOLDER", tmp_path)
+    for mutant in MUTANTS:
+        if mutant.file.endswith(".sql"):
+            text = (ROOT / mutant.file).read_text(encoding="utf-8")
+            assert values(mutant.applied(text)) == values(text), mutant
+    statements.cache_clear()
+
+
+@pytest.mark.parametrize(("text", "times"), [("neither here nor there", 0), ("a", 3)])
+def test_a_mutant_whose_text_is_not_there_once_is_refused_by_its_name(text: str, times: int) -> None:
+    with pytest.raises(MisfitError, match=f"sql/none.sql holds this text {times} times, not once: {text}"):
+        Mutant("sql/none.sql", text, "b", ()).applied("banana")
+
+
+@pytest.mark.parametrize("entry", ["- one\n", "+ one\n", "one\n", "- one\n- two\n\n- three\n+ four\n\n+ five\n"])
+def test_a_list_that_says_not_what_becomes_what_is_refused(tmp_path: Path, entry: str) -> None:
+    (tmp_path / "one.toml").write_text(f"[[\"a.sql\"]]\ntests = []\nmutants = '''\n{entry}'''\n")
+
+    with pytest.raises(MisfitError):
+        listed.kept(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_program_in_a_copy_of_the_tree_finds_the_copy_whatever_its_environment(tmp_path: Path) -> None:
+    copy = Copy(tmp_path)
+
+    assert copy.where_opskit_is() == tmp_path / "tree" / "opskit"
+    mutant = Mutant("opskit/__init__.py", MUTANTS_MARK, f"raise ImportError('loud')\n{MUTANTS_MARK}", ())
+    with copy.changed(mutant), pytest.raises(Exception, match="exit status 1"):
+        copy.where_opskit_is()
+    assert copy.where_opskit_is() == tmp_path / "tree" / "opskit"
+
+
+MUTANTS_MARK = "from opskit._version import"

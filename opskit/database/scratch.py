@@ -5,20 +5,22 @@ from __future__ import annotations
 import atexit
 import contextlib
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from opskit.database import local_scratch
 from opskit.database.database import Database
 from opskit.database.session import Connection, Row
-from opskit.errors import OpskitError, SettingError
+from opskit.errors import DatabaseError, EmbeddedServerError, OpskitError, SettingError
 from opskit.settings import Settings
 
 _SCRATCH = "opskit_(?:scratch|prove|bench)_"
 _ABANDONED_SECONDS = 86400
 _HEAVY = "file_content"
+_DENIED = "42501"
 
 
 class Scratch(Database):
@@ -27,11 +29,15 @@ class Scratch(Database):
     Attributes:
         schema: Its name.
         copied: Rows copied from the real table.
+        local: Whether it is on a server of its own, on this machine.
     """
 
-    def __init__(self, settings: Settings, name: str, copied: int = 0) -> None:
+    def __init__(
+        self, settings: Settings, name: str, copied: int = 0, *, end: Callable[[], None] | None = None
+    ) -> None:
         super().__init__(settings)
-        self.schema, self.copied = name, copied
+        self.schema, self.copied, self.local = name, copied, end is not None
+        self._end = end
         atexit.register(self.close)
 
     def pass_time(self, *, seconds: float = 0, minutes: float = 0) -> None:
@@ -56,6 +62,9 @@ class Scratch(Database):
         """Drop the schema with all that is in it, and close every connection."""
         atexit.unregister(self.close)
         super().close()
+        if self._end is not None:
+            self._end()
+            return
         with (
             contextlib.suppress(OpskitError),
             Database(self.settings, pooled=False, statement_seconds=10) as last,
@@ -70,6 +79,9 @@ def scratch(db: Database, *, rows: int | None = None, **settings: Any) -> Scratc
     Times and the processor are as by default, whatever the settings say: the built-in one, which only reads.
     Scratches that a killed process left behind are dropped after a day, by the next one.
 
+    Whoever may not create a schema there gets it on an embedded server of this machine, which ends with it; the copy is
+    then one of columns, types and rows alone. It says so.
+
     Args:
         db: An open database.
         rows: Copy the files table as the application made it, without what opskit added and without the files'
@@ -78,9 +90,38 @@ def scratch(db: Database, *, rows: int | None = None, **settings: Any) -> Scratc
 
     Raises:
         SettingError: A connection pooler stands between; it may lead a statement to the real tables.
-        DatabaseError: The database's user may not create schemas.
+        DatabaseError: The database's user may not create schemas, and there is no PostgreSQL on this machine.
     """
-    return _made(db, "scratch", rows, settings)
+    try:
+        return _made(db, "scratch", rows, settings)
+    except DatabaseError as error:
+        if error.sqlstate != _DENIED:
+            raise
+        try:
+            made = _made_here(db, rows, settings)
+        except EmbeddedServerError:
+            raise error from None
+    print("this role may create nothing in the database: the scratch is on a server of its own, on this machine")
+    return made
+
+
+def _made_here(db: Database, rows: int | None, others: dict[str, Any]) -> Scratch:
+    where, end = local_scratch.launched()
+    try:
+        own = {
+            "database_url": where.database_url,
+            "home": where.home,
+            "env": db.settings.env,
+            "table": db.settings.table,
+        }
+        made = Scratch(Settings(**{**own, **others}), "public", end=end)
+        if rows is not None:
+            with db.connection() as there, made.connection() as here:
+                made.copied = local_scratch.copy(there, here, db.settings.files, rows, heavy=_HEAVY)
+    except BaseException:
+        end()
+        raise
+    return made
 
 
 def _made(

@@ -113,7 +113,9 @@ def run_until_drained(
     Raises:
         OpskitError: A node ended in error.
     """
-    flags = ["--drain", "--json"] + (["--max-files", str(max_files)] if max_files is not None else [])
+    # A kernel that is killed takes its nodes along.
+    flags = ["--drain", "--json", "--parent", str(os.getpid())]
+    flags += ["--max-files", str(max_files)] if max_files is not None else []
     with contextlib.ExitStack() as stack:
         started = []
         for name in names:

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import io
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 BLOCK_BYTES = 8 << 20
 """One range [bytes]: large enough that its round trip costs little, small enough to keep three in memory."""
+
+
+@contextlib.contextmanager
+def telling() -> Iterator[None]:
+    """Give an error of a store the errno that it lacks: other than "no such file", it speaks of the store."""
+    try:
+        yield
+    except (FileNotFoundError, IsADirectoryError):
+        raise
+    except OSError as error:
+        if error.errno is None:
+            error.errno = errno.EACCES if isinstance(error, PermissionError) else errno.EIO
+        raise
 
 
 class _Fetch:
@@ -31,7 +47,8 @@ class _Fetch:
     def result(self) -> bytes:
         self.join()
         if self._error is not None:
-            raise self._error
+            with telling():
+                raise self._error
         assert self._bytes is not None
         return self._bytes
 
@@ -53,7 +70,8 @@ class ReadAhead(io.RawIOBase):
     def __init__(self, store: Any, path: str) -> None:
         super().__init__()
         self._store, self._path = store, path
-        self._size = int(store.info(path)["size"])
+        with telling():
+            self._size = int(store.info(path)["size"])
         self._at = 0
         self._number, self._block = -1, b""
         self._next: _Fetch | None = None

@@ -306,14 +306,15 @@ _ERRNOS = {
     for name in (
         "EIO", "ENOSPC", "EDQUOT", "EROFS", "EMFILE", "ENFILE", "ENODEV", "ESTALE", "ENOMEM", "EAGAIN", "EACCES",
         "EPERM", "ECONNREFUSED", "ECONNRESET", "ECONNABORTED", "EPIPE", "ETIMEDOUT", "EHOSTUNREACH", "EHOSTDOWN",
-        "ENETUNREACH", "ENETDOWN", "ENETRESET", "ENOTCONN", "EADDRNOTAVAIL",
+        "ENETUNREACH", "ENETDOWN", "ENETRESET", "ENOTCONN", "EADDRNOTAVAIL", "EBUSY", "EREMOTEIO",
     )
     if hasattr(errno, name)
 }  # fmt: skip
 # Libraries that a node does not import, by the names of their exceptions.
 _CONNECTION = {
     "ConnectionError", "ConnectError", "ConnectTimeout", "NetworkError", "NewConnectionError", "MaxRetryError",
-    "ClientConnectionError", "EndpointConnectionError", "gaierror", "DatabaseUnavailableError",
+    "ClientConnectionError", "EndpointConnectionError", "ConnectionClosedError", "ConnectTimeoutError",
+    "ReadTimeoutError", "ServiceRequestError", "gaierror", "DatabaseUnavailableError",
 }  # fmt: skip
 
 
@@ -325,7 +326,8 @@ def kind_of(error: BaseException) -> Kind:
         one = asked.pop(0)
         seen.append(one)
         asked += [*(_leaves(one) if isinstance(one, BaseExceptionGroup) else ()), *filter(None, (one.__cause__,))]
-    return "world" if any(map(_of_the_world, seen)) else "file"
+    absent = isinstance(error, FileNotFoundError)
+    return "world" if any(_of_the_world(one, absent=absent) for one in seen) else "file"
 
 
 def kind_of_status(status: int, *, redirect: bool = False) -> Kind:
@@ -338,18 +340,25 @@ def kind_of_exit(code: int) -> Kind:
     return "world" if code in (126, 127) else "file"
 
 
-def _of_the_world(error: BaseException) -> bool:
-    if isinstance(error, (ImportError, MemoryError, ConnectionError, MissingExtraError)):
+def _of_the_world(error: BaseException, *, absent: bool) -> bool:
+    """*absent*: the whole says that there is no such file, and a store's 404 below it is what it was made of."""
+    # A store's PermissionError has no errno.
+    if isinstance(error, (ImportError, MemoryError, ConnectionError, PermissionError, MissingExtraError)):
         return True
     names = {kind.__name__ for kind in type(error).__mro__}
     if names & _CONNECTION:
         return True
     try:
-        status = getattr(getattr(error, "response", None), "status_code", None)
-        if status is None and "HTTPError" in names:
+        response = getattr(error, "response", None)
+        status = getattr(response, "status_code", None)
+        if isinstance(response, dict):  # of botocore
+            status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+            if response.get("Error", {}).get("Code") == "NoSuchBucket":
+                return True
+        if status is None and names & {"HTTPError", "HttpError"}:  # of urllib, and of gcsfs
             status = getattr(error, "code", None)
         if isinstance(status, int):
-            return kind_of_status(status) == "world"
+            return kind_of_status(status) == "world" and not (absent and status == 404)
         state = getattr(error, "sqlstate", None)
         if isinstance(state, str):
             return state[:2] in ("08", "53", "57", "58") or state == "42501"

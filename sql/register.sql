@@ -39,7 +39,8 @@ WITH registered AS (
      WHERE n.lease_until <= clock_timestamp() OR n.boot = excluded.boot
     RETURNING server_id, boot, epoch
 ), noted AS (
-    INSERT INTO :"events" (kind, server_id, boot, reason, actor)
-    SELECT 'boot', server_id, boot, 'registered by ' || :'host' || ', process ' || :'pid', server_id FROM registered
+    INSERT INTO :"events" (kind, server_id, boot, reason, actor, details)
+    SELECT 'boot', server_id, boot, 'registered by ' || :'host' || ', process ' || :'pid', server_id,
+           pg_catalog.jsonb_build_object('version', :'version'::text) FROM registered
 )
 SELECT epoch FROM registered;

@@ -23,12 +23,14 @@ from opskit.stats.columns import (
     LANES,
     LOGS,
     LONGEST_RUNNING,
+    MARKS,
     NODE_WORK,
     NODES,
     PAUSES,
     STALE,
     THROUGHPUT,
     TIMELINE,
+    TRENDS,
 )
 from opskit.support.wording import iso
 
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
     from opskit.stats.frames import records
     from opskit.stats.listings import events, files, logs, place
     from opskit.stats.periods import forecast, throughput, timeline
+
+    marks, trends = STATISTICS["marks"], STATISTICS["trends"]
 
 __all__ = [
     "CONCURRENCY",
@@ -50,6 +54,7 @@ __all__ = [
     "LANES",
     "LOGS",
     "LONGEST_RUNNING",
+    "MARKS",
     "NODES",
     "NODE_WORK",
     "PAUSES",
@@ -57,6 +62,7 @@ __all__ = [
     "STATISTICS",
     "THROUGHPUT",
     "TIMELINE",
+    "TRENDS",
     "Statistic",
     "concurrency",
     "counted",

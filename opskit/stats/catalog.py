@@ -192,6 +192,21 @@ _ALL = (
         empty="nothing has ended in this time",
     ),
     Statistic(
+        name="trends", sentence="What became of the files in each stretch of time: ended, failed, waits and runs",
+        columns=columns.TRENDS,
+        parameters=(_since(3600.0),
+                    Parameter("bucket_seconds", 60.0, {"ge": 1, "le": _LONGEST_SECONDS}, "Length of a stretch [s]."),
+                    Parameter("before_seconds", 86400.0, {"ge": 1, "le": _LONGEST_SECONDS},
+                              "ended_before is of the same stretch so long before [s].")),
+        first=("bucket_start", "ended", "failed", "ended_before", "run_p95_seconds", "wait_p95_seconds"),
+    ),
+    Statistic(
+        name="marks", sentence="What may have changed the trends: pauses, cleanups, deploys, requeues of many files",
+        columns=columns.MARKS, parameters=(_since(86400.0), _limit(100)),
+        empty="nothing was done in this time", cut="newest marks",
+        first=("at", "kind", "what", "file_count", "server_id", "actor", "reason"),
+    ),
+    Statistic(
         name="failures", sentence="Failed files grouped by their error", columns=columns.FAILURES,
         parameters=(_limit(100),), empty="no file has failed", cut="largest groups", page="failures",
         counts_what_ended=True,

@@ -105,6 +105,25 @@ THROUGHPUT = {
     "mean_wait_seconds": SECONDS,
     "mean_run_seconds": SECONDS,
 }
+TRENDS = {
+    "bucket_start": TIME,
+    "ended": FILES_COUNT,
+    "failed": FILES_COUNT,
+    "ended_before": FILES_COUNT,
+    "wait_p50_seconds": SECONDS,
+    "wait_p95_seconds": SECONDS,
+    "run_p50_seconds": SECONDS,
+    "run_p95_seconds": SECONDS,
+}
+MARKS = {
+    "at": TIME,
+    "kind": TEXT,
+    "server_id": TEXT,
+    "what": TEXT,
+    "file_count": FILES_COUNT,
+    "actor": TEXT,
+    "reason": TEXT,
+}
 FAILURES = {
     "error": TEXT,
     "message": TEXT,

@@ -97,6 +97,8 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "nodes": {},
     "forecast": {},
     "node_work": {"since_seconds": 3600},
+    "trends": {"since_seconds": 3600, "bucket_seconds": 60, "before_seconds": 86400},
+    "marks": {"since_seconds": 86400, "row_limit": 100},
     "pauses": {},
 }
 

@@ -28,6 +28,8 @@ TABLES = {
     "forecast": stats.FORECAST,
     "node-work": stats.NODE_WORK,
     "throughput": stats.THROUGHPUT,
+    "trends": stats.TRENDS,
+    "marks": stats.MARKS,
     "failures": stats.FAILURES,
     "files": stats.FILES,
     "timeline": stats.TIMELINE,
@@ -92,7 +94,7 @@ def test_an_empty_statistic_has_the_declared_columns_and_dtypes(db: Database, na
     frame = stats.STATISTICS[name](db)
 
     assert dtypes(frame) == TABLES[name]
-    assert len(frame) == (1 if name in ("concurrency", "forecast") else 0)
+    assert len(frame) == {"concurrency": 1, "forecast": 1, "trends": 61}.get(name, 0)
 
 
 def test_every_statistic_keeps_its_dtypes_when_there_is_something_to_tell(db: Database) -> None:

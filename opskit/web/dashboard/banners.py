@@ -44,7 +44,7 @@ def say_error(error: OpskitError, *, shown: Reading | None = None) -> None:
     st.error(sentence + ".", icon=":material/cloud_off:")
 
 
-def live(draw: Callable[[], None]) -> None:
+def live(draw: Callable[[], None], *, seconds: float = TICK_SECONDS) -> None:
     """Draw a part of the page that renews itself while the operator has not stopped that."""
 
     def part() -> None:
@@ -53,7 +53,7 @@ def live(draw: Callable[[], None]) -> None:
             st.rerun()
         draw()
 
-    every = TICK_SECONDS if st.session_state.get("live", True) else None
+    every = seconds if st.session_state.get("live", True) else None
     st.fragment(part, run_every=every)()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Literal
 
 import streamlit as st
@@ -11,7 +10,7 @@ from opskit.database.session import Row
 from opskit.queue.states import FileState
 from opskit.stats.figures import STATE_COLORS
 from opskit.support import wording
-from opskit.web.dashboard import actions, banners, columns, dialog, needs, readings, sources, times
+from opskit.web.dashboard import actions, banners, columns, dialog, needs, readings, sources, times, trends
 
 SERVERS_DRAWN = 12
 OUTLOOK_COLORS: dict[str, Literal["gray", "green", "orange", "red"]] = {
@@ -47,30 +46,27 @@ def day() -> readings.Reading:
 
 
 def moment() -> None:
-    """Everything else that ticks."""
-    numbers, nodes, pauses = readings.read("concurrency"), readings.read("nodes"), readings.read("pauses")
-    distribution, longest = readings.read("distribution"), readings.read("longest_running")
-    throughput = day()
-    forecast = readings.read("forecast")
-    taken = (numbers, nodes, pauses, distribution, longest, throughput, forecast)
+    """The numbers of this moment."""
+    numbers, pauses = readings.read("concurrency"), readings.read("pauses")
+    throughput, forecast = day(), readings.read("forecast")
+    taken = (numbers, pauses, throughput, forecast)
     banners.as_of(*taken)
     if not banners.healthy(taken):
         return
     now = numbers.rows()[0]
-    last_day = _last_day(throughput)
     sources.heading("Now", numbers, forecast, pauses)
-    metrics(now, last_day, forecast.rows()[0])
+    metrics(now, _last_day(throughput), forecast.rows()[0])
     counted(now)
-    left, right = st.columns(2, gap="medium")
-    with left:
-        spread(distribution)
-    with right:
-        outcomes(throughput)
-    left, right = st.columns([3, 2], gap="medium")
-    with left:
-        workers(nodes)
-    with right:
-        oldest(longest)
+
+
+def boards() -> None:
+    """Who works on what, how the files are spread, what takes longest; what is wrong with the numbers stands above."""
+    nodes, distribution, longest = (readings.read(name) for name in ("nodes", "distribution", "longest_running"))
+    if any(reading.frame is None for reading in (nodes, distribution, longest)):
+        return
+    workers(nodes)
+    spread(distribution)
+    oldest(longest)
 
 
 def metrics(now: Row, last_day: dict[str, int], ahead: Row) -> None:
@@ -174,30 +170,6 @@ def spread(distribution: readings.Reading) -> None:
     )
 
 
-def outcomes(throughput: readings.Reading) -> None:
-    """How many files ended in each hour of the last day."""
-    sources.heading(f"Ended in each hour, last 24 h ({times.zone()})", throughput)
-    rows = throughput.rows()
-    if not rows:
-        st.caption("Nothing has ended in the last 24 hours.")
-        return
-    now = throughput.taken_at.replace(minute=0, second=0, microsecond=0)
-    hours = {now - timedelta(hours=back): {"completed": 0, "failed": 0} for back in range(23, -1, -1)}
-    for row in rows:
-        if counts := hours.get(row["bucket_start"]):
-            counts[row["processing_status"]] += row["file_count"]
-    st.bar_chart(
-        [{"hour": times.local(hour).strftime("%H"), **counts} for hour, counts in hours.items()],
-        x="hour",
-        y=["completed", "failed"],
-        color=[STATE_COLORS["completed"], STATE_COLORS["failed"]],
-        x_label="",
-        y_label="",
-        sort=False,
-        height=260,
-    )
-
-
 def workers(nodes: readings.Reading) -> None:
     """The nodes that are here, each with the file in hand and how far it is."""
     sources.heading("Nodes", nodes)
@@ -246,3 +218,8 @@ buttons()
 needs.wanted()
 banners.live(attention)
 banners.live(moment)
+left, right = st.columns([3, 2], gap="medium")
+with left:
+    banners.live(boards)
+with right:
+    trends.live()

@@ -19,7 +19,7 @@ from opskit.support.processes import end_with
 from opskit.web.api.app import create_api
 from opskit.web.api.probes import probe_routes
 from opskit.web.api.token_alone import TokenAlone
-from opskit.web.dashboard import readings, sign_in
+from opskit.web.dashboard import ahead, readings, sign_in
 from opskit.web.middleware import middleware
 
 PAGE = Path(__file__).with_name("dashboard").joinpath("frame.py").absolute()
@@ -99,6 +99,7 @@ def serve(settings: Settings) -> int:
     # A terminal that closes ends it as SIGTERM does, calls in hand first; not where nohup has the signal ignored.
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
+    ahead.fetch()
     print(f"page and API on http://{settings.host}:{settings.port} ({settings.env})", file=sys.stderr, flush=True)
     app.run(
         config={

@@ -28,7 +28,7 @@ def test_the_overview_draws_the_trends_of_the_time_that_is_chosen(open_page: Ope
     (chart,) = app.get("plotly_chart")
     assert "paused all nodes by ann: disk full" in json.dumps(json.loads(chart.proto.spec), ensure_ascii=False)
 
-    app.button_group(key="trend").set_value(["6 h"]).run()
+    app.segmented_control(key="trend").set_value("6 h").run()
     assert fine(app)
     assert "100 files ended, 10 failed (10 %)" in said(app)
 

@@ -95,11 +95,15 @@ def error(file: Row) -> None:
 
 def attempts(file: Row, events: list[Row]) -> None:
     """Everything that happened to it, the newest first; each attempt's error in full below."""
+    happened = lifetime.lines(file, events)
+    if not happened:
+        st.caption("Nothing has happened to it yet.")
+        return
     st.dataframe(
-        lifetime.lines(file, events),
+        happened,
         column_config={"When": columns.time_column(), "Why": st.column_config.TextColumn(width="large")},
         hide_index=True,
-        placeholder="Nothing has happened to it yet.",
+        placeholder="",
     )
     told = [event for event in events if event["kind"] == "attempt" and event["reason"]]
     for event in told[:MOST_ERRORS]:

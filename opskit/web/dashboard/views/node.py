@@ -93,6 +93,9 @@ def files(name: str) -> None:
     if not banners.healthy([found]):
         return
     rows = found.rows()
+    if not rows:
+        st.caption("None yet.")
+        return
     st.dataframe(
         [
             {
@@ -106,7 +109,7 @@ def files(name: str) -> None:
         ],
         column_config={"State": columns.state_column(columns.BADGES), "Last event": columns.time_column()},
         hide_index=True,
-        placeholder="None yet.",
+        placeholder="",
         height=columns.table_height(rows),
     )
     st.page_link("views/files.py", label="All its files", query_params={"server": name}, icon=":material/list:")
@@ -119,6 +122,9 @@ def history(name: str) -> None:
     if not banners.healthy([found]):
         return
     rows = found.rows()
+    if not rows:
+        st.caption("Nothing yet.")
+        return
     st.dataframe(
         [
             {
@@ -132,7 +138,7 @@ def history(name: str) -> None:
         ],
         column_config={"When": columns.time_column()},
         hide_index=True,
-        placeholder="Nothing yet.",
+        placeholder="",
         height=columns.table_height(rows),
     )
 

@@ -167,7 +167,8 @@ def _queue(now: Mapping[str, Any], ahead: Mapping[str, Any] | None) -> list[str]
         if now["queued"] and ahead["change_per_minute"] is not None:
             change = ahead["change_per_minute"]
             said.append(f"{'+' if change > 0 else ''}{wording.rate(change)} a minute")
-        said.append(f"the queue: {wording.outlook(ahead['verdict'], ahead['empty_in_seconds'])}")
+        if not now["queued"] or ahead["verdict"] != "empty":  # else files came since it was read, or none is due yet
+            said.append(f"the queue: {wording.outlook(ahead['verdict'], ahead['empty_in_seconds'])}")
         said.append(f"last minute {ahead['came_minute']:,} came, {ahead['ended_minute']:,} ended")
     if now["oldest_queued_seconds"] is not None:
         said.append(f"oldest {wording.span(now['oldest_queued_seconds'])}")

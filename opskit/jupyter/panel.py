@@ -183,7 +183,7 @@ def as_html(state: Mapping[str, Any]) -> str:
 
 
 def _forecast(row: Mapping[str, Any] | None, queued: int) -> str:
-    if row is None or not queued:
+    if row is None or not queued or row["verdict"] == "empty":  # files came since it was read, or none is due yet
         return ""
     if row["change_per_minute"] is None:
         return wording.outlook(row["verdict"], row["empty_in_seconds"])

@@ -22,7 +22,8 @@ def main() -> int:
             print(f"{finding.level}: {finding.what}")
         groups = stats.failures(db)
         for number, group in enumerate(groups.itertuples(), start=1):
-            print(f"{number}. {group.file_count} files: {group.error}")
+            files = "1 file" if group.file_count == 1 else f"{group.file_count} files"
+            print(f"{number}. {files}: {group.error}")
         if given.requeue is not None:
             error = groups["error"].iloc[given.requeue - 1]
             queued = queue.requeue(db, failed=True, error=error, actor="morning report")

@@ -17,7 +17,7 @@ WITH updated AS (
     SELECT FROM updated WHERE status = 'queued'
 ), noted AS (
     INSERT INTO :"events" (kind, next_status, reason, actor)
-    SELECT 'adopt', 'queued', count(*) || ' files from before', :'actor' FROM adopted HAVING count(*) > 0
+    SELECT 'adopt', 'queued', count(*) || CASE count(*) WHEN 1 THEN ' row' ELSE ' rows' END || ' from before', :'actor' FROM adopted HAVING count(*) > 0
 ), woken AS (
     SELECT pg_notify(:'channel', '') WHERE EXISTS (SELECT FROM adopted)
 )

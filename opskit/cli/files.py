@@ -58,9 +58,11 @@ def enqueue(given: argparse.Namespace) -> int:
             with console.progress(quiet=given.json) as bar:
                 count = queue.adopt(
                     db, "true" if given.where is None else given.where, actor=actor(), dry_run=given.dry_run,
-                    on_progress=lambda done, total: bar.at(done / total, f"{done:,} of {total:,} rows adopted"),
+                    on_progress=lambda done, total: bar.at(
+                        done / total, f"{done:,} of {wording.count(total, 'row')} adopted"
+                    ),
                 )  # fmt: skip
-            what = "rows from before would be adopted" if given.dry_run else "rows from before adopted"
+            what = f"{wording.count(count, 'row')} from before {'would be adopted' if given.dry_run else 'adopted'}"
         else:
             if given.dry_run or given.where is not None:
                 raise SettingError(f"{'--dry-run' if given.dry_run else '--where'} goes with --existing")
@@ -72,13 +74,13 @@ def enqueue(given: argparse.Namespace) -> int:
                 count = queue.enqueue(
                     db, given.paths, columns=columns, skip_known=given.skip_known,
                     ahead_seconds=given.ahead,
-                    on_progress=lambda done: bar.at(None, f"{done:,} files queued"), on_line=bar.line,
+                    on_progress=lambda done: bar.at(None, f"{wording.count(done, 'file')} queued"), on_line=bar.line,
                 )  # fmt: skip
-            what = "files queued"
+            what = f"{wording.count(count, 'file')} queued"
     if given.json:
         console.as_json({"environment": settings.env, "table": settings.files, "count": count})
     else:
-        console.out.print(f"{count} {what} ({settings.env}, {settings.files})")
+        console.out.print(f"{what} ({settings.env}, {settings.files})")
     return 0
 
 
@@ -169,7 +171,7 @@ def requeue(given: argparse.Namespace) -> int:
             console.as_json({"environment": settings.env, "wouldRequeue": len(found), "files": found})
         else:
             console.table(found, empty="no such file has ended")
-            console.out.print(f"{len(found)} files would be queued again ({settings.env})")
+            console.out.print(f"{wording.count(len(found), 'file')} would be queued again ({settings.env})")
         return 0
     with Database(settings, pooled=False) as db:
         rows = queue.requeue(
@@ -180,7 +182,7 @@ def requeue(given: argparse.Namespace) -> int:
         console.as_json({"environment": settings.env, "requeued": len(rows), "files": rows})
     else:
         console.table(rows, empty="no such file has ended; nothing was requeued")
-        console.out.print(f"{len(rows)} files queued again ({settings.env})")
+        console.out.print(f"{wording.count(len(rows), 'file')} queued again ({settings.env})")
     return 0
 
 
@@ -205,7 +207,7 @@ def expedite(given: argparse.Namespace) -> int:
         console.as_json({"environment": settings.env, "expedited": len(rows), "files": rows})
     else:
         console.table(rows, empty="none of the files is queued; nothing was moved")
-        console.out.print(f"{len(rows)} files moved ahead ({settings.env})")
+        console.out.print(f"{wording.count(len(rows), 'file')} moved ahead ({settings.env})")
     return 0
 
 

@@ -12,7 +12,7 @@ from opskit.cli.verbs import Verbs, actor, confirm
 from opskit.database import Database
 from opskit.errors import SettingError
 from opskit.settings import settings_of
-from opskit.support import console
+from opskit.support import console, wording
 
 
 def add_migrate(verbs: Verbs) -> None:
@@ -79,7 +79,7 @@ def _migrate_one(db: Database, given: argparse.Namespace) -> dict[str, Any]:
             answer["ran"], cleaned = [asdict(step) for step in ran], ran.cleaned
             answer["cleaned"] = len(cleaned.ended)
             answer["missing"] = migration.missing(db)
-            say(f"{env}: {len(answer['ran'])} statements, {table} is migrated; {cleaned.message}")
+            say(f"{env}: {wording.count(len(answer['ran']), 'statement')}, {table} is migrated; {cleaned.message}")
             if not migration.queues_new(db):
                 say(f"{env}: new rows of {table} wait without a status until: opskit migrate --queue-new")
     return answer
@@ -108,7 +108,7 @@ def _planned(db: Database, given: argparse.Namespace, say: Callable[[str], None]
     for step, seconds in zip(steps, estimate.seconds, strict=True):
         print(f"-- {step.what}; lock on {table}: {step.lock}; {_work(step, seconds)}\n{_rendered(step)}\n")
     if survey["bytes"] is not None:
-        say(f"{table} is {survey['bytes'] / 2**20:,.0f} MB, about {survey['rows_estimated']:,} rows")
+        say(f"{table} is {survey['bytes'] / 2**20:,.0f} MB, about {wording.count(survey['rows_estimated'], 'row')}")
     for one in survey["in_the_way"]:
         waits = f"it holds {one['lock']}: every statement" if one["lock"] else "it has a snapshot: an index"
         say(f"in the way now: {migration.blocker(one)}")
@@ -116,7 +116,10 @@ def _planned(db: Database, given: argparse.Namespace, say: Callable[[str], None]
     if cut_over:
         for sentence in answer["cut_over"]["sentences"]:
             say(f"{env}: {sentence}")
-    say(f"{env}: {len(steps)} statements would be run on {table}, in about {_span(estimate.total_seconds)}")
+    say(
+        f"{env}: {wording.count(len(steps), 'statement')} would be run on {table}, "
+        f"in about {wording.span(max(1, estimate.total_seconds))}"
+    )
     if not (cut_over or given.rollback):
         minutes = db.settings.stale_after_seconds / 60
         say(f"  then, as by `opskit cleanup`: what a server unknown to opskit has processed for {minutes:g} min fails")
@@ -130,14 +133,7 @@ def _work(step: migration.Step, seconds: float) -> str:
     if not step.reads:
         return "reads and rewrites nothing"
     times = "once" if step.reads == 1 else "twice"
-    return f"reads {step.table} {times}, rewrites nothing, about {_span(seconds)}"
-
-
-def _span(seconds: float) -> str:
-    """A stretch of time in words, no finer than an estimate is."""
-    if seconds < 1:
-        return "a second"
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+    return f"reads {step.table} {times}, rewrites nothing, about {wording.span(max(1, seconds))}"
 
 
 def _rendered(step: migration.Step) -> str:

@@ -13,6 +13,7 @@ from opskit.queue import nodes
 from opskit.queue.control import Change
 from opskit.settings import add_settings, settings_of
 from opskit.support import console
+from opskit.support.wording import count
 
 
 def add_worker(verbs: Verbs) -> None:
@@ -140,6 +141,7 @@ def prune(given: argparse.Namespace) -> int:
         console.as_json({"environment": settings.env, **gone})
     else:
         console.out.print(
-            f"{gone['nodes']} nodes, {gone['events']} events and {gone['logs']} pieces of logs dropped ({settings.env})"
+            f"{count(gone['nodes'], 'node')}, {count(gone['events'], 'event')} and "
+            f"{count(gone['logs'], 'piece of logs', 'pieces of logs')} dropped ({settings.env})"
         )
     return 0

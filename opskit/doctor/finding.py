@@ -123,11 +123,3 @@ def command(settings: Settings, words: str, *, env: str | None = None) -> str:
 def lines(*commands: str) -> str:
     """Several commands, one a line."""
     return "\n".join(commands)
-
-
-def span(seconds: float) -> str:
-    """A stretch of time in words."""
-    for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size or (seconds >= size and unit == "h"):
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds:.3g} s"

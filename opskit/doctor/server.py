@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 from opskit.database import Database
 from opskit.database.session import Row
-from opskit.doctor.finding import Condition, Finding, lines, span
+from opskit.doctor.finding import Condition, Finding, lines
+from opskit.support.wording import count, span
 
 LONG_SECONDS = 600.0
 """Age from which a transaction is long [s]."""
@@ -104,7 +105,8 @@ def connections(db: Database) -> Iterator[Finding]:
             yield Finding(
                 "warning",
                 f"{row['used']} of {row['most']} connections of the {row['kind']} are in use",
-                f"{row['live']} nodes take two each, and a deploy may start the new ones before the old ones end{how}",
+                f"{count(row['live'], 'node takes', 'nodes take')} two each, "
+                "and a deploy may start the new ones before the old ones end" + how,
                 row["mend"],
                 condition=Condition.CONNECTIONS_SHORT,
             )
@@ -173,7 +175,7 @@ def clock(db: Database) -> Iterator[Finding]:
     if off > MOST_CLOCK_SECONDS:
         yield Finding(
             "warning",
-            f"the clock of {socket.gethostname()} is {span(off)} away from the database's",
+            f"the clock of {socket.gethostname()} is {span(round(off, 1), fine=True)} away from the database's",
             "ages are judged by the database's clock alone, but the times in this machine's logs mislead",
             "sudo timedatectl set-ntp true",
             condition=Condition.CLOCK_OFF,

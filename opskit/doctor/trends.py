@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from opskit.database import Database
-from opskit.doctor.finding import Condition, Finding, lines, opskit, span
+from opskit.doctor.finding import Condition, Finding, lines, opskit
+from opskit.support.wording import count, span
 
 FAILING_SECONDS = 900.0
 """How long "now" is for failures, and the stretch over which the queue is judged [s]."""
@@ -24,14 +25,16 @@ def failing(db: Database) -> Iterator[Finding]:
     before = now["failed_before"] * FAILING_SECONDS / BEFORE_SECONDS
     if now["failed"] < FEWEST_FAILED or now["failed"] <= 2 * before:
         return
-    count = f"{now['failed']}" if now["failed"] < _COUNTED else f"at least {_COUNTED}"
+    failed = count(now["failed"], "file") if now["failed"] < _COUNTED else f"at least {_COUNTED:,} files"
     earlier = f"{now['failed_before']}" if now["failed_before"] else "none"
-    where = f"all on {now['server_id']}" if now["servers"] == 1 else f"on {now['servers']} nodes"
+    where = f"all on {now['server_id']}" if now["servers"] == 1 else f"on {count(now['servers'], 'node')}"
     yield Finding(
         "warning",
-        f"{count} files failed in {span(FAILING_SECONDS)}, {now['count']} of them with {now['error']} ({where}); "
+        f"{failed} failed in {span(FAILING_SECONDS)}, {now['count']} of them with {now['error']} ({where}); "
         f"{earlier} in {span(BEFORE_SECONDS)} before",
-        f"{now['ended']} files ended in that time" if now["ended"] < _COUNTED else "files fail that did not before",
+        f"{count(now['ended'], 'file')} ended in that time"
+        if now["ended"] < _COUNTED
+        else "files fail that did not before",
         lines(
             opskit(db, "stats failures"),
             opskit(db, "requeue --failed") + "  # when the cause is mended",

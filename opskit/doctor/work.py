@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 from opskit.database import Database
 from opskit.database.session import Row
-from opskit.doctor.finding import Condition, Finding, lines, opskit, span
+from opskit.doctor.finding import Condition, Finding, lines, opskit
 from opskit.queue import lanes as laning
-from opskit.support.wording import count, named
+from opskit.support.wording import count, named, span
 
 EXACT_ROWS = 100_000
 """Rows without a status up to which they are counted in a table of any size [rows]."""
@@ -26,14 +26,14 @@ def waiting(db: Database, queues_new: bool) -> Iterator[Finding]:
     found = db.one("doctor/waiting", exact_rows=EXACT_ROWS, exact_bytes=EXACT_BYTES)
     if not found["waiting"]:
         return
-    count = f"about {found['waiting']}" if found["estimated"] else found["waiting"]
+    about = "about " if found["estimated"] else ""
     # A condition is the operator's to choose: without one, all that the old processor has done would be done again.
     adopt = opskit(db, "enqueue --existing --dry-run --where") + " \"uploaded_at > now() - interval '1 day'\""
     adopt += "  # your condition; then without --dry-run"
     if queues_new:
         yield Finding(
             "warning",
-            f"{count} rows from before have no status",
+            about + count(found["waiting"], "row from before has no status", "rows from before have no status"),
             "no node claims them",
             adopt,
             condition=Condition.ROWS_WITHOUT_STATUS,
@@ -41,7 +41,9 @@ def waiting(db: Database, queues_new: bool) -> Iterator[Finding]:
     else:
         yield Finding(
             "warning",
-            f"{count} rows wait without a status, and new rows join them",
+            about
+            + count(found["waiting"], "row waits without a status", "rows wait without a status")
+            + ", and new rows join",
             "no node claims them: the table is not cut over yet",
             lines(opskit(db, "migrate --queue-new"), adopt),
             condition=Condition.ROWS_WITHOUT_STATUS,
@@ -51,11 +53,12 @@ def waiting(db: Database, queues_new: bool) -> Iterator[Finding]:
 def queue(db: Database) -> Iterator[Finding]:
     """Files queued and nobody who claims."""
     now = db.one("doctor/queue", row_limit=_COUNTED + 1)
-    count = now["queued"] if now["queued"] <= _COUNTED else f"more than {_COUNTED}"
+    queued = count(now["queued"], "file is queued", "files are queued", most=_COUNTED)
+    live = "the live node" if now["live"] == 1 else f"each of {now['live']} live nodes"
     if now["queued"] and not now["live"]:
         yield Finding(
             "error",
-            f"{count} files are queued and no node is alive",
+            f"{queued} and no node is alive",
             "nobody processes them",
             opskit(db, "worker"),
             condition=Condition.NO_NODE_ALIVE,
@@ -63,7 +66,7 @@ def queue(db: Database) -> Iterator[Finding]:
     elif now["queued"] and not now["active"]:
         yield Finding(
             "error",
-            f"{count} files are queued and each of {now['live']} live nodes is draining or in quarantine",
+            f"{queued} and {live} is draining or in quarantine",
             "nobody claims them",
             opskit(db, "worker"),
             condition=Condition.NO_NODE_CLAIMS,
@@ -71,7 +74,7 @@ def queue(db: Database) -> Iterator[Finding]:
     elif now["queued"] and not now["claiming"]:
         yield Finding(
             "warning",
-            f"{count} files are queued and each of {now['live']} live nodes is paused, draining or in quarantine",
+            f"{queued} and {live} is paused, draining or in quarantine",
             "nobody claims them",
             opskit(db, "resume --all"),
             condition=Condition.NO_NODE_CLAIMS,
@@ -93,7 +96,7 @@ def lanes(db: Database) -> Iterator[Finding]:
     yield Finding(
         "error",
         f"no node takes the files of {count(len(left), 'lane')}: {named(shown)}; the first is due for {oldest}",
-        f"each of {len(routes)} nodes that claim is told to take other lanes (OPSKIT_LANES, OPSKIT_EXCEPT_LANES)",
+        "every node that claims is told to take other lanes (OPSKIT_LANES, OPSKIT_EXCEPT_LANES)",
         opskit(db, f"worker --lanes {shlex.quote(laning.listed(shown[:5]))}"),
         condition=Condition.LANES_NOT_TAKEN,
     )
@@ -119,11 +122,11 @@ def pauses(db: Database) -> Iterator[Finding]:
 def breaker(db: Database) -> Iterator[Finding]:
     """An error of the world that keeps every node from claiming."""
     for row in db.run("breaker", row_limit=_COUNTED + 1):
-        count = row["waiting"] if row["waiting"] <= _COUNTED else f"more than {_COUNTED}"
+        waiting = count(row["waiting"], "file waits", "files wait", most=_COUNTED)
         where = f" in {row['place']}" if row["place"] else ""
         yield Finding(
             "error",
-            f"the breaker is open for {span(row['open_seconds'])}: {row['error']}{where}; {count} files wait",
+            f"the breaker is open for {span(row['open_seconds'])}: {row['error']}{where}; {waiting}",
             "every file fails alike: mend what the error names on every node (install it, make room, grant the right, "
             "reach the host); nodes try one file at least every 30 s and go on when one goes well",
             opskit(db, "resume --all") + "  # once it is mended, to go on at once",
@@ -142,7 +145,8 @@ def claims(db: Database) -> Iterator[Finding]:
         server = oldest["processing_server_id"] or "an unnamed server"
         yield Finding(
             "error",
-            f"{len(found)} claims are stale or orphaned, the oldest {oldest['original_filename']!r} "
+            f"{count(len(found), 'claim is', 'claims are')} stale or orphaned, "
+            f"the oldest {oldest['original_filename']!r} "
             f"on {server} for {span(60 * (oldest['minutes_processing'] or 0))}",
             "nobody works on these files",
             opskit(db, "cleanup"),
@@ -184,13 +188,13 @@ def nodes(db: Database) -> Iterator[Finding]:
 def pruning(db: Database) -> Iterator[Finding]:
     """What should have been pruned: no node may delete, or none has run."""
     found = db.one("doctor/pruning")
-    kept = [f"{found['nodes']} nodes silent for more than 8 days"] if found["nodes"] else []
+    kept = [f"{count(found['nodes'], 'node')} silent for more than 8 days"] if found["nodes"] else []
     if found["oldest_seconds"] is not None:
         kept.append(f"events of {span(found['oldest_seconds'])} ago")
     if kept:
         yield Finding(
             "warning",
-            f"nobody prunes: there are {' and '.join(kept)}",
+            f"nobody prunes what is old: {' and '.join(kept)}",
             "the history grows without end; nodes prune by themselves where their role may delete",
             opskit(db, "prune") + "  # and schedule it once a day",
             condition=Condition.NOBODY_PRUNES,
@@ -222,7 +226,7 @@ def _charge(node: Row) -> str:
         f"{file['name'] or file['id']!r} ({file['error']}; completed on {file['completedBy']})" for file in files[:3]
     ]
     more = f" and {node['count'] - len(told)} more" if node["count"] > len(told) else ""
-    return f"{node['count']} files failed there and completed elsewhere: {', '.join(told)}{more}"
+    return f"{count(node['count'], 'file')} failed there and completed elsewhere: {', '.join(told)}{more}"
 
 
 def durations(db: Database) -> Iterator[Finding]:
@@ -235,10 +239,10 @@ def durations(db: Database) -> Iterator[Finding]:
     )
     if found["longer"]:
         enough = math.ceil(found["longest_seconds"] * 1.5 / 60) * 60
-        among = f"of the newest {found['seen']} files" if found["seen"] == _COUNTED else "files in 30 days"
+        among = f"of the newest {found['seen']:,} files" if found["seen"] == _COUNTED else "in 30 days"
         yield Finding(
             "warning",
-            f"{found['longer']} {among} ran longer than {span(found['threshold_seconds'])}, "
+            f"{count(found['longer'], 'file')} {among} ran longer than {span(found['threshold_seconds'])}, "
             f"one of them {span(found['longest_seconds'])}",
             "a file that takes longer without progress is ended as stale; let its processor report progress, or wait",
             f"export OPSKIT_STALE_AFTER_SECONDS={enough}  # on every node",

@@ -25,6 +25,7 @@ from opskit.local.nodes import fill, start_node
 from opskit.queue import claims, nodes
 from opskit.queue.identity import Boot
 from opskit.settings import Settings
+from opskit.support import wording
 
 FILE_MILLISECONDS = (10.0, 100.0, 1000.0, 10_000.0)
 _LONGEST_SECONDS = 110.0
@@ -183,7 +184,7 @@ def _rates(db: Database, counts: Sequence[int], seconds: float, files: int, on_l
                 time.sleep(0.1)
             took, idle = time.monotonic() - began, _idle() - idle
             rate = (_count(db, "files", "processing_status = 'completed'") - before) / took
-            on_line(f"{count} node{'s' if count > 1 else ''}: {rate:,.0f} files/s")
+            on_line(f"{wording.count(count, 'node')}: {rate:,.0f} files/s")
             rates.append(
                 {
                     "nodes": count,
@@ -275,17 +276,14 @@ def _limits(parts: dict[str, Any], rates: list[dict[str, Any]], synchronous: str
     most = max(what, key=lambda name: what[name])
     said = [f"one node waits for {most} ({what[most]:g} of {whole:g} ms)"]
     last = rates[-1]
+    nodes = wording.count(last["nodes"], "node")
     if len(rates) > 1 and last["files_per_second"] < _GAIN * rates[-2]["files_per_second"]:
         if last["this_machine_idle"] < 0.1:
-            said.append(
-                f"{last['nodes']} nodes: the processors of this machine are busy; nodes elsewhere may bring more"
-            )
+            said.append(f"{nodes}: the processors of this machine are busy; nodes elsewhere may bring more")
         else:
-            said.append(
-                f"{last['nodes']} nodes: the server is at its end (processor or disk); more nodes bring nothing"
-            )
+            said.append(f"{nodes}: the server is at its end (processor or disk); more nodes bring nothing")
     else:
-        said.append(f"{last['nodes']} nodes did not reach the database's limit: it can feed more than is said here")
+        said.append(f"{nodes} did not reach the database's limit: it can feed more than is said here")
     return said
 
 

@@ -28,6 +28,7 @@ from opskit.files.claimed import ClaimedFile
 from opskit.local import checker
 from opskit.local.nodes import fill, start_node
 from opskit.settings import Settings
+from opskit.support.wording import count
 
 LEASE_SECONDS = 2.0
 _WORK_SECONDS = "OPSKIT_PROVE_WORK_SECONDS"
@@ -170,7 +171,7 @@ class _Proof:
                 (self.name,),
             ).fetchone()
             cut = row[0] if row else 0
-        self.on_line(f"{cut} connections of the nodes cut")
+        self.on_line(f"{count(cut, 'connection')} of the nodes cut")
         self.faults["connections cut"] += cut
         self._pass(self.rng.uniform(0.5, 1.0))
 
@@ -214,19 +215,22 @@ class _Proof:
         ended = found.claims - sum(found.completions.values())
         promises = [
             _promise("none is lost: every file is in one of the four states", sum(states.values()) == self.files,
-                     ", ".join(f"{count} {state}" for state, count in sorted(states.items()))),
+                     ", ".join(f"{number} {state}" for state, number in sorted(states.items()))),
             _promise("every file was completed in the time given", done,
                      f"{len(found.completions)} of {self.files} in {time.monotonic() - self.started:.1f} s"),
             _promise("a file completes once", max(found.completions.values(), default=0) <= 1,
-                     f"{sum(found.completions.values())} completions of {len(found.completions)} files"),
+                     f"{count(sum(found.completions.values()), 'completion')} "
+                     f"of {count(len(found.completions), 'file')}"),
             _promise("effects commit with the completion or not at all",
-                     found.effects == dict.fromkeys(found.completions, 1), f"{sum(found.effects.values())} effects"),
-            _promise("one claim per token", not found.twice_claimed, f"{found.claims} claims"),
-            _promise("a server ID holds one file at most", not found.crowded, f"{found.crowded} moments with two"),
+                     found.effects == dict.fromkeys(found.completions, 1),
+                     count(sum(found.effects.values()), "effect")),
+            _promise("one claim per token", not found.twice_claimed, count(found.claims, "claim")),
+            _promise("a server ID holds one file at most", not found.crowded,
+                     f"{count(found.crowded, 'moment')} with two"),
             _promise("a zombie is refused", self.faults["frozen"] > 0 and not found.wrong,
-                     f"{log.count('is lost')} late writes refused"),
+                     f"{count(log.count('is lost'), 'late write')} refused"),
             _promise("whatever ended an attempt badly is written down", not without_reason and len(attempts) == ended,
-                     f"{len(attempts)} of {ended} attempts that did not complete, each with its reason"),
+                     f"{len(attempts)} of {count(ended, 'attempt')} that did not complete, each with its reason"),
         ]  # fmt: skip
         return {
             "holds": all(promise["holds"] for promise in promises),

@@ -26,7 +26,7 @@ from opskit.local.samples import SAMPLES
 from opskit.queue import breaker
 from opskit.queue.identity import server_id
 from opskit.settings import Settings
-from opskit.support import private
+from opskit.support import private, wording
 from opskit.support.console import err
 from opskit.support.visible import visible
 
@@ -165,7 +165,7 @@ class _Show:
             paths = [path for path, name, _ in expand([SAMPLES]) if name != "README.md"]
         if not paths:
             return 0
-        with err.status(f"enqueueing {len(paths)} files"):
+        with err.status(f"enqueueing {wording.count(len(paths), 'file')}"):
             return queue.enqueue(self.db, paths, skip_known=True)
 
     def _table_is_empty(self) -> bool:

@@ -10,6 +10,7 @@ from opskit.migration.applying import run
 from opskit.migration.state import queues_new
 from opskit.migration.steps import Step
 from opskit.queue.standing import demand_standing
+from opskit.support.wording import count, span
 
 EXACT_ROWS = 100_000
 """Rows without a status up to which they are counted in a table of any size [rows]."""
@@ -82,11 +83,12 @@ def _forth(answer: dict[str, Any]) -> Iterator[str]:
         yield f"every new row is queued from then on{_rate(answer)}; rows that are there stay as they are"
     yield _takers(answer)
     if answer["waiting"]:
-        yield f"{_count(answer)} rows wait without a status; opskit enqueue --existing --where … adopts those you name"
+        yield f"{_waiting(answer)} without a status; opskit enqueue --existing --where … adopts those you name"
     for one in answer["older"]:
         yield (
-            f"{one['server']} works without opskit: it holds {one['holding']} files and has ended {one['ended']} "
-            f"in the last hour, seen {_ago(one['last_seconds'])}; it finds no new rows without a status any more"
+            f"{one['server']} works without opskit: it holds {count(one['holding'], 'file')} and "
+            f"has ended {one['ended']} in the last hour, "
+            f"seen {_ago(one['last_seconds'])}; it finds no new rows without a status any more"
         )
     if not answer["older"]:
         yield "no older processor is seen; one that sets no status cannot be seen here: stop it, or have it set one"
@@ -98,8 +100,8 @@ def _back(answer: dict[str, Any]) -> Iterator[str]:
     else:
         yield f"every new row waits without a status from then on{_rate(answer)}, and no node claims it"
     if answer["queued"]:
-        count = answer["queued"] if answer["queued"] <= _MOST else f"more than {_MOST}"
-        yield f"{count} rows that are queued stay with the nodes"
+        one, many = "row that is queued stays", "rows that are queued stay"
+        yield f"{count(answer['queued'], one, many, most=_MOST)} with the nodes"
     yield _takers(answer)
 
 
@@ -111,7 +113,7 @@ def _takers(answer: dict[str, Any]) -> str:
         return "no node is alive: what is queued waits until one is started"
     claiming = [name for name in answer["nodes"] if name not in answer["paused"]]
     idle = f"; {', '.join(answer['paused'])} claims nothing at present" if answer["paused"] else ""
-    return f"{len(claiming)} nodes claim what is queued: {', '.join(claiming) or 'none'}{idle}"
+    return f"{count(len(claiming), 'node claims', 'nodes claim')} what is queued: {', '.join(claiming) or 'none'}{idle}"
 
 
 def _rate(answer: dict[str, Any]) -> str:
@@ -119,9 +121,9 @@ def _rate(answer: dict[str, Any]) -> str:
     return "" if rate is None else f", about {rate:,} an hour by uploaded_at lately"
 
 
-def _count(answer: dict[str, Any]) -> str:
-    return f"about {answer['waiting']:,}" if answer["estimated"] else f"{answer['waiting']:,}"
+def _waiting(answer: dict[str, Any]) -> str:
+    return ("about " if answer["estimated"] else "") + count(answer["waiting"], "row waits", "rows wait")
 
 
 def _ago(seconds: float | None) -> str:
-    return "at a time unknown" if seconds is None else f"{seconds / 60:,.0f} min ago"
+    return "at a time unknown" if seconds is None else f"{span(seconds)} ago"

@@ -19,6 +19,7 @@ from opskit.errors import DatabaseError, DatabaseUnavailableError
 from opskit.queue.claims import Answer
 from opskit.queue.error_identity import Identity
 from opskit.queue.identity import Boot
+from opskit.support import wording
 
 log = logging.getLogger("opskit")
 MOST_FILES = 5
@@ -144,8 +145,7 @@ def state(db: Database) -> Row | None:
 
 def waiting(row: Row) -> str:
     """How many files wait for an open breaker, in words."""
-    count = row["waiting"]
-    return f"more than {_MOST_COUNTED} files" if count > _MOST_COUNTED else f"{count} file{'' if count == 1 else 's'}"
+    return wording.count(row["waiting"], "file", most=_MOST_COUNTED)
 
 
 def in_vain(db: Database) -> str | None:

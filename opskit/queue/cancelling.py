@@ -11,6 +11,7 @@ from opskit.database import Database
 from opskit.database.session import Row
 from opskit.errors import SettingError
 from opskit.queue.requeuing import clock
+from opskit.support.wording import count
 
 BATCH = 10_000
 # A row that a claim or a completion has locked is free again within a statement's time.
@@ -39,9 +40,10 @@ class Cancellation:
         """What was done, in a sentence."""
         if not (self.ended or self.asked or self.kept):
             return "No file was cancelled: none is queued or in processing"
-        parts = [f"Cancelled {len(self.ended)} files"]
+        parts = [f"Cancelled {count(len(self.ended), 'file')}"]
         if self.asked:
-            parts.append(f"{len(self.asked)} end as soon as their nodes have killed the processor")
+            ends = count(len(self.asked), "ends as soon as its node has", "end as soon as their nodes have")
+            parts.append(f"{ends} killed the processor")
         if self.kept:
             parts.append(f"{len(self.kept)} could not be cancelled")
         return "; ".join(parts)

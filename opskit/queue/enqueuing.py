@@ -12,6 +12,7 @@ from opskit.database import Database
 from opskit.database.session import Connection
 from opskit.files.listing import Entry, expand
 from opskit.queue.new_rows import Form, check_held, insert_form
+from opskit.support import wording
 from opskit.support.notebook_output import notebook_bar
 
 _log = logging.getLogger(__name__)
@@ -110,7 +111,9 @@ def insert(
         told(taken)
     if taken != count:
         kept_out = "a BEFORE INSERT trigger of the table keeps the others out"
-        (on_line or _log.warning)(f"{db.settings.files} has taken {taken} of {count} files: {kept_out}")
+        (on_line or _log.warning)(
+            f"{db.settings.files} has taken {taken:,} of {wording.count(count, 'file')}: {kept_out}"
+        )
     return taken
 
 

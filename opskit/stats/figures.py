@@ -15,6 +15,7 @@ import plotly.graph_objects as go
 from opskit.stats.drawing import STATE_COLORS, empty_figure, horizontal_bars, rows_of, safe, short
 from opskit.stats.picture import INK, Figure
 from opskit.stats.timeline_figure import timeline
+from opskit.support import wording
 
 __all__ = ["STATE_COLORS", "Figure", "distribution", "longest_running", "nodes", "throughput", "timeline"]
 
@@ -74,7 +75,10 @@ def throughput(frame: pd.DataFrame, *, bucket_seconds: float = 3600) -> Figure:
             )
         )
     figure = empty_figure(
-        bars, f"Files ended [files per {_length(bucket_seconds)}]", 320, "nothing has ended in this time"
+        bars,
+        f"Files ended [files per {wording.span(bucket_seconds).removeprefix('1 ')}]",
+        320,
+        "nothing has ended in this time",
     )
     figure.update_xaxes(title={"text": "time [UTC]"}, type="date")
     figure.update_yaxes(title={"text": "files"}, rangemode="tozero", tickformat=",d")
@@ -173,10 +177,3 @@ def _doing(row: tuple[Any, ...], share: float | None) -> str:
     parts.append(safe(short(filename or "(no name)")))
     parts.append("no progress told" if share is None else f"{share:.0f} %")
     return " · ".join([*parts, f"{minutes:.1f} min"])
-
-
-def _length(seconds: float) -> str:
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds % size == 0:
-            return unit if seconds == size else f"{seconds / size:g} {unit}"
-    return f"{seconds:g} s"

@@ -13,6 +13,7 @@ import plotly.graph_objects as go
 
 from opskit.stats.drawing import STATE_COLORS, horizontal_bars, rows_of, safe, short
 from opskit.stats.picture import INK, Figure
+from opskit.support import wording
 
 OVERLAP = "overlap"
 BAR_COLORS = {
@@ -105,7 +106,7 @@ def _bars(kind: str, rows: list[dict[str, Any]], place: Mapping[str, int], there
         x=[seconds * 1000 for seconds in lengths],
         width=0.8 if kind == OVERLAP else 0.62,
         customdata=[
-            [row["file_id"], _told(row), _length_of(seconds)] for row, seconds in zip(rows, lengths, strict=True)
+            [row["file_id"], _told(row), wording.span(seconds)] for row, seconds in zip(rows, lengths, strict=True)
         ],
         hovertemplate="%{customdata[1]}<br>from %{base|%H:%M:%S} for %{customdata[2]}<extra></extra>",
         marker={"color": BAR_COLORS[kind], "line": {"width": _LEAST_BAR, "color": BAR_COLORS[kind]}},
@@ -162,9 +163,3 @@ def _lanes(rows: list[dict[str, Any]]) -> list[str]:
 def _naive(when: datetime, there: tzinfo) -> datetime:
     """Plotly knows no zones: naive, so that every browser shows the zone that the axis names."""
     return when.astimezone(there).replace(tzinfo=None)
-
-
-def _length_of(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

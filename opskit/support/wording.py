@@ -7,10 +7,17 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 
-def span(seconds: float | None) -> str:
-    """A stretch of time in the two units that matter."""
+def span(seconds: float | None, *, fine: bool = False) -> str:
+    """A stretch of time in the two units that matter.
+
+    Args:
+        seconds: Its length [s]; "–" for None and NaN.
+        fine: Below a minute with tenths of a second.
+    """
     if seconds is None or seconds != seconds:
         return "–"
+    if fine and seconds < 59.95:
+        return f"{max(0.0, seconds):.1f} s"
     left = int(max(0, seconds))
     parts: list[str] = []
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
@@ -32,9 +39,17 @@ def seconds(text: str) -> float | None:
     return length if length > 0 else None
 
 
-def count(number: int, what: str, many: str = "") -> str:
-    """A number and its noun: "1 file", "2 files"."""
-    return f"{number:,} {what if number == 1 else many or what + 's'}"
+def count(number: int, what: str, many: str = "", *, most: int | None = None) -> str:
+    """A number and what agrees with it: "1 file", "2 files", "1 file is queued", "more than 10,000 files".
+
+    Args:
+        number: How many.
+        what: The words for one.
+        many: The words for any other number. Defaults to *what* with an s.
+        most: So many were counted at most; a higher number says only that there are more.
+    """
+    words = what if number == 1 else many or what + "s"
+    return f"more than {most:,} {words}" if most is not None and number > most else f"{number:,} {words}"
 
 
 _NAMED = 5  # of a longer list, so many are named

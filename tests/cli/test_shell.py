@@ -128,7 +128,7 @@ def test_a_dry_run_of_a_requeue_says_which_and_changes_nothing(shell: Shell, db:
     code, out, _ = shell("requeue", "--failed", "--dry-run")
 
     assert code == 0
-    assert "1 files would be queued again (development)" in out
+    assert "1 file would be queued again (development)" in out
     assert db.one("file", id=failed)["processing_status"] == "failed"
     assert db.run("events", file_id="", kind="", row_limit=10) == before
     assert json.loads(shell("requeue", failed, "--dry-run", "--json")[1])["wouldRequeue"] == 1

@@ -51,7 +51,7 @@ MADE: dict[str, Given] = {
     "stale": (
         [f"INSERT INTO {TABLE} (original_filename, processing_status, processing_server_id, processing_started_at) "
          "VALUES ('old.csv', 'processing', 'old-server', now() - interval '2 hours')"],
-        "error", "^1 claims are stale or orphaned, the oldest 'old.csv' on old-server for 2 h", "opskit cleanup",
+        "error", "^1 claim is stale or orphaned, the oldest 'old.csv' on old-server for 2 h", "opskit cleanup",
     ),
     "waiting": (
         [f"INSERT INTO {TABLE} (processing_status) VALUES (NULL), (NULL)"],
@@ -60,12 +60,12 @@ MADE: dict[str, Given] = {
     "not cut over": (
         [f"ALTER TABLE {TABLE} ALTER COLUMN processing_status DROP DEFAULT",
          f"INSERT INTO {TABLE} (original_filename) VALUES ('new')"],
-        "warning", "^1 rows wait without a status, and new rows join them", "opskit migrate --queue-new\n",
+        "warning", "^1 row waits without a status, and new rows join", "opskit migrate --queue-new\n",
     ),
     "durations": (
         [f"INSERT INTO {TABLE} (processing_status, processing_started_at, processing_completed_at) "
          "SELECT 'completed', now() - n * interval '1 hour', now() FROM generate_series(0.5, 3.5) AS n"],
-        "warning", "^3 files in 30 days ran longer than 1 h, one of them 3.5 h",
+        "warning", "^3 files in 30 days ran longer than 1 h, one of them 3 h 30 min",
         "export OPSKIT_STALE_AFTER_SECONDS=18900  # on every node",
     ),
     "fillfactor": (
@@ -137,9 +137,9 @@ def test_the_cut_over_is_mended_by_its_first_command_and_leaves_the_rows_from_be
     migration.queue_new(healthy, on=False)
     ask(healthy, f"INSERT INTO {TABLE} (original_filename) VALUES ('before')")
 
-    mend(healthy.settings, the_one(healthy, "1 rows wait without a status"))
+    mend(healthy.settings, the_one(healthy, "1 row waits without a status"))
 
-    the_one(healthy, "^1 rows from before have no status")
+    the_one(healthy, "^1 row from before has no status")
 
 
 def test_of_a_large_table_the_rows_without_a_status_are_estimated(

@@ -29,14 +29,14 @@ def test_files_queued_and_no_node_alive(db: Database) -> None:
 def test_a_long_queue_is_counted_up_to_a_bound(db: Database) -> None:
     ask(db, f"INSERT INTO {TABLE} (processing_status) SELECT 'queued' FROM generate_series(1, 10001)")
 
-    the_one(db, "^more than 10000 files are queued and no node is alive")
+    the_one(db, "^more than 10,000 files are queued and no node is alive")
 
 
 def test_files_queued_and_every_live_node_is_draining(healthy: Database) -> None:
     files(healthy, "a")
     queue.drain(healthy, "node-a", actor="me")
 
-    finding = the_one(healthy, "^1 files are queued and each of 1 live nodes is draining or in quarantine")
+    finding = the_one(healthy, "^1 file is queued and the live node is draining or in quarantine")
 
     assert finding.level == "error"
 
@@ -75,7 +75,7 @@ def test_a_known_nodes_own_threshold_is_held_against_durations(healthy: Database
 
     assert examined(healthy) == []
     ask(healthy, f"UPDATE {TABLE} SET processing_server_id = 'node-a'")
-    the_one(healthy, "^1 files in 30 days ran longer than 1 h, one of them 1.5 h")
+    the_one(healthy, "^1 file in 30 days ran longer than 1 h, one of them 1 h 30 min")
 
 
 BEATS = f"DO $$ BEGIN FOR n IN 1..{{}} LOOP UPDATE {NODES} SET beat_at = clock_timestamp(); END LOOP; END $$"

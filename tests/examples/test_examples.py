@@ -151,6 +151,6 @@ def test_morning_report_lists_failures_and_queues_a_group_again(db: Database, tm
     queued = run(db, str(EXAMPLES / "morning_report.py"), "--requeue", "1")
 
     assert told.returncode == 0, told.stderr
-    assert "1. 1 files: " in told.stdout
-    assert "1 files queued again" in queued.stdout
+    assert "1. 1 file: " in told.stdout
+    assert "1 file queued again" in queued.stdout
     assert row(db, id)["processing_status"] == "queued"

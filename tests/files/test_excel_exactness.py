@@ -15,7 +15,7 @@ import xlsxwriter
 from openpyxl.styles import PatternFill
 
 from opskit.errors import Reject
-from opskit.files.formats import excel
+from opskit.files.formats.sheet_rows import SheetRows
 from opskit.files.formats.workbook import NotPlainError
 from opskit.files.inspecting import inspect_file
 from tests.support.loads import Connection, Load, MakeFile, RealDesk, claimed, rows_of, workbook
@@ -32,7 +32,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
         def refuse(*_: Any) -> Any:
             raise NotPlainError
 
-        monkeypatch.setattr(excel.Cells, "_plain_rows", refuse)
+        monkeypatch.setattr(SheetRows, "_plain_rows", refuse)
     return str(request.param)
 
 

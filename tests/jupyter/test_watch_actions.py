@@ -35,7 +35,7 @@ def test_a_panel_offers_to_cancel_each_file_in_processing_and_names_it(db: Datab
     (offered,) = [action for action in state["actions"] if action["verb"] == "cancel"]
     assert offered["confirm"] == "Cancel 1 file, file-of-node-a on node-a (development)"
     assert state["nodes"][0]["action"] == offered["key"]
-    assert act(db, "cancel", offered["values"], reason="test") == "Cancelled 1 files"
+    assert act(db, "cancel", offered["values"], reason="test") == "Cancelled 1 file"
     assert stats.files(db, status="failed")["id"].tolist() == [id]
     assert stats.files(db, status="queued")["id"].tolist() == waiting
 

@@ -121,7 +121,7 @@ def test_before_the_cut_over_new_rows_wait_and_everybody_says_so(live: Database)
     assert waiting(live) == 5
     assert int(ask_psql(live.settings, "concurrency")[0]["waiting_files"]) == 5
     (finding,) = findings
-    assert finding.what == "5 rows wait without a status, and new rows join them"
+    assert finding.what == "5 rows wait without a status, and new rows join"
     assert "opskit migrate --queue-new" in finding.mend
     assert json.loads(said.stdout)["findings"][0]["mend"] == finding.mend
     # A warning, not an error: the older processor is at work.
@@ -183,9 +183,9 @@ def test_the_preview_of_the_cut_over_says_what_changes_and_for_whom_and_changes_
     assert (old, holding, ended) == ("old", 1, 3)
     for sentence in (
         "every new row is queued from then on, about 5 an hour by uploaded_at lately",
-        "1 nodes claim what is queued: node-a; node-b claims nothing at present",
-        "1 rows wait without a status; opskit enqueue --existing --where … adopts those you name",
-        "old works without opskit: it holds 1 files and has ended 3 in the last hour, seen 0 min ago",
+        "1 node claims what is queued: node-a; node-b claims nothing at present",
+        "1 row waits without a status; opskit enqueue --existing --where … adopts those you name",
+        "old works without opskit: it holds 1 file and has ended 3 in the last hour, seen ",
     ):
         assert sentence in said.stderr
     assert migration.queues_new(live) is False
@@ -205,7 +205,7 @@ def test_the_preview_of_undoing_it_and_of_what_is_done_already(live: Database) -
         "no node is alive: what is queued waits until one is started",
     ]
     assert "no older processor is seen" in again["sentences"][-1]
-    assert back["sentences"][1] == "1 rows that are queued stay with the nodes"
+    assert back["sentences"][1] == "1 row that is queued stays with the nodes"
     assert "every new row waits without a status from then on" in said.stderr
     assert migration.queues_new(live) is True
 

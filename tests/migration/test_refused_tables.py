@@ -60,7 +60,7 @@ def test_the_shell_says_in_one_sentence_why_a_migration_was_refused(bare: Databa
 
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
     assert "refused before anything was changed" in done.stderr
-    assert "'pending' (1 rows)" in done.stderr
+    assert "'pending' (1 row)" in done.stderr
 
 
 def _refused(db: Database, door: str) -> str:

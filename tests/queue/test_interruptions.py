@@ -238,7 +238,7 @@ def test_the_doctor_names_the_command_to_schedule_where_nobody_prunes(
     (kept,) = [finding for what, finding in found.items() if what.startswith("nobody prunes")]
     assert (lacks.level, kept.level) == ("warning", "warning")
     assert {finding.mend.partition("  #")[0] for finding in (lacks, kept)} == {"opskit prune"}
-    assert kept.what == "nobody prunes: there are 1 nodes silent for more than 8 days and events of 100 days ago"
+    assert kept.what == "nobody prunes what is old: 1 node silent for more than 8 days and events of 100 d ago"
     queue.prune(db)
     assert not [each for each in doctor.examine(db, missing=[]) if "prune" in each.what]
 

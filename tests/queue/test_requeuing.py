@@ -183,7 +183,7 @@ def test_rows_from_before_are_adopted_in_batches(db: Database, monkeypatch: pyte
     assert nothing_yet == []
     assert said == [(10, 23), (20, 23), (23, 23)]
     assert db.run("distribution") == [{"processing_server_id": None, "processing_status": "queued", "file_count": 23}]
-    assert [event["reason"] for event in events(db, "adopt")] == [f"{n} files from before" for n in (10, 10, 3)]
+    assert [event["reason"] for event in events(db, "adopt")] == [f"{n} rows from before" for n in (10, 10, 3)]
 
 
 def test_a_condition_for_adoption_cannot_write(db: Database) -> None:

@@ -74,7 +74,7 @@ def test_adopt_counts_only_rows_that_are_queued_then(db: Database, body: str) ->
 
     assert [row(db, id)["processing_status"] for id in (one, other)] == ["queued", None]
     assert [event["reason"] for event in db.run("events", file_id="", kind="adopt", row_limit=9)] == [
-        "1 files from before"
+        "1 row from before"
     ]
 
 

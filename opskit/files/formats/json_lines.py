@@ -14,6 +14,7 @@ from json.decoder import scanstring  # type: ignore[attr-defined]  # what its ow
 from typing import Any
 
 from opskit.errors import Reject
+from opskit.files import collector
 from opskit.files.claimed import ClaimedFile
 from opskit.files.limits import LONGEST_JSON_LINE, MOST_COLUMNS
 from opskit.files.table import Table, columns_of
@@ -128,7 +129,9 @@ class _Reader:
     def chunks(self, blocks: Iterable[bytes]) -> Iterator[tuple[_Chunk, Sequence[Mapping[str, Any]]]]:
         """Lines with their records."""
         for chunk in _chunks(self._file.name, blocks):
-            yield chunk, self._records(chunk)
+            with collector.paused():
+                records = self._records(chunk)
+            yield chunk, records
 
     def _records(self, chunk: _Chunk) -> Sequence[Mapping[str, Any]]:
         if self._decoder is not None:

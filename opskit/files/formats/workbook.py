@@ -6,22 +6,25 @@ more than it is, is refused, and so is a document type, which could expand witho
 
 from __future__ import annotations
 
+import io
+import itertools
 import mmap
 import posixpath
 import re
 import tempfile
 import zipfile
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 from xml.parsers import expat
 
 from opskit.errors import Reject
+from opskit.files import collector
 from opskit.files.kinds import BLOCK
 from opskit.files.limits import LARGEST_PART, capped
 
-_IN_MEMORY = 1 << 24
+_IN_MEMORY, _OF_AN_OBJECT = 1 << 25, 48
 _MOST_PARTS = 10_000
 _LONGEST_TOKEN = 1 << 22
 _DATES = frozenset((*range(14, 23), *range(27, 37), *range(45, 48), *range(50, 59)))
@@ -50,6 +53,7 @@ class Workbook:
     """An open workbook.
 
     Attributes:
+        size: The file's size [bytes].
         sheets: Its sheets of cells, in their order.
         since_1904: Its days are counted from 1904.
         to_be_calculated: The program that wrote it asks for its formulas to be calculated when it is opened.
@@ -60,6 +64,7 @@ class Workbook:
     def __init__(self, name: str, stream: BinaryIO) -> None:
         self._name = name
         self._zip = zipfile.ZipFile(stream)
+        self.size = stream.seek(0, io.SEEK_END)
         entries = self._zip.infolist()
         if len(entries) > _MOST_PARTS:
             raise Reject(f"{name} is a workbook of more than {_MOST_PARTS} parts")
@@ -144,7 +149,8 @@ class Workbook:
 
     def _read_texts(self, path: str) -> None:
         try:
-            self._read_plain_texts(path)
+            with collector.paused():
+                self._read_plain_texts(path)
         except NotPlainError:
             self.texts = Texts()
             self._parse_texts(path)
@@ -163,8 +169,10 @@ class Workbook:
             found = _TEXT.findall(block)
             if b"<!" in block or len(found) != block.count(b"</si>") or b":si" in block or b"<si/" in block:
                 raise NotPlainError
-            for text in found:
-                self.texts.add(csv_field(text))
+            if b"&" in block or b'"' in block or b"\r" in block or b"_x" in block:
+                self.texts.extend(list(map(csv_field, found)))
+            else:
+                self.texts.extend([b'"' + text + b'"' for text in found])
         if b"</sst>" not in rest:
             raise NotPlainError
 
@@ -182,7 +190,7 @@ class Workbook:
 
         def end(tag: str) -> None:
             if tag == "si":
-                self.texts.add(quoted_text("".join(pieces)))
+                self.texts.extend([quoted_text("".join(pieces))])
             elif tag == "rPh":
                 state["phonetic"] = False
             elif tag == "t":
@@ -196,33 +204,46 @@ class Workbook:
 
 
 class Texts:
-    """Texts by number, as fields of CSV; on disk when they are many."""
+    """Texts by number, as fields of CSV; on disk when they are many.
+
+    Attributes:
+        longest: The length of the longest [bytes].
+    """
 
     def __init__(self) -> None:
+        self._few: list[bytes] = []
+        self._size = 0
+        self.longest = 0
         self._ends = array("Q", [0])
-        self._bytes: bytearray | mmap.mmap = bytearray()
+        self._bytes: mmap.mmap | None = None
         self._file: Any = None
 
-    def add(self, field: bytes) -> None:
-        """Keep a field, in memory or in a file."""
+    def extend(self, fields: Sequence[bytes]) -> None:
+        """Keep fields, in memory or in a file."""
+        self.longest = max(self.longest, max(map(len, fields), default=0))
+        self._size += sum(map(len, fields)) + _OF_AN_OBJECT * len(fields)
         if self._file is None:
-            assert isinstance(self._bytes, bytearray)
-            self._bytes += field
-            if len(self._bytes) > _IN_MEMORY:
-                self._file = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the texts
-                self._file.write(self._bytes)
-                self._bytes = bytearray()
-        else:
-            self._file.write(field)
-        self._ends.append(self._ends[-1] + len(field))
+            self._few += fields
+            if self._size <= _IN_MEMORY:
+                return
+            fields, self._few = self._few, []
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the texts
+        self._file.write(b"".join(fields))
+        self._ends.extend(itertools.accumulate(map(len, fields), initial=self._ends.pop()))
 
     def __getitem__(self, number: int) -> bytes:
-        if self._file is not None and not isinstance(self._bytes, mmap.mmap):
-            self._file.flush()
-            self._bytes = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
         if number < 0:
             raise IndexError(number)
-        return bytes(self._bytes[self._ends[number] : self._ends[number + 1]])
+        if self._file is None:
+            return self._few[number]
+        if self._bytes is None:
+            self._file.flush()
+            self._bytes = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+        return self._bytes[self._ends[number] : self._ends[number + 1]]
+
+    def of(self, numbers: Iterable[bytes]) -> Iterable[bytes]:
+        """The texts of such numbers."""
+        return map(self._few.__getitem__ if self._file is None else self.__getitem__, map(int, numbers))
 
 
 def parser_of(

@@ -10,6 +10,7 @@ from fastapi.security import HTTPBearer
 from opskit import queue, stats
 from opskit.database.session import Row
 from opskit.queue import nodes
+from opskit.support.wording import count
 from opskit.web.api import schemas
 from opskit.web.api.dependencies import Actor, Db, Json
 from opskit.web.api.schemas import WRITING_ERRORS, described
@@ -70,7 +71,7 @@ def requeue(db: Db, actor: Actor, body: schemas.RequeueBody) -> Json:
     return {
         "success": True,
         "requeuedFiles": len(rows),
-        "message": f"Queued {len(rows)} files again" if rows else "No files to queue again",
+        "message": f"Queued {count(len(rows), 'file')} again" if rows else "No files to queue again",
         "files": [_file(row) | {"was": row["was"]} for row in rows],
     }
 
@@ -94,7 +95,7 @@ def cancel(db: Db, actor: Actor, body: schemas.CancelBody) -> Json:
         return {
             "success": True,
             "cancelledFiles": 0,
-            "message": f"{len(found)} files would be cancelled",
+            "message": f"{count(len(found), 'file')} would be cancelled",
             "files": [_would_be_cancelled(row) for row in found],
             "skipped": [id for id in body.ids if id not in {row["id"] for row in found}],
         }
@@ -126,7 +127,7 @@ def expedite(db: Db, actor: Actor, body: schemas.ExpediteBody) -> Json:
     return {
         "success": True,
         "expeditedFiles": len(rows),
-        "message": f"Moved {len(rows)} files ahead" if rows else "None of the files is queued",
+        "message": f"Moved {count(len(rows), 'file')} ahead" if rows else "None of the files is queued",
         "files": [
             {
                 "id": row["id"],
@@ -168,7 +169,7 @@ def forget(db: Db, actor: Actor, body: schemas.ForgetBody) -> Json:
         "success": True,
         "forgotten": gone,
         "kept": [server_id for server_id in body.server_ids if server_id not in gone],
-        "message": f"Forgot {len(gone)} nodes" if gone else "No node was forgotten",
+        "message": f"Forgot {count(len(gone), 'node')}" if gone else "No node was forgotten",
     }
 
 
@@ -192,14 +193,14 @@ def upload(
     sent = [(file.filename, file.file) for file in files]
     done = queue.upload(db, sent, columns=_assignments(columns or []), limit_bytes=limit, again=again)
     queued, duplicates = (sum(file[key] is not None for file in done) for key in ("id", "duplicate_of"))
-    were = "was" if duplicates == 1 else "were"
     if not queued:
         response.status_code = 200
     return {
         "success": True,
         "queuedFiles": queued,
         "duplicateFiles": duplicates,
-        "message": f"Queued {queued} files" + (f"; {duplicates} {were} there already" if duplicates else ""),
+        "message": f"Queued {count(queued, 'file')}"
+        + (f"; {count(duplicates, 'was', 'were')} there already" if duplicates else ""),
         "files": [
             {
                 "id": file["id"],

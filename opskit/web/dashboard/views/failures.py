@@ -109,7 +109,8 @@ def whose(rows: list[Row]) -> str:
     if len(rows) < LEAST_EVIDENCE or fleet < 2:
         verdict = ""
     elif most >= NODE_SHARE * len(rows):
-        verdict = f"**It may be the node**: {markdown.escaped(first)} has {most} of {len(rows)}; {fleet} nodes run."
+        run = wording.count(fleet, "node runs", "nodes run")
+        verdict = f"**It may be the node**: {markdown.escaped(first)} has {most} of {len(rows)}; {run}."
     else:
         verdict = f"**It is the files**: they failed on {wording.count(len(by_node), 'node')}."
     return f"{verdict} By node: {shares}.".strip()

@@ -5,7 +5,8 @@ says, the table made before. What was loaded is compared by a checksum over all 
 
     python benchmarks/readers.py --rows 1000000 --excel-rows 100000
 
-Peers that are not installed are left out; all but adbc-driver-postgresql are in .[dev].
+It takes about five minutes on two cores. Ratios with a goal are medians of interleaved rounds. Peers that are not
+installed are left out; all but adbc-driver-postgresql are in .[dev].
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ import argparse
 import datetime
 import json
 import random
+import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -27,7 +31,8 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 import xlsxwriter
-from bench import RESULTS, ask, database, drained, empty, nodes, settle, until
+from bench import ask, database, drained, empty, nodes, settle, until
+from bench import write as write_figures
 from loads import _psql, watch
 
 from opskit import queue
@@ -48,7 +53,20 @@ seconds = time.perf_counter() - began
 peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1]
 print(seconds, int(peak) / 1024)
 """
+BY_DUCKDB = """
+import duckdb, os, tempfile
+with tempfile.TemporaryDirectory() as folder:
+    rows = os.path.join(folder, "rows.csv")
+    duckdb.sql(f"SET memory_limit = '500MB'")
+    duckdb.sql(f"COPY (SELECT * FROM '{path}') TO '{rows}' (HEADER false)")
+    with psycopg.connect(url) as connection, connection.cursor().copy("COPY peer FROM STDIN (FORMAT csv)") as copy:
+        with open(rows, "rb") as source:
+            while block := source.read(1 << 18):
+                copy.write(block)
+"""
+"""Its own extension for PostgreSQL is downloaded when it is first used: DuckDB reads, COPY writes."""
 PEERS: dict[str, dict[str, tuple[tuple[str, ...], str, str]]] = {
+    "csv": {"DuckDB and COPY": (("duckdb",), TEXTS, BY_DUCKDB)},
     "parquet": {
         "pgpq": (("pgpq",), TYPED, """
 import pyarrow.parquet as pq, pgpq
@@ -60,6 +78,7 @@ with psycopg.connect(url) as connection, connection.cursor().copy("COPY peer FRO
         copy.write(encoder.write_batch(batch))
     copy.write(encoder.finish())
 """),
+        "DuckDB and COPY": (("duckdb",), TYPED, BY_DUCKDB),
         "ADBC": (("adbc_driver_postgresql",), TYPED, """
 import pyarrow.parquet as pq, adbc_driver_postgresql.dbapi as dbapi
 with dbapi.connect(url) as connection, connection.cursor() as cursor:
@@ -73,6 +92,7 @@ pandas.read_parquet(path).to_sql("peer", engine, if_exists="append", index=False
 """),
     },
     "jsonl": {
+        "DuckDB and COPY": (("duckdb",), TEXTS, BY_DUCKDB),
         "json and COPY": ((), TEXTS, """
 import json
 with psycopg.connect(url) as connection, connection.cursor().copy("COPY peer FROM STDIN") as copy, open(path) as lines:
@@ -184,58 +204,113 @@ def summed(db: Database, table: str) -> tuple[int, int]:
     return row["n"], row["sum"]
 
 
-def measure(db: Database, paths: dict[str, Path]) -> list[dict[str, Any]]:
-    """Each format through each way."""
+RIVALS = {"csv": ("psql \\copy", 0.9), "parquet": ("pgpq", 0.9), "xlsx": ("calamine alone, not loaded", 0.7)}
+"""For each format what it is held against, and the share of its rate that is the goal."""
+MOST_MEGABYTES = 150
+
+
+def measure(db: Database, paths: dict[str, Path], rounds: int) -> list[dict[str, Any]]:
+    """Each format through each way; the ways that are held against one another in several rounds."""
     found = []
     for kind, path in paths.items():
-        ways = [by_opskit(db, path)]
+        ways: dict[str, Callable[[], dict[str, Any]]] = {"opskit": partial(by_opskit, db, path)}
         if kind == "csv" and (program := _psql()):
-            ways.append(by_psql(db, path, program))
+            ways["psql \\copy"] = partial(by_psql, db, path, program)
         for name, (needed, table, text) in PEERS.get(kind, {}).items():
             if all(find_spec(package) for package in needed):
-                ways.append(by_peer(db, path, name, table, text))
-        for way in ways:
-            same = way["sum"] == ways[0]["sum"] if way["sum"][0] else None
-            megabytes = path.stat().st_size / 1e6
+                ways[name] = partial(by_peer, db, path, name, table, text)
+        results: dict[str, list[dict[str, Any]]] = {name: [] for name in ways}
+        for number in range(rounds):
+            for name, way in ways.items():
+                if number == 0 or name in ("opskit", RIVALS.get(kind, ("",))[0]):
+                    results[name].append(way())
+        mine = statistics.median(result["seconds"] for result in results["opskit"])
+        rows, megabytes = results["opskit"][0]["sum"][0], path.stat().st_size / 1e6
+        for name, those in results.items():
+            seconds = statistics.median(result["seconds"] for result in those)
+            peaks = [result["peak"] for result in those if result["peak"] is not None]
+            same = all(result["sum"] == results["opskit"][0]["sum"] for result in those)
             found.append(
                 {
-                    "format": kind, "MB": round(megabytes, 1), "rows": ways[0]["sum"][0], "way": way["way"],
-                    "seconds": round(way["seconds"], 2), "MB/s": round(megabytes / way["seconds"], 1),
-                    "times opskit": round(way["seconds"] / ways[0]["seconds"], 2),
-                    "peak [MB]": None if way["peak"] is None else round(way["peak"]), "same rows": same,
+                    "format": kind, "MB": round(megabytes, 1), "rows": rows, "way": name,
+                    "seconds": round(seconds, 2), "MB/s": round(megabytes / seconds, 1),
+                    "times opskit": round(seconds / mine, 2), "peak [MB]": round(max(peaks)) if peaks else None,
+                    "same rows": same if those[0]["sum"][0] else None,
                 }
             )  # fmt: skip
             print(found[-1], flush=True)
     return found
 
 
-def inspected(path: Path) -> dict[str, Any]:
+def goals(found: list[dict[str, Any]], looks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each goal, beside what was measured."""
+    seconds = {(row["format"], row["way"]): row["seconds"] for row in found}
+    rates = {row["format"]: row["MB/s"] for row in found if row["way"] == "opskit"}
+    told = []
+
+    def goal(what: str, goal: float, measured: float, *, at_most: bool = False) -> None:
+        met = measured <= goal if at_most else measured >= goal
+        sign = "≤" if at_most else "≥"
+        told.append(
+            {
+                "what": what,
+                "goal": f"{sign} {goal:g}",
+                "measured": round(measured, 2),
+                "met": "met" if met else "MISSED",
+            }
+        )
+
+    for kind, (rival, share) in RIVALS.items():
+        if (kind, rival) in seconds:
+            goal(f"{kind}: rate beside {rival}", share, seconds[kind, rival] / seconds[kind, "opskit"])
+    goal("jsonl: MB/s beside CSV's", 0.5, rates["jsonl"] / rates["csv"])
+    for look in looks:
+        goal(f"{look['format']}: inspect_file beside sha256sum", 0.8, look["ratio"])
+    for row in found:
+        if row["way"] == "opskit":
+            goal(f"{row['format']}: node and child [MB]", MOST_MEGABYTES, row["peak [MB]"], at_most=True)
+    same = [row["same rows"] for row in found if row["same rows"] is not None]
+    goal("ways with the same rows", len(same), sum(same))
+    return told
+
+
+def inspected(path: Path, rounds: int) -> dict[str, Any]:
     """inspect_file beside sha256sum, by the same file read before."""
     code = BEGIN.replace("psycopg", "opskit.processors") + (
         "import opskit.files.testing as testing\n"
+        "began = time.perf_counter()\n"
         "opskit.processors.inspect_file(testing.claimed(path))\n"
     ) + END  # fmt: skip
-    mine = subprocess.run([sys.executable, "-c", code, str(path), ""], check=True, capture_output=True, text=True)
-    began = time.perf_counter()
-    subprocess.run(["sha256sum", str(path)], check=True, capture_output=True)
-    theirs = time.perf_counter() - began
-    seconds = float(mine.stdout.split()[0])
-    ratio = round(theirs / seconds, 2)
-    return {"format": path.suffix[1:], "inspect_file": round(seconds, 2), "sha256sum": round(theirs, 2), "ratio": ratio}
+    mine, theirs = [], []
+    for _ in range(rounds):
+        command = [sys.executable, "-c", code, str(path), ""]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        mine.append(float(done.stdout.split()[0]))
+        began = time.perf_counter()
+        subprocess.run(["sha256sum", str(path)], check=True, capture_output=True)
+        theirs.append(time.perf_counter() - began)
+    seconds, other = statistics.median(mine), statistics.median(theirs)
+    return {
+        "format": path.suffix[1:], "inspect_file": round(seconds, 2), "sha256sum": round(other, 2),
+        "ratio": round(other / seconds, 2),
+    }  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--excel-rows", type=int, default=100_000)
+    parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, database() as db:
         paths = write(Path(folder), given.rows, given.excel_rows)
-        found = measure(db, paths)
-        looks = [inspected(paths[kind]) for kind in ("csv", "jsonl")]
+        found = measure(db, paths, given.rounds)
+        looks = [inspected(paths[kind], given.rounds) for kind in ("csv", "jsonl")]
+    told = goals(found, looks)
     console.table(found)
     console.table(looks)
-    RESULTS.joinpath("readers.json").write_text(json.dumps({"rows": found, "inspect": looks}, indent=1) + "\n")
+    console.table(told)
+    write_figures("readers", {"goals": told, "rows": found, "inspect": looks})
 
 
 if __name__ == "__main__":

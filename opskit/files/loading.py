@@ -205,4 +205,5 @@ def _rejection(
     # The context is in the server's language, the number in any; the table's name may hold one, too.
     found = re.search(r"\d+", (error.diag.context or "").partition(name)[2])
     place = f", {table.where(int(found[0]), there, binary=is_binary)}" if found else ""
-    return Reject(f"{file.name}{place}: {error.diag.message_primary}")
+    nul = " (the character NUL, which PostgreSQL does not keep)" if "0x00" in (error.diag.message_primary or "") else ""
+    return Reject(f"{file.name}{place}: {error.diag.message_primary}{nul}")

@@ -6,6 +6,7 @@ is text. CSV files pass through as they are; the others are turned into it, a bl
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import io
 from collections.abc import Iterator
@@ -55,18 +56,19 @@ def open_table(file: ClaimedFile, reading: Reading | None = None) -> Iterator[Ta
     reading = reading or Reading()
     with file.open() as stream:
         head = stream.read(BLOCK)
-        kind = kind_of(head, file.name)
+        begin, kind = head, kind_of(head, file.name)
         packing = kind if kind in PACKED else ""
         if packing:
-            inner = next(unpacked(file.name, packing, blocks_of(stream, head)), b"")
-            kind = kind_of(inner[:BLOCK], file.name)
+            begin = next(unpacked(file.name, packing, blocks_of(stream, head)), b"")[:BLOCK]
+            kind = kind_of(begin, file.name)
             stream.seek(0)
             head = b""
+        if kind == "binary":
+            kind = kind_of(_as_named(begin, reading.encoding or file.text_encoding), file.name)
         if kind in _TEXTS:
             yield _open_text(file, stream, head, kind, packing, reading)
         elif packing or kind not in ("parquet", "xlsx", "xls", "xlsb", "ods"):
-            said = "empty" if kind == "empty" else f"of the kind {kind}"
-            raise Reject(f"{file.name} is {said}; {_LOADABLE} can be loaded")
+            raise Reject(_refusal(file.name, kind, begin))
         else:
             stream.seek(0)
             if kind == "parquet":
@@ -76,6 +78,25 @@ def open_table(file: ClaimedFile, reading: Reading | None = None) -> Iterator[Ta
             else:
                 with open_spreadsheet(file, stream, sheet=reading.sheet) as table:
                     yield table
+
+
+def _as_named(begin: bytes, encoding: str) -> bytes:
+    """A text's beginning as UTF-8, where its encoding is named and is one that has NUL bytes."""
+    name = codecs.lookup(encoding).name
+    return begin.decode(name, "ignore").encode("utf-8", "ignore") if name[:6] in ("utf-16", "utf-32") else begin
+
+
+def _refusal(name: str, kind: str, head: bytes) -> str:
+    """What a file is that cannot be loaded, and what to do about it."""
+    if kind == "json":
+        return f"{name} is of the kind json; write its objects as JSON lines, one on each line, into a .jsonl file"
+    if kind == "binary" and head.count(b"\0") * 3 > len(head):
+        return (
+            f"{name} is of the kind binary; if it is UTF-16 without a byte order mark, set encoding=utf-16-le, "
+            "or save it as UTF-8"
+        )
+    said = "empty" if kind == "empty" else f"of the kind {kind}"
+    return f"{name} is {said}; {_LOADABLE} can be loaded"
 
 
 def _open_text(

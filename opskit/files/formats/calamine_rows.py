@@ -25,6 +25,8 @@ def main(memory: str, seconds: str, wanted: str) -> int:
     # What private memory there may be; the addresses that a library reserves cost nothing.
     resource.setrlimit(resource.RLIMIT_DATA, (int(memory), int(memory)))
     resource.setrlimit(resource.RLIMIT_CPU, (int(seconds), int(seconds) + 1))
+    if content.startswith(b"\xd0\xcf\x11\xe0") and "EncryptedPackage".encode("utf-16-le") in content:
+        return _refuse("is protected with a password; save it without one")
     try:
         _check_size(content)
         book = python_calamine.load_workbook(io.BytesIO(content))

@@ -15,6 +15,7 @@ from opskit.files.table import Table, columns_of
 
 _QUOTED_OR_END = re.compile(rb'"[^"]*+(?:"|\Z)|\r\n|\r|\n')
 _END_MARK = re.compile(rb"(?<=[\r\n])\\\.(?=[\r\n])")
+_MARKUP = re.compile(rb"\s*<(?:!doctype|html|table|\?xml)\b", re.I)
 _LINE_ENDS = b"\r\n"
 _PIECE = 1 << 18  # what is checked at once stays in the processor's cache, and PostgreSQL does not wait for it
 
@@ -44,6 +45,8 @@ def open_csv(
         head += block
         if len(head) >= BLOCK:
             break
+    if _MARKUP.match(head):
+        raise Reject(f"{file.name} is a page of HTML or XML and no table; save it as CSV or as .xlsx")
     whole = len(head) < BLOCK
     dialect = dialect_of(file.name, _text(file, head), whole=whole, delimiter=delimiter, tabs=tabs)
     scan = Scan(file.name, dialect)

@@ -162,7 +162,13 @@ class _Reader:
         try:
             found = list(_members(line.decode()))
         except json.JSONDecodeError as error:
-            raise Reject(f"{where}: {error.msg} at character {error.pos + 1}") from error
+            begins, ends = line.lstrip()[:1], line.rstrip()[-1:]
+            hint = ""
+            if begins == b"[" or (begins == b"{" and line.strip() == b"{"):
+                hint = "; JSON lines have one whole object on each line, without brackets or commas around them"
+            elif error.msg == "Extra data" and ends in b",}":
+                hint = "; JSON lines have one object on each line, and nothing after it"
+            raise Reject(f"{where}: {error.msg} at character {error.pos + 1}{hint}") from error
         except UnicodeDecodeError as error:
             raise Reject(f"{where}: not UTF-8 (byte 0x{line[error.start]:02x})") from error
         except RecursionError as error:

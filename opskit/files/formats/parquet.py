@@ -43,6 +43,8 @@ def open_parquet(file: ClaimedFile, stream: BinaryIO) -> Table:
         import pyarrow.parquet
     except ImportError:
         raise MissingExtraError("pyarrow", "formats") from None
+    # Its own allocator keeps 30 MB that it no longer needs, and is no faster here.
+    pyarrow.set_memory_pool(pyarrow.system_memory_pool())
     with readable(file):
         metadata = pyarrow.parquet.read_metadata(stream)
         batch_rows, dictionaries = _measured(file, metadata)

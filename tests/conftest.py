@@ -14,6 +14,28 @@ from opskit.settings import Settings
 from tests.support import servers
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the cases of a test slow, but for those that its mark `fast_cases` leaves in the fast set."""
+    tests: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        tests.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    for cases in tests.values():
+        mark = cases[0].get_closest_marker("fast_cases")
+        if mark is not None:
+            fast = spread(len(cases), *mark.args)
+            for number, case in enumerate(cases):
+                if number not in fast:
+                    case.add_marker(pytest.mark.slow)
+
+
+def spread(cases: int, wanted: int) -> set[int]:
+    """The numbers of *wanted* of so many cases: the first, the last, and evenly between them."""
+    if wanted >= cases:
+        return set(range(cases))
+    return {number * (cases - 1) // max(wanted - 1, 1) for number in range(wanted)}
+
+
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No setting of the person who runs the tests reaches them."""

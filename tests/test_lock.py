@@ -41,6 +41,7 @@ def test_the_lock_holds_pins_and_no_index_is_named() -> None:
     assert all(re.fullmatch(r"[a-z0-9-]+==[\w.+!]+", line) for line in lines)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     ("knows", "finds", "code", "says"),
     [

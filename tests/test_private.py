@@ -197,6 +197,7 @@ def test_the_password_is_roots_alone_and_an_older_one_is_taken_over(shared: Path
     assert "it belongs to daemon" in refused(0, embedded.url, settings)
 
 
+@pytest.mark.fast_cases(1)
 @as_root
 @pytest.mark.parametrize("name", ["postmaster.pid", "postmaster.opts", "server.log"])
 def test_root_reads_nothing_through_a_link_that_the_servers_user_has_made(shared: Path, name: str) -> None:

@@ -49,6 +49,7 @@ def _asked(db: Database, path: str) -> str:
     return asyncio.run(asked())
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize(
     "url",
     [
@@ -138,6 +139,7 @@ def test_settings_keep_their_secrets_for_who_uses_them() -> None:
     assert dataclasses.replace(settings, port=1).api_token == SECRET
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("program", ["opskit info", "opskit.worker --drain", "opskit.web --pg-bin /nowhere"])
 def test_a_secret_given_as_an_argument_is_warned_of_once(db: Database, program: str) -> None:
     url = db.settings.database_url or ""
@@ -156,6 +158,7 @@ def test_a_secret_given_as_an_argument_is_warned_of_once(db: Database, program: 
     assert SECRET not in done.stderr
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("url", ["postgresql://me@127.0.0.1:1/x", "host=127.0.0.1 port=1 passfile=/tmp/x"])
 def test_nothing_is_warned_of_where_the_command_line_holds_no_secret(url: str) -> None:
     done = subprocess.run(

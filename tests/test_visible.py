@@ -66,6 +66,7 @@ def failed(db: Database, name: str, error: str) -> str:
     return id
 
 
+@pytest.mark.fast_cases(4)
 @pytest.mark.parametrize("words", VERBS, ids=" ".join)
 def test_no_verb_passes_on_what_a_terminal_obeys(db: Database, words: tuple[str, ...]) -> None:
     failed(db, NASTY, f"Traceback:\n  oops\n{NASTY}")

@@ -168,6 +168,7 @@ def test_every_verb_is_found_under_its_own_name() -> None:
         assert verbs_of(build_parser(name)) == [name]
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize("verb", ["stats", "doctor", "watch", "requeue", "pause", "logs", "file", "info"])
 def test_a_verb_loads_neither_pandas_nor_what_other_verbs_need(verb: str) -> None:
     code = f"import sys; from opskit.cli.main import build_parser; build_parser({verb!r}); print(*sys.modules)"

@@ -102,6 +102,7 @@ def test_a_filter_that_cannot_be_used_is_one_sentence(shell: Shell, words: tuple
     assert (code, err.strip()) == (1, f"opskit: {said}")
 
 
+@pytest.mark.fast_cases(8)
 @pytest.mark.parametrize("name", STATISTICS)
 def test_every_table_fits_80_columns_one_line_a_row(shell: Shell, db: Database, failed: str, name: str) -> None:
     files(db, "a-very-long-name-of-a-file-that-a-customer-has-sent-in-november-2026.csv")

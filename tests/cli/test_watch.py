@@ -97,7 +97,7 @@ def page(db: Database, *flags: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_screen_shows_needs_queue_nodes_and_failures_and_follows_them(fleet: Database, terminal: Terminal) -> None:
-    until(lambda: "Failures" in terminal.text, 20)
+    until(lambda: "Failures" in terminal.text)
     text = terminal.text
 
     assert text.startswith("opskit  development  dev_uploaded_files")
@@ -118,9 +118,10 @@ def test_a_screen_shows_needs_queue_nodes_and_failures_and_follows_them(fleet: D
     until(lambda: "3 queued" in terminal.text)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("how", ["q", "Ctrl-C", "SIGTERM", "SIGHUP", "Ctrl-Z"])
 def test_a_screen_gives_the_terminal_back_however_it_ends(terminal: Terminal, fleet: Database, how: str) -> None:
-    until(lambda: "Failures" in terminal.text, 20)
+    until(lambda: "Failures" in terminal.text)
     assert b"\x1b[?1049h" in terminal.raw
     assert b"\x1b[?25l" in terminal.raw
 
@@ -145,7 +146,7 @@ def test_a_screen_gives_the_terminal_back_however_it_ends(terminal: Terminal, fl
 
 
 def test_other_keys_change_nothing(terminal: Terminal) -> None:
-    until(lambda: "Failures" in terminal.text, 20)
+    until(lambda: "Failures" in terminal.text)
 
     terminal.child.send(b"x\x1b[A quit\n")
 
@@ -163,7 +164,7 @@ def test_names_that_a_terminal_would_obey_are_written_out(db: Database) -> None:
         )
     shown = Terminal(db.settings)
     try:
-        until(lambda: "Failures" in shown.text, 20)
+        until(lambda: "Failures" in shown.text)
         assert "\\x1b[2J\\x1b]0;gotcha\\x07[red]x.csv" in shown.text
         assert b"\x1b]0;" not in shown.raw
     finally:
@@ -176,7 +177,7 @@ def test_a_screen_fits_whatever_its_size(db: Database, columns: int, lines: int)
         claimed(db, f"node-{number:02d}-{'x' * 40}")
     shown = Terminal(db.settings, columns=columns, lines=lines)
     try:
-        until(lambda: "Failures" in shown.text, 20)
+        until(lambda: "Failures" in shown.text)
         text = shown.text.splitlines()
         assert text[0].startswith("opskit  development")
         assert "no file has failed" in text
@@ -265,18 +266,18 @@ def test_a_restart_of_postgresql_is_said_in_a_sentence_and_the_screen_goes_on(tm
             migration.migrate(db)
             files(db, "waits.csv")
         shown = Terminal(settings)
-        until(lambda: "1 queued" in shown.text, 30)
+        until(lambda: "1 queued" in shown.text)
 
         cluster.pg_ctl("stop", "-m", "fast", "-w")
 
-        until(lambda: "going on as soon as it answers" in shown.text, 30)
+        until(lambda: "going on as soon as it answers" in shown.text)
         assert "1 queued" in shown.text
         cluster.launch()
         cluster.wait()
-        until(lambda: "going on as soon as it answers" not in shown.text, 30)
+        until(lambda: "going on as soon as it answers" not in shown.text)
         with Database(settings) as db:
             files(db, "comes.csv")
-        until(lambda: "2 queued" in shown.text, 30)
+        until(lambda: "2 queued" in shown.text)
         shown.child.send(b"q")
         assert shown.ends() == 0
         assert b"Traceback" not in shown.raw

@@ -140,6 +140,7 @@ def test_a_second_start_returns_the_server_that_runs(own: Settings, monkeypatch:
     assert postmaster_pid(own) == pid
 
 
+@pytest.mark.slow
 def test_options_are_settings_of_the_server(own: Settings) -> None:
     url = embedded.start(own, {"fsync": "off", "application_name": "it's a name"})
 
@@ -159,7 +160,7 @@ def test_four_processes_at_once_start_one_server(own: Settings) -> None:
 def test_the_server_outlives_its_starter_and_holds_none_of_its_pipes(own: Settings) -> None:
     starter = process(START + "; import os, signal; os.killpg(0, signal.SIGKILL)", own, start_new_session=True)
 
-    starter.communicate(timeout=30)  # would wait for ever on a pipe that the server holds
+    starter.communicate(timeout=60)  # would wait for ever on a pipe that the server holds
 
     assert starter.returncode == -signal.SIGKILL
     assert ask(embedded.url(own) or "", "SELECT 1") == 1
@@ -194,6 +195,7 @@ def test_a_killed_server_is_not_restarted_while_its_children_work(own: Settings)
     working.join()
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("whose", ["a zombie", "another program", "another server"])
 def test_a_stale_pid_file_with_the_number_of(whose: str, own: Settings, request: pytest.FixtureRequest) -> None:
     embedded.start(own)
@@ -221,6 +223,7 @@ def test_a_stale_pid_file_with_the_number_of(whose: str, own: Settings, request:
         other.wait()
 
 
+@pytest.mark.slow
 def test_a_taken_port_is_passed_over_and_the_choice_kept(own: Settings) -> None:
     with socket.create_server(("127.0.0.1", own.pg_port)):
         first = embedded.start(own)
@@ -231,6 +234,7 @@ def test_a_taken_port_is_passed_over_and_the_choice_kept(own: Settings) -> None:
     assert second == first
 
 
+@pytest.mark.slow
 def test_no_free_port_is_said(own: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedded, "PORTS", 1)
     with (
@@ -240,6 +244,7 @@ def test_no_free_port_is_said(own: Settings, monkeypatch: pytest.MonkeyPatch) ->
         embedded.start(own)
 
 
+@pytest.mark.slow
 def test_data_survives_stop_and_start(own: Settings) -> None:
     ask(embedded.start(own), "CREATE TABLE kept AS SELECT 42 AS answer")
 
@@ -271,6 +276,7 @@ def test_psql_meets_the_server_and_returns_its_exit_code(own: Settings, capfd: p
     assert embedded.psql(own, ["-Xc", "nonsense"]) == 1
 
 
+@pytest.mark.slow
 def test_a_locale_that_is_not_installed_does_no_harm(own: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("LANG", "LC_ALL", "LC_MESSAGES"):
         monkeypatch.setenv(name, "xx_XX.UTF-8")
@@ -292,6 +298,7 @@ def test_a_folder_without_the_programs_is_refused(folder: Path) -> None:
         embedded.start(Settings.load({}, home=str(folder / "home"), pg_bin=str(folder)))
 
 
+@pytest.mark.slow
 def test_a_failing_start_tells_the_end_of_the_log(own: Settings) -> None:
     with pytest.raises(EmbeddedServerError, match=r"does not start.*invalid value for parameter"):
         embedded.start(own, {"shared_buffers": "nonsense"})
@@ -303,6 +310,7 @@ def test_a_file_where_the_home_should_be_is_one_sentence(folder: Path) -> None:
         embedded.start(Settings.load({}, home=str(folder / "home"), pg_bin=servers.PG_BIN))
 
 
+@pytest.mark.slow
 def test_an_ordinary_user_runs_it_as_themselves(own: Settings) -> None:
     own.home_path.mkdir(mode=0o700)
     user = os.geteuid()
@@ -321,6 +329,7 @@ def test_an_ordinary_user_runs_it_as_themselves(own: Settings) -> None:
     assert as_user(user, embedded.stop, own) is True
 
 
+@pytest.mark.slow
 @as_root
 def test_the_server_of_another_user_is_left_to_them(own: Settings) -> None:
     embedded.start(own)
@@ -339,6 +348,7 @@ def test_root_steps_down_to_nobody(own: Settings) -> None:
     assert own.home_path.stat().st_uid == 0
 
 
+@pytest.mark.slow
 @as_root
 def test_a_home_that_nobody_can_reach_is_linked_elsewhere_and_left_as_it_is(
     folder: Path, own: Settings, monkeypatch: pytest.MonkeyPatch
@@ -355,6 +365,7 @@ def test_a_home_that_nobody_can_reach_is_linked_elsewhere_and_left_as_it_is(
     assert stat.S_IMODE((folder / "private").stat().st_mode) == 0o700
 
 
+@pytest.mark.slow
 @as_root
 def test_programs_that_nobody_can_read_are_copied(folder: Path, own: Settings) -> None:
     binaries = programs.find_binaries(own)
@@ -395,7 +406,7 @@ def test_the_server_of_a_killed_test_run_is_stopped_by_the_next(own: Settings, m
         "print(run.__enter__().url, flush=True); os.kill(os.getpid(), 9)"
     )
     killed = process(script, own)
-    url = killed.communicate(timeout=30)[0].strip()
+    url = killed.communicate(timeout=60)[0].strip()
     assert killed.returncode == -signal.SIGKILL
     assert ask(url, "SELECT 1") == 1
 

@@ -65,6 +65,7 @@ def test_an_error_that_the_encoding_cannot_hold_is_written_down_all_the_same(mak
         assert doctor.examine(db) is not None
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize("encoding", HELD)
 def test_a_result_that_the_encoding_cannot_hold_completes_its_file(make: Make, encoding: str) -> None:
     with Database(make(encoding), pooled=False, node=True) as db:

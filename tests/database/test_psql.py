@@ -60,6 +60,7 @@ def busy(db: Database) -> Database:
     return db
 
 
+@pytest.mark.fast_cases(8)
 @pytest.mark.parametrize("name", READ_ONLY)
 def test_the_psql_line_of_a_header_runs(busy: Database, name: str) -> None:
     command = psql_line(name)
@@ -70,7 +71,7 @@ def test_the_psql_line_of_a_header_runs(busy: Database, name: str) -> None:
     done = subprocess.run(
         ["bash", "-c", command.replace("psql ", "psql --csv ", 1)],
         env=environ(busy.settings, PATH=f"{folder}:{os.environ['PATH']}"),
-        cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=30,
+        cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
 
     assert (done.returncode, done.stderr) == (0, "")
@@ -103,6 +104,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.fast_cases(6)
 @pytest.mark.parametrize("name", DEFAULTS)
 def test_psql_answers_what_python_answers(busy: Database, name: str) -> None:
     theirs = ask_psql(busy.settings, name)
@@ -122,6 +124,7 @@ def test_psql_answers_what_python_answers(busy: Database, name: str) -> None:
                 assert shown[key] == ("" if value is None else str(value)), key
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize("how", ["-v", "OPSKIT_ENV"])
 @pytest.mark.parametrize("name", ["distribution", "cleanup", "claim", "queue_new"])
 def test_psql_refuses_an_unknown_environment(busy: Database, how: str, name: str) -> None:
@@ -154,6 +157,7 @@ def test_psql_is_loud_about_a_variable_that_is_not_given(busy: Database) -> None
     assert "syntax error" in done.stderr
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("where", ["PGTZ", "PGOPTIONS", "database"])
 def test_the_zone_of_an_operator_changes_no_age(settings: Settings, where: str) -> None:
     with Database(settings, pooled=False) as db, application(settings) as connection:

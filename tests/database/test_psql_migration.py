@@ -19,6 +19,7 @@ def migrate_by_hand(settings: Settings) -> subprocess.CompletedProcess[str]:
     return psql(settings, "-f", "sql/migrate.sql")
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("shape", [None, Shape("identity", "plain"), Shape("text", "zoned"), Shape("uuid", "none")])
 def test_psql_alone_migrates_both_environments_and_may_do_it_twice(settings: Settings, shape: Shape | None) -> None:
     tables = ("uploaded_files", "dev_uploaded_files")

@@ -64,6 +64,7 @@ def test_only_variables_are_taken_for_variables(
     assert (statement.names, statement.values) == (identifiers, values)
 
 
+@pytest.mark.fast_cases(5)
 @pytest.mark.parametrize(("text", "identifiers", "values"), TEXTS.values(), ids=TEXTS)
 def test_python_and_psql_get_the_same_rows_from_the_same_text(
     text: str,

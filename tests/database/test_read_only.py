@@ -47,6 +47,7 @@ def reading(db: Database, settings: Settings) -> Iterator[Database]:
         yield own
 
 
+@pytest.mark.fast_cases(8)
 @pytest.mark.parametrize("act", ACTS)
 def test_every_act_is_refused_in_one_sentence(reading: Database, db: Database, act: str) -> None:
     before = [str(stats.files(db).to_dict()), str(stats.events(db).to_dict())]

@@ -147,6 +147,7 @@ def test_the_commands_of_a_page_run_in_its_order(
             follow(block, shell, tmp_path)
 
 
+@pytest.mark.fast_cases(12)
 @pytest.mark.parametrize("page", [page for page in pages() if list(blocks(page))], ids=name)
 def test_every_opskit_command_of_a_page_is_one_that_the_parser_takes(page: Path) -> None:
     parser = build_parser()

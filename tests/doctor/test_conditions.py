@@ -113,6 +113,7 @@ MADE: dict[str, Given] = {
 }  # fmt: skip
 
 
+@pytest.mark.fast_cases(10)
 @pytest.mark.parametrize("name", MADE)
 def test_it_is_found_and_gone_after_its_mend(healthy: Database, name: str) -> None:
     statements, level, what, how = MADE[name]

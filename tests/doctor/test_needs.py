@@ -167,6 +167,7 @@ STOPPED = {
 }
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize("reason", STOPPED)
 @pytest.mark.usefixtures("overview")
 def test_the_overview_is_never_green_over_a_fleet_that_stands(healthy: Database, reason: str) -> None:
@@ -174,7 +175,7 @@ def test_the_overview_is_never_green_over_a_fleet_that_stands(healthy: Database,
     for statement in STOPPED[reason]:
         ask(healthy, statement)
 
-    app = AppTest.from_file(PAGE, default_timeout=30).run()
+    app = AppTest.from_file(PAGE, default_timeout=90).run()
 
     assert not app.success
     boxes = "\n".join(element.value for element in (*app.error, *app.warning)).replace("\\", "")
@@ -189,7 +190,7 @@ def test_the_overview_is_never_green_over_a_fleet_that_stands(healthy: Database,
 def test_the_overview_is_green_where_the_doctor_finds_nothing(healthy: Database) -> None:
     files(healthy, "one.csv")
 
-    app = AppTest.from_file(PAGE, default_timeout=30).run()
+    app = AppTest.from_file(PAGE, default_timeout=90).run()
 
     assert [element.value for element in app.success] == [
         "Nothing needs you now: 1 of 1 node claims, 0 failed in 24 h."
@@ -201,7 +202,7 @@ def test_the_overview_is_green_where_the_doctor_finds_nothing(healthy: Database)
 def test_the_overview_is_not_green_where_the_doctor_finds_an_error_of_the_table(healthy: Database) -> None:
     ask(healthy, f"ALTER TABLE {TABLE} SET UNLOGGED")
 
-    app = AppTest.from_file(PAGE, default_timeout=30).run()
+    app = AppTest.from_file(PAGE, default_timeout=90).run()
 
     assert not app.success
     assert f"{TABLE} is UNLOGGED".replace("_", r"\_") in app.error[0].value
@@ -213,7 +214,7 @@ def test_the_overview_counts_the_nodes_that_claim(healthy: Database) -> None:
     boot(healthy, "node-b", lease_seconds=600.0)
     queue.pause(healthy, "node-b", actor="me")
 
-    app = AppTest.from_file(PAGE, default_timeout=30).run()
+    app = AppTest.from_file(PAGE, default_timeout=90).run()
 
     (tile,) = [str(element.value) for element in app.metric if element.label == "Nodes claiming"]
     assert tile == "1 of 2"
@@ -222,6 +223,7 @@ def test_the_overview_counts_the_nodes_that_claim(healthy: Database) -> None:
 # -- the end of `opskit up` --------------------------------------------------------------------------
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("as_json", [False, True])
 def test_up_says_at_its_end_what_still_waits_and_why(db: Database, as_json: bool) -> None:
     files(db, "one.csv", "two.csv")

@@ -119,6 +119,7 @@ def test_synchronous_standbys_that_are_not_there(healthy: Database) -> None:
         reset(healthy.settings, "synchronous_standby_names")
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("place", ["ROLE", "ROLE IN DATABASE", "SYSTEM", "client"])
 def test_synchronous_commit_is_mended_where_it_was_set(healthy: Database, place: str) -> None:
     settings = healthy.settings
@@ -172,6 +173,7 @@ def test_what_does_not_answer_in_time_is_told(healthy: Database) -> None:
     parses(healthy.settings, finding)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     shutil.which("pgbouncer", path="/usr/sbin:/usr/bin:/usr/local/bin") is None, reason="pgbouncer is not installed"
 )
@@ -224,7 +226,7 @@ def test_standbys_and_prepared_transactions(tmp_path: Path, monkeypatch: pytest.
                         "SELECT xmin FROM pg_replication_slots WHERE xmin IS NOT NULL" if slot
                         else "SELECT backend_xmin FROM pg_stat_replication WHERE backend_xmin IS NOT NULL"
                     )  # fmt: skip
-                    until(lambda: primary.ask(held), 20)
+                    until(lambda: primary.ask(held))
                     assert examined(db) == []
                     for _ in range(10):
                         ask(db, "SELECT pg_current_xact_id()")
@@ -241,7 +243,7 @@ def test_standbys_and_prepared_transactions(tmp_path: Path, monkeypatch: pytest.
                 standby.remove()
             if slot:
                 monkeypatch.setattr(server, "OLD_TRANSACTIONS", 100_000)
-                until(lambda: primary.ask("SELECT 1 AS one FROM pg_replication_slots WHERE NOT active"), 20)
+                until(lambda: primary.ask("SELECT 1 AS one FROM pg_replication_slots WHERE NOT active"))
                 gone = the_one(db, r"^the replication slot standby_b holds an old snapshot \(nobody connected")
                 mend(settings, gone)
             until(lambda: not examined(db))

@@ -140,11 +140,11 @@ def test_the_checker_catches_a_typescript_program_that_completes_by_id_alone(
         for pid in frozen:
             send(pid, signal.SIGSTOP)
         begin("node-b", **control)
-        until(lambda: status(db, file) == "completed", 40)
+        until(lambda: status(db, file) == "completed")
 
         send(frozen[-1], signal.SIGCONT)
 
-        until(lambda: ask(db, "SELECT count(*) AS n FROM effects") == [{"n": 2}], 30)
+        until(lambda: ask(db, "SELECT count(*) AS n FROM effects") == [{"n": 2}])
     assert violations(db) == [f"file {file} has 2 effects"]
 
 
@@ -165,7 +165,7 @@ def test_the_checker_catches_a_typescript_server_that_completes_by_id_alone(
 
         begin("node-b", **control)
 
-        until(lambda: ask(db, "SELECT count(*) AS n FROM effects") == [{"n": 2}], 40)
+        until(lambda: ask(db, "SELECT count(*) AS n FROM effects") == [{"n": 2}])
     assert f"file {file} has 2 effects" in violations(db)
 
 

@@ -33,6 +33,7 @@ def tidy() -> Iterator[None]:
                 path.unlink()
 
 
+@pytest.mark.slow
 def test_nodes_with_wrong_clocks_rob_nobody_and_are_not_robbed(db: Database, start: Start) -> None:
     record(db)
     add_many(db, 24)

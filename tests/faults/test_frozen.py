@@ -40,6 +40,7 @@ def test_a_frozen_child_under_a_living_supervisor_is_not_robbed_and_finishes_whe
     assert reasons(db) == []
 
 
+@pytest.mark.slow
 def test_a_child_frozen_for_longer_than_stale_after_is_ended_by_its_own_supervisor_and_the_file_fails(
     db: Database, start: Start
 ) -> None:
@@ -50,7 +51,7 @@ def test_a_child_frozen_for_longer_than_stale_after_is_ended_by_its_own_supervis
 
     os.kill(node.child() or 0, signal.SIGSTOP)
 
-    until(lambda: status(db, later) == "completed", 30)
+    until(lambda: status(db, later) == "completed")
     assert status(db, file) == "failed"
     assert [outcome for outcome, _ in reasons(db)] == ["timeout"]
     assert reasons(db)[0][1].startswith("Processing timeout: no progress for")
@@ -68,19 +69,20 @@ def test_a_child_whose_supervisor_is_frozen_past_the_lease_is_refused_and_the_no
 
     os.kill(node.process.pid, signal.SIGSTOP)
     heir = start("node-b", act="effect", ACT_SECONDS="0.1")
-    until(lambda: status(db, file) == "completed", 30)
-    until(lambda: said(node, "is lost") == 1, 30)
+    until(lambda: status(db, file) == "completed")
+    until(lambda: said(node, "is lost") == 1)
     os.kill(node.process.pid, signal.SIGCONT)
     heir.kill(signal.SIGTERM)
     heir.end()
     (later,) = add_files(db, "b")
 
-    until(lambda: status(db, later) == "completed", 30)
+    until(lambda: status(db, later) == "completed")
     prove(db, 2)
     assert ask(db, "SELECT server_id FROM effects ORDER BY n") == [{"server_id": "node-b"}, {"server_id": "node-a"}]
     assert [outcome for outcome, _ in reasons(db)] == ["orphaned"]
 
 
+@pytest.mark.slow
 def test_the_checker_catches_a_zombie_that_completes_by_id_alone(db: Database, start: Start) -> None:
     record(db)
     (file,) = add_files(db, "a")
@@ -92,8 +94,8 @@ def test_the_checker_catches_a_zombie_that_completes_by_id_alone(db: Database, s
         os.kill(pid, signal.SIGSTOP)
 
     start("node-b", ACT_SECONDS="0", **unfenced)
-    until(lambda: status(db, file) == "completed", 30)
+    until(lambda: status(db, file) == "completed")
     os.kill(child, signal.SIGCONT)
 
-    until(lambda: ask(db, "SELECT count(*) AS n FROM effects") == [{"n": 2}], 30)
+    until(lambda: ask(db, "SELECT count(*) AS n FROM effects") == [{"n": 2}])
     assert violations(db) == [f"file {file} has 2 effects"]

@@ -22,7 +22,7 @@ def test_a_killed_child_frees_its_file_although_the_server_is_busy_with_its_stat
     record(db)
     add_files(db, "a")
     node = start("node-a", act="fault_processors:asking_at_first", **LONG)
-    until(lambda: ask(db, IN_TRANSACTION.format("query LIKE 'SELECT pg_sleep%' AND state = 'active'")), 30)
+    until(lambda: ask(db, IN_TRANSACTION.format("query LIKE 'SELECT pg_sleep%' AND state = 'active'")))
 
     os.kill(child_of(node) or 0, signal.SIGKILL)
 
@@ -31,6 +31,7 @@ def test_a_killed_child_frees_its_file_although_the_server_is_busy_with_its_stat
     assert [outcome for outcome, _ in reasons(db)] == ["crashed"]
 
 
+@pytest.mark.slow
 def test_a_crashed_child_takes_along_what_its_processor_has_forked(db: Database, start: Start) -> None:
     record(db)
     add_files(db, "a")
@@ -44,6 +45,7 @@ def test_a_crashed_child_takes_along_what_its_processor_has_forked(db: Database,
     assert "SIGSEGV" in reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("heir", ["node-b", "node-a"])
 def test_a_node_frozen_within_its_transaction_loses_its_file_to_others_and_to_its_own_next_boot(
     db: Database, start: Start, heir: str
@@ -51,7 +53,7 @@ def test_a_node_frozen_within_its_transaction_loses_its_file_to_others_and_to_it
     record(db)
     add_files(db, "a", "b")
     node = start("node-a", act="fault_processors:holding_at_first", **LONG)
-    until(lambda: ask(db, IN_TRANSACTION.format("state = 'idle in transaction'")), 30)
+    until(lambda: ask(db, IN_TRANSACTION.format("state = 'idle in transaction'")))
     for pid in (node.process.pid, child_of(node) or 0):
         os.kill(pid, signal.SIGSTOP)
 

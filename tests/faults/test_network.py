@@ -24,6 +24,7 @@ PATHS = {
 }
 
 
+@pytest.mark.fast_cases(3)
 @pytest.mark.parametrize("how", ["drop", "reset", "hole"])
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("path", PATHS)
@@ -53,6 +54,7 @@ def test_a_node_outlives_a_failing_connection_and_does_nothing_twice(
     assert ends == (["interrupted"] if lost_work else []), node.log
 
 
+@pytest.mark.slow
 def test_the_true_reason_is_kept_although_the_connection_breaks_while_it_is_written_down(
     db: Database, tmp_path: Path, start: Start
 ) -> None:

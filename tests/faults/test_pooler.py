@@ -93,6 +93,7 @@ def pooler(db: Database) -> Iterator[Pooler]:
             running.end()
 
 
+@pytest.mark.slow
 def test_nodes_work_behind_pgbouncer_and_outlive_its_death(db: Database, pooler: Pooler, tmp_path: Path) -> None:
     record(db)
     add_many(db, 200)
@@ -131,13 +132,14 @@ def test_a_node_behind_a_frozen_pgbouncer_stops_its_child_and_goes_on_when_it_th
         node = start("node-a", act="effect", ACT_SECONDS="0.02")
         eventually(lambda: counts(db).get("completed", 0) >= 20)
         pooler.freeze()
-        until(lambda: "could not reach the database for a whole lease" in node.log, 30)
+        until(lambda: "could not reach the database for a whole lease" in node.log)
         pooler.freeze(signal.SIGCONT)
         drained(db, 100, 30, node)
 
     prove(db, 100)
 
 
+@pytest.mark.slow
 def test_a_database_s_settings_change_nothing_behind_pgbouncer(db: Database, pooler: Pooler, tmp_path: Path) -> None:
     name = (db.settings.database_url or "").rpartition("/")[2]
     for setting in ("intervalstyle = sql_standard", "bytea_output = escape", "statement_timeout = '300ms'",
@@ -182,6 +184,7 @@ def test_read_only_holds_behind_pgbouncer(db: Database, pooler: Pooler) -> None:
     assert counts(db) == {"queued": 1}
 
 
+@pytest.mark.slow
 def test_a_file_that_its_processor_has_locked_is_cancelled_within_a_beat_behind_the_pooler(
     db: Database, pooler: Pooler, tmp_path: Path
 ) -> None:
@@ -201,6 +204,7 @@ def test_a_file_that_its_processor_has_locked_is_cancelled_within_a_beat_behind_
     assert waited < 3, waited  # a beat is a second here; the rest is the machine's
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("setting", ["DateStyle = 'German, DMY'", "quote_all_identifiers = on", ""])
 def test_behind_pgbouncer_a_block_and_its_completion_commit_together_whatever_the_database_is_set_to(
     db: Database, pooler: Pooler, setting: str

@@ -62,6 +62,7 @@ def test_killed_backends_cost_no_file(cluster: Cluster, hurt_db: Database, work:
     ended_well(hurt_db, nodes, 300)
 
 
+@pytest.mark.slow
 def test_a_killed_server_that_is_started_again_costs_no_file(
     cluster: Cluster, hurt_db: Database, work: Callable[[int], list[Node]]
 ) -> None:
@@ -125,6 +126,7 @@ def test_nodes_wait_while_the_server_takes_no_more_connections_and_go_on_by_them
         assert len(node.log.splitlines()) < 25, node.log
 
 
+@pytest.mark.slow
 def test_a_pool_says_at_once_that_its_server_is_gone_and_serves_as_soon_as_it_is_back(
     hurt_db: Database, cluster: Cluster
 ) -> None:

@@ -55,6 +55,7 @@ HEADER_AND_ROWS: dict[str, tuple[bytes, list[str], list[tuple[Any, ...]]]] = {
 }
 
 
+@pytest.mark.fast_cases(16)
 @pytest.mark.parametrize("what", HEADER_AND_ROWS)
 def test_a_dialect_is_read_as_it_is_meant(connection: Connection, load: Load, what: str) -> None:
     content, header, rows = HEADER_AND_ROWS[what]
@@ -65,6 +66,7 @@ def test_a_dialect_is_read_as_it_is_meant(connection: Connection, load: Load, wh
     assert rows_of(connection, loaded) == rows
 
 
+@pytest.mark.fast_cases(12)
 @pytest.mark.parametrize("what", HEADER_AND_ROWS)
 @pytest.mark.parametrize("packing", ["", ".gz", ".zst"])
 def test_rows_are_counted_as_they_are_loaded(load: Load, tmp_path: Path, what: str, packing: str) -> None:
@@ -112,6 +114,7 @@ def test_what_would_be_read_wrongly_is_rejected_with_its_line(connection: Connec
     assert tables(connection) == []
 
 
+@pytest.mark.fast_cases(4)
 @pytest.mark.parametrize("block", [1, 2, 3, 5, 16])
 @pytest.mark.parametrize(
     "content",
@@ -133,6 +136,7 @@ def test_rows_do_not_depend_on_where_blocks_end(
     assert rows_of(connection, loaded) == [tuple(row) for row in rows]
 
 
+@pytest.mark.fast_cases(4)
 @pytest.mark.parametrize("block", [1, 2, 3, 5, 16])
 @pytest.mark.parametrize("content", [b'a,b\n1,2\nx"y,3\n', b'a,b\n"x"y,3\n', b'a,b\nx""y,3\n', b'a,b\n"1\n2"\n3" ,4\n'])
 def test_a_stray_quote_is_found_wherever_blocks_end(

@@ -136,6 +136,7 @@ def test_days_are_counted_as_excel_counts_them(connection: Connection, load: Loa
     assert rows_of(connection, of_mac)[0] == ("1904-01-02T00:00:00",)
 
 
+@pytest.mark.fast_cases(4)
 @pytest.mark.parametrize(
     ("code", "shown"),
     [

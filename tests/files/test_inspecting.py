@@ -82,6 +82,7 @@ def test_a_broken_workbook_is_rejected(make_file: MakeFile) -> None:
         inspect_file(make_file("cut.xlsx", content[: len(content) - 200]))
 
 
+@pytest.mark.fast_cases(4)
 @pytest.mark.parametrize("block", [1, 2, 3, 7, 64])
 def test_rows_do_not_depend_on_where_blocks_end(
     make_file: MakeFile, monkeypatch: pytest.MonkeyPatch, block: int

@@ -143,6 +143,7 @@ def test_an_object_on_two_lines_is_rejected(load: Load) -> None:
         load("a.jsonl", b'{"a":\n1}\n{"a": 2} {"a": 3}\n')
 
 
+@pytest.mark.fast_cases(4)
 @pytest.mark.usefixtures("reader")
 @pytest.mark.parametrize("block", [1, 7, 64])
 def test_rows_do_not_depend_on_where_blocks_end(

@@ -82,6 +82,7 @@ def test_refusing_takes_the_first_file_and_that_one_again(connection: Connection
     assert all_of(connection, "dev_loaded_a") == [("1", "1")]
 
 
+@pytest.mark.fast_cases(8)
 @pytest.mark.parametrize(
     ("values", "kind", "found"),
     [
@@ -180,12 +181,13 @@ def test_a_node_loads_with_options_and_again_after_a_requeue(db: Database, tmp_p
 
     for _ in range(2):
         with running_nodes(db, tmp_path) as start:
-            assert start("node-a", "--drain", act=act).end(60) == 0
+            assert start("node-a", "--drain", act=act).end() == 0
         assert counts(db) == {"completed": 1}
         assert [row["n"] for row in ask(db, "SELECT n FROM dev_mine ORDER BY n")] == [1, 2]
         queue.requeue(db, ["1"])
 
 
+@pytest.mark.slow
 def test_a_memory_limit_rejects_the_file_and_keeps_the_node(db: Database, tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("def process(file):\n    return {'n': len(bytes(300 << 20))}\n")
     (tmp_path / "a.csv").write_bytes(b"n\n1\n")
@@ -193,7 +195,7 @@ def test_a_memory_limit_rejects_the_file_and_keeps_the_node(db: Database, tmp_pa
 
     with running_nodes(db, tmp_path) as start:
         limits = {"OPSKIT_MEMORY_LIMIT": "128", "OPSKIT_MAX_FAILURES": "1", "PYTHONPATH": str(tmp_path)}
-        assert start("node-a", "--drain", act="a:process", **limits).end(60) == 0
+        assert start("node-a", "--drain", act="a:process", **limits).end() == 0
 
     (row,) = ask(db, "SELECT processing_status, processing_errors FROM dev_uploaded_files")
     assert row["processing_status"] == "failed"

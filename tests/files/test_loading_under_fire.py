@@ -92,6 +92,7 @@ def files(tmp_path: Path) -> dict[str, list[tuple[str, str]]]:
     return expected
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_rows_are_there_exactly_once_although_children_and_nodes_are_killed_at_random_moments(
     db: Database, tmp_path: Path, files: dict[str, list[tuple[str, str]]]

@@ -111,6 +111,7 @@ ARRAYS: dict[str, tuple[pa.Array, str, list[Any]]] = {
 }  # fmt: skip
 
 
+@pytest.mark.fast_cases(12)
 @pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("what", ARRAYS)
 def test_an_arrow_type_arrives_as_its_values(connection: Connection, load: Load, what: str) -> None:

@@ -79,6 +79,7 @@ def test_a_text_shows_its_first_lines_and_a_picture_its_bytes(tmp_path: Path) ->
     assert (found.picture, found.mime) == (PNG, "image/png")
 
 
+@pytest.mark.fast_cases(8)
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00broken", b'"' * 100_000, b"a,b\n" + b"x" * 300_000, b"[" * 50_000])
 @pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.jsonl", "a.json", "a.txt", "a.xlsx", "a.parquet"])
 def test_a_broken_file_is_shown_as_far_as_it_goes_or_said_to_be_none(tmp_path: Path, name: str, content: bytes) -> None:

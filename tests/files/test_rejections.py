@@ -43,6 +43,7 @@ REJECTED = [
 ]
 
 
+@pytest.mark.fast_cases(10)
 @pytest.mark.parametrize(("name", "content", "sentence"), REJECTED)
 def test_a_bad_file_is_rejected_in_one_sentence_and_nothing_stays(
     connection: Connection, load: Load, name: str, content: bytes, sentence: str

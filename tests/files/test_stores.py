@@ -87,13 +87,14 @@ def test_an_error_of_the_store_reaches_whoever_reads(monkeypatch: pytest.MonkeyP
     store.rm("/ahead")
 
 
+@pytest.mark.slow
 def test_nodes_read_the_files_of_a_bucket(db: Database, tmp_path: Path, s3: fsspec.AbstractFileSystem) -> None:
     s3.pipe({"bucket/in/a.csv": b"name,amount\na,1\nb,2\n", "bucket/in/deep/b.csv": b"x\n" * 6_000_000})
 
     assert queue.enqueue(db, ["s3://bucket/in/"]) == 2
     with running_nodes(db, tmp_path) as start:
         node = start("node-a", "--drain", act="opskit.processors:inspect_file")
-        until(lambda: counts(db) == {"completed": 2}, 40)
+        until(lambda: counts(db) == {"completed": 2})
         log = node.log
 
     found = ask(
@@ -114,6 +115,7 @@ def test_a_watched_prefix_of_a_bucket_is_queued_each_object_once(db: Database, s
     assert counts == [0, 1, 0, 1, 0]
 
 
+@pytest.mark.slow
 def test_an_object_that_is_not_there_costs_its_file_and_names_it(
     db: Database, tmp_path: Path, s3: fsspec.AbstractFileSystem
 ) -> None:
@@ -121,7 +123,7 @@ def test_an_object_that_is_not_there_costs_its_file_and_names_it(
     files(db, "gone.csv", storage_path="s3://bucket/nosuch.csv")
     with running_nodes(db, tmp_path) as start:
         start("node-a", "--drain", act="opskit.processors:inspect_file", OPSKIT_MAX_FAILURES="1")
-        until(lambda: counts(db) == {"failed": 1}, 40)
+        until(lambda: counts(db) == {"failed": 1})
 
     (row,) = ask(db, f"SELECT processing_errors AS error FROM {db.settings.files}")
     assert "FileNotFoundError" in row["error"]
@@ -142,6 +144,7 @@ def test_a_package_that_is_missing_is_named_by_its_extra(url: str, extra: str, m
     assert of_exception(caught.value, home="", known=()).kind == "world"
 
 
+@pytest.mark.slow
 def test_a_node_whose_storage_needs_a_package_that_is_missing_does_not_begin(db: Database, tmp_path: Path) -> None:
     done = opskit(db.settings, "worker", "--drain", OPSKIT_STORAGE="nosuch://bucket/uploads")
 

@@ -52,6 +52,7 @@ def test_an_answer_that_was_cut_says_so_and_one_that_is_whole_does_not(db: Datab
     assert cut["timeline"]["started_at"].min() >= whole["timeline"]["started_at"].iloc[-2]
 
 
+@pytest.mark.fast_cases(4)
 @pytest.mark.parametrize(
     ("name", "said"),
     {
@@ -115,6 +116,7 @@ def test_ids_that_are_numbers_sort_as_numbers_and_others_as_text(db: Database) -
     assert named.sort_values("id")["id"].iloc[2] == "x10"
 
 
+@pytest.mark.fast_cases(3)
 @pytest.mark.parametrize("name", stats.STATISTICS)
 def test_every_statistic_goes_to_excel_and_says_that_its_times_are_utc(db: Database, name: str, tmp_path: Path) -> None:
     claimed(db)

@@ -61,6 +61,7 @@ def test_the_samples_are_processed_by_the_built_in_processor_whatever_the_settin
     )
 
 
+@pytest.mark.slow
 def test_three_who_welcome_at_once_give_each_sample_once(as_embedded: Settings) -> None:
     program = (
         "from opskit import jupyter\nfrom opskit.database import embedded\nfrom opskit.database import Database\n"

@@ -107,6 +107,7 @@ def test_notebooks_that_an_upgrade_changed_are_told_and_outputs_do_not_count(
     assert jupyter.differing(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_a_renderer_that_somebody_chose_is_kept() -> None:
     done = subprocess.run(
         [sys.executable, "-c", "import os, opskit.jupyter; print(os.environ['PLOTLY_RENDERER'])"],

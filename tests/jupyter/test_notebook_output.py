@@ -8,6 +8,8 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 
+import pytest
+
 from opskit import doctor, migration, queue, stats
 from opskit.database import Database
 from opskit.queue import reaper
@@ -17,6 +19,7 @@ from opskit.support import notebook_output
 from tests.support.nodes import add_files, ask
 
 
+@pytest.mark.slow
 def test_the_peak_of_a_small_process_is_its_own_also_below_a_large_one() -> None:
     ballast = bytearray(b"x") * (300 << 20)
 

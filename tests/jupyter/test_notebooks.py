@@ -87,6 +87,7 @@ def test_the_migration_is_tried_on_a_copy_and_the_real_table_stays_as_it_is(busy
     assert scratches(busy) == []
 
 
+@pytest.mark.slow
 def test_the_migration_of_an_application_table_that_is_not_migrated_is_planned_and_not_run(
     settings: Settings, tmp_path: Path
 ) -> None:
@@ -102,6 +103,7 @@ def test_the_migration_of_an_application_table_that_is_not_migrated_is_planned_a
         assert "ADD COLUMN IF NOT EXISTS processing_status" in printed(book)
 
 
+@pytest.mark.slow
 def test_the_verification_shows_the_numbers_of_opskit_stats_and_changes_nothing(busy: Database, tmp_path: Path) -> None:
     before = everything(busy)
 
@@ -138,6 +140,7 @@ def test_the_verification_shows_the_numbers_of_opskit_stats_and_changes_nothing(
     assert everything(busy) == before
 
 
+@pytest.mark.slow
 def test_the_incident_is_found_cleaned_up_and_survived_and_the_real_data_are_not_touched(
     busy: Database, tmp_path: Path
 ) -> None:
@@ -175,6 +178,7 @@ def test_the_incident_is_found_cleaned_up_and_survived_and_the_real_data_are_not
     assert scratches(busy) == []
 
 
+@pytest.mark.slow
 def test_the_capacity_is_computed_from_the_numbers_of_opskit_stats_by_papermill(
     busy: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,6 +214,7 @@ def test_the_capacity_is_computed_from_the_numbers_of_opskit_stats_by_papermill(
     assert everything(busy) == before
 
 
+@pytest.mark.slow
 def test_parameters_choose_the_environment(db: Database, tmp_path: Path) -> None:
     production = dataclasses.replace(db.settings, env="production")
     with Database(production) as other:
@@ -226,6 +231,7 @@ def test_parameters_choose_the_environment(db: Database, tmp_path: Path) -> None
     assert [sum(trace["x"]) for trace in shown(done)[0]["data"]] == [1, 0, 0, 0]
 
 
+@pytest.mark.slow
 def test_a_newcomer_without_a_database_sees_real_numbers(tmp_path: Path) -> None:
     home = Path(tempfile.mkdtemp(prefix="opskit-newcomer-", dir=servers.fast_folder()))
     home.chmod(0o755)
@@ -286,6 +292,7 @@ def test_the_folders_page_names_every_notebook() -> None:
     assert tuple(told) == NAMES == tuple(sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb")))
 
 
+@pytest.mark.slow
 def test_an_error_is_one_sentence(tmp_path: Path) -> None:
     cell = """
         import opskit

@@ -261,6 +261,7 @@ def test_a_commit_that_got_through_all_the_same_is_found(play: Database) -> None
     assert "nothing was written" not in notes
 
 
+@pytest.mark.slow
 def test_a_replay_names_what_it_cannot_take_back(play: Database, tmp_path: Path) -> None:
     (id,) = files(play, "x.txt")
     with application(play.settings) as connection:
@@ -389,6 +390,7 @@ def test_completing_of_a_claimed_file_is_a_transaction_of_the_tests_own_connecti
         pass
 
 
+@pytest.mark.slow
 def test_the_fixture_is_found_by_pytest_where_opskit_is_installed(tmp_path: Path) -> None:
     test = """
         from opskit.processors import inspect_file

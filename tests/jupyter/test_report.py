@@ -74,6 +74,7 @@ def test_a_report_holds_no_secret(ended: Database, tmp_path: Path) -> None:
         assert not SECRET_URL.search(text), name
 
 
+@pytest.mark.slow
 def test_a_report_as_a_notebook_keeps_each_figure_to_point_at_as_a_picture_and_in_words(
     ended: Database, tmp_path: Path
 ) -> None:
@@ -124,6 +125,7 @@ def test_a_pdf_without_a_browser_is_one_sentence(db: Database, tmp_path: Path, m
         jupyter.report(db, out=str(tmp_path / "x.pdf"))
 
 
+@pytest.mark.slow
 def test_a_report_ends_with_1_when_the_doctor_has_an_error_so_that_cron_is_a_monitor(
     db: Database, tmp_path: Path
 ) -> None:
@@ -137,6 +139,7 @@ def test_a_report_ends_with_1_when_the_doctor_has_an_error_so_that_cron_is_a_mon
     assert Path(answer["path"]).stat().st_size == answer["bytes"]
 
 
+@pytest.mark.slow
 def test_a_cell_that_fails_is_one_sentence_without_a_password(db: Database, tmp_path: Path) -> None:
     cell = "raise ValueError('postgresql://me:s3cret@host/x is wrong')"
     nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell)]), tmp_path / "mine.ipynb")

@@ -141,6 +141,7 @@ def test_a_database_that_is_away_is_said_and_the_panel_goes_on_when_it_is_back(d
         panel.stop()
 
 
+@pytest.mark.slow
 def test_the_end_of_a_kernel_ends_the_session_of_its_panel(db: Database, tmp_path: Path) -> None:
     code = "import opskit, time; panel = opskit.watch(opskit.connect()); print('on', flush=True); time.sleep(600)"
     for sign in (signal.SIGKILL, signal.SIGINT):
@@ -228,7 +229,7 @@ def test_in_jupyterlab_a_panel_is_live_and_its_second_press_ends_a_claim_that_no
         page.get_by_role("menuitem", name="Kernel", exact=True).click()
         page.get_by_role("menuitem", name=re.compile("^Restart Kernel…")).first.click()
         page.get_by_role("button", name="Confirm Kernel Restart").click()
-        until(lambda: sessions(db) == 0, 30)
+        until(lambda: sessions(db) == 0)
 
 
 @pytest.mark.browser

@@ -20,6 +20,7 @@ def rates(*pairs: tuple[int, int], idle: float = 0.5) -> list[dict[str, Any]]:
     return [{"nodes": count, "files_per_second": rate, "this_machine_idle": idle} for count, rate in pairs]
 
 
+@pytest.mark.slow
 def test_a_database_is_measured_and_nothing_is_left_behind(db: Database) -> None:
     (bystander,) = add_files(db, "not part of it")
 

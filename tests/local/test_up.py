@@ -83,6 +83,7 @@ def test_two_hundred_real_files_are_each_completed_once_by_all_three_nodes_in_li
         assert db.run("events", file_id="", kind="attempt", row_limit=10) == []
 
 
+@pytest.mark.slow
 def test_up_again_leaves_out_what_is_there_and_a_failure_makes_exit_code_one(db: Database, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "fine.txt").write_text("fine")
@@ -121,6 +122,7 @@ def test_up_with_a_path_that_is_not_there_starts_nothing(db: Database) -> None:
     assert db.run("nodes") == []
 
 
+@pytest.mark.slow
 def test_up_without_anything_brings_the_embedded_server_and_the_samples_and_ctrl_c_drains(tmp_path: Path) -> None:
     environ = {"OPSKIT_HOME": str(tmp_path / "home"), "NODE_ID": "up", "OPSKIT_PG_PORT": "19433"}
     settings = Settings.load({}, home=environ["OPSKIT_HOME"], pg_port=19433)
@@ -137,7 +139,7 @@ def test_up_without_anything_brings_the_embedded_server_and_the_samples_and_ctrl
             until(lambda: migration.check(db) and list(counts(db)) == ["completed"], 60, "all samples")
 
         running.send_signal(signal.SIGINT)
-        out, err = running.communicate(timeout=30)
+        out, err = running.communicate(timeout=60)
 
         answer: dict[str, Any] = json.loads(out)
         assert running.returncode == 0, err

@@ -225,6 +225,7 @@ REFUSED = {
 }  # fmt: skip
 
 
+@pytest.mark.fast_cases(10)
 @pytest.mark.parametrize(("statements", "says", "mend"), REFUSED.values(), ids=REFUSED)
 def test_what_cannot_be_migrated_is_refused_by_the_plan_before_anything_is_changed(
     bare: Database, own: Connection, statements: str, says: str, mend: str
@@ -246,6 +247,7 @@ def test_what_cannot_be_migrated_is_refused_by_the_plan_before_anything_is_chang
     own.execute(b"DROP EVENT TRIGGER IF EXISTS halt")
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     "name", ["check of other states", "trigger that swallows", "enum", "rule that does nothing", "partition"]
 )
@@ -270,6 +272,7 @@ def test_a_refusal_is_one_sentence_on_the_shell_and_exit_code_1(bare: Database, 
         "--plan": (1, "", 1), "": (1, "", 1)}  # fmt: skip
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize(
     ("role", "says"),
     [
@@ -352,6 +355,7 @@ ACCEPTED = {
 }  # fmt: skip
 
 
+@pytest.mark.fast_cases(6)
 @pytest.mark.parametrize("door", ["python", "psql"])
 @pytest.mark.parametrize("statements", ACCEPTED.values(), ids=ACCEPTED)
 def test_what_is_another_name_for_the_same_or_lets_our_rows_pass_works(
@@ -411,6 +415,7 @@ DOORS = {
 }
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("state", NOT_MIGRATED)
 def test_nothing_works_on_a_table_that_is_not_migrated_or_by_half_and_nothing_is_changed(
     bare: Database, own: Connection, state: str

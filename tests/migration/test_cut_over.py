@@ -285,6 +285,7 @@ def test_rows_from_before_are_adopted_by_a_condition_and_a_dry_run_only_counts(l
     assert asked(live, "node-a").outcome == "claimed"
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -302,6 +303,7 @@ def test_a_condition_that_cannot_be_used_adopts_nothing(live: Database, argument
     assert waiting(live) == 3
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

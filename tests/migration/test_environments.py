@@ -176,6 +176,7 @@ def test_an_unknown_environment_is_refused_with_the_two_that_there_are(env: str)
         Settings.load({}, env=env)
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize(
     ("module", "arguments"),
     [

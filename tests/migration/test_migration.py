@@ -95,6 +95,7 @@ def test_the_plan_run_by_psql_leads_to_the_same_schema(application: Database, se
     assert migration.missing(application) == []
 
 
+@pytest.mark.slow
 def test_squawk_finds_nothing_dangerous_in_the_plan(application: Database, tmp_path: Path) -> None:
     program = shutil.which("squawk", path=f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}")
     assert program, "squawk-cli is part of the development extra"
@@ -261,6 +262,7 @@ def test_a_rollback_asks_first(
     assert migration.missing(db) == []
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("door", ["python", "psql"])
 def test_an_autovacuum_of_the_table_gives_way(application: Database, door: str) -> None:
     """It would hold its lock for minutes: it waits after each page, and its table has more than three hundred."""
@@ -293,6 +295,7 @@ def test_an_autovacuum_of_the_table_gives_way(application: Database, door: str) 
     assert migration.missing(application) == []
 
 
+@pytest.mark.slow
 def test_behind_a_long_reader_the_migration_steps_back_so_that_the_application_goes_on(
     application: Database, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -126,6 +126,7 @@ def test_a_migration_that_gives_up_says_who_was_in_the_way(bare: Database, monke
 # -- how far it is ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_how_far_an_index_is_is_told_while_it_is_built_and_whom_it_waits_for(db: Database) -> None:
     files(db, "one")
     ask(db, f"DROP INDEX {TABLE}_processing_queue")

@@ -51,6 +51,7 @@ WEIRD = [
 # -- names and values ------------------------------------------------------------------------
 
 
+@pytest.mark.fast_cases(3)
 @pytest.mark.parametrize(
     ("table", "env"), [(table, ("development", "production")[n % 2]) for n, table in enumerate(WEIRD)]
 )
@@ -78,6 +79,7 @@ def test_a_table_may_be_called_anything(settings: Settings, table: str, env: str
             assert rows(connection, "x", order="ctid") == []
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("table", WEIRD)
 def test_psql_takes_the_same_weird_names(settings: Settings, table: str) -> None:
     settings = dataclasses.replace(settings, table=table)
@@ -122,6 +124,7 @@ VALUES = {
 }
 
 
+@pytest.mark.fast_cases(3)
 @pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
 def test_names_errors_reasons_and_results_may_be_anything(db: Database, value: str) -> None:
     (id,) = files(db, value)
@@ -203,6 +206,7 @@ def test_a_value_with_nul_is_refused_in_one_sentence_and_nothing_is_done(
     assert db.run("events", file_id="", kind="", row_limit=100) == before
 
 
+@pytest.mark.fast_cases(3)
 @pytest.mark.parametrize("name", ["it's.csv", "50%.csv", 'a"b.csv', "a\nb.csv", "a\tb\\N.csv", "\\.csv", "表.csv"])
 def test_a_file_of_any_name_is_queued_under_it(db: Database, name: str, tmp_path: Path) -> None:
     paths = uploads(tmp_path, name)
@@ -241,6 +245,7 @@ def test_ids_of_text_may_be_anything(bare: Database) -> None:
 # -- zones -----------------------------------------------------------------------------------
 
 
+@pytest.mark.fast_cases(4)
 @pytest.mark.parametrize("where", ["database", "role", "url", "PGTZ", "TZ", "PGOPTIONS"])
 @pytest.mark.parametrize(
     ("time", "pooled"),

@@ -33,6 +33,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.fast_cases(6)
 @pytest.mark.parametrize("door", ["python", "psql"])
 @pytest.mark.parametrize(("column", "sentence"), REFUSED.values(), ids=REFUSED)
 def test_what_is_not_ours_is_refused_before_anything_is_changed(

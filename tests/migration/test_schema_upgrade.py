@@ -135,6 +135,7 @@ CHANGED = {
 }
 
 
+@pytest.mark.fast_cases(6)
 @DOORS
 @pytest.mark.parametrize(("statements", "phrase"), CHANGED.values(), ids=CHANGED)
 def test_what_has_the_right_name_and_is_another_thing_is_seen_and_mended(
@@ -285,6 +286,7 @@ def test_nodes_of_the_older_version_work_before_and_after_every_statement_of_the
         assert {row["processing_status"] for row in rows(connection, TABLE)} == {"completed"}
 
 
+@pytest.mark.slow
 def test_older_nodes_work_all_the_while(older: Database) -> None:
     count = 300
     files(older, *(f"file-{n}" for n in range(count)))

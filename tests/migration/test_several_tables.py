@@ -50,6 +50,7 @@ def migrate(db: Database, door: str) -> None:
             assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("door", ["python", "shell", "psql"])
 def test_two_tables_share_no_node_no_pause_and_no_history(two: tuple[Database, Database], door: str) -> None:
     uploads, invoices = two
@@ -274,6 +275,7 @@ def test_a_printed_query_includes_nothing() -> None:
     assert [name for name in PRINTED if "\\ir" in queries.standalone(name)] == []
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("name", ["distribution", "longest_running", "queue_new", "doctor/environments", "migrate"])
 def test_a_printed_query_runs_in_psql_from_an_empty_folder(settings: Settings, tmp_path: Path, name: str) -> None:
     with Database(settings, pooled=False) as db:

@@ -18,6 +18,7 @@ from tests.support.tables import SHAPES, Shape, application, boot, change, claim
 TABLE = "dev_uploaded_files"
 
 
+@pytest.mark.fast_cases(4)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_file_goes_through_the_whole_cycle_on_any_table(bare: Database, shape: Shape) -> None:
     migrated(bare, shape)
@@ -40,6 +41,7 @@ def test_a_file_goes_through_the_whole_cycle_on_any_table(bare: Database, shape:
     assert {round(age["started"]) for age in ages if age["started"] is not None} == {0, 2}
 
 
+@pytest.mark.fast_cases(4)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_files_are_queued_on_any_table(bare: Database, shape: Shape, tmp_path: Path) -> None:
     migrated(bare, shape)
@@ -106,6 +108,7 @@ def test_a_column_that_opskit_does_not_know_is_asked_for_by_name_and_can_be_set(
     assert (found["file_type"], found["owner"], found["processing_status"]) == ("merchant", "nobody", "queued")
 
 
+@pytest.mark.fast_cases(3)
 @pytest.mark.parametrize("given", [
     {"uploaded_at": "2020-01-01 12:00"},
     {"note": "x", "uploaded_at": "2020-01-01 12:00"},
@@ -136,6 +139,7 @@ def test_what_opskit_sets_itself_cannot_be_given(db: Database, name: str, tmp_pa
     assert db.run("distribution") == []
 
 
+@pytest.mark.fast_cases(3)
 @pytest.mark.parametrize("shape", PLAIN)
 def test_a_deleted_row_is_never_claimed(bare: Database, shape: Shape) -> None:
     migrated(bare, shape)

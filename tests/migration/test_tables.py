@@ -19,6 +19,7 @@ TABLE = "dev_uploaded_files"
 # -- migrating -------------------------------------------------------------------------------
 
 
+@pytest.mark.fast_cases(4)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_migration_changes_nothing_of_the_applications(bare: Database, shape: Shape) -> None:
     with application(bare.settings) as connection:
@@ -37,6 +38,7 @@ def test_migration_changes_nothing_of_the_applications(bare: Database, shape: Sh
     assert migration.queues_new(bare) is False
 
 
+@pytest.mark.fast_cases(4)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_rows_from_before_are_never_claimed_and_new_ones_wait_until_the_cut_over(bare: Database, shape: Shape) -> None:
     with application(bare.settings) as connection:
@@ -56,6 +58,7 @@ def test_rows_from_before_are_never_claimed_and_new_ones_wait_until_the_cut_over
     assert row(bare, waiting)["processing_status"] is None
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize("shape", PLAIN)
 def test_a_second_migration_runs_nothing(bare: Database, shape: Shape) -> None:
     migrated(bare, shape)

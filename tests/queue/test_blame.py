@@ -134,7 +134,7 @@ def test_two_hundred_bad_files_before_sixty_good_ones_keep_these_waiting_for_sec
 
     assert set(states(plain).values()) == {"active"}
     with contextlib.suppress(AssertionError):
-        until(lambda: statuses(plain, "latin%") == {"failed": 200}, 40)
+        until(lambda: statuses(plain, "latin%") == {"failed": 200})
     assert list(states(plain).values()).count("active") >= 2
 
 

@@ -373,7 +373,7 @@ def test_a_package_that_is_missing_everywhere_costs_no_file_a_try_and_is_found_w
     add_many(db, 30)
     path = {"PYTHONPATH": f"{SUPPORT}:{packages}", "OPSKIT_RETRY_SECONDS": "0.1"}
     fleet = [start(f"node-{n}", act="need_package", **path) for n in range(3)]
-    until(lambda: breaker.state(db) is not None, 20)
+    until(lambda: breaker.state(db) is not None)
     until(lambda: sum("the breaker is open" in node.log for node in fleet) == 3)
     until(lambda: unharmed(db), 5)
     state = breaker.state(db)
@@ -382,7 +382,7 @@ def test_a_package_that_is_missing_everywhere_costs_no_file_a_try_and_is_found_w
 
     (packages / "nosuchpackage.py").write_text("")
 
-    until(lambda: counts(db) == {"completed": 30}, 40)
+    until(lambda: counts(db) == {"completed": 30})
     until(lambda: breaker.state(db) is None)
     assert violations(db) == []
     assert any("the breaker is closed" in node.log for node in fleet)
@@ -397,15 +397,16 @@ def test_a_disk_that_is_full_stops_one_node_alone_until_there_is_room(
     output.symlink_to("/dev/full")
     add_many(db, 12)
     start("node-a", act="write_output", ACT_OUTPUT=str(output), OPSKIT_RETRY_SECONDS="0.1")
-    until(lambda: breaker.state(db) is not None, 20)
+    until(lambda: breaker.state(db) is not None)
     until(lambda: unharmed(db), 5)
 
     output.unlink()
 
-    until(lambda: counts(db) == {"completed": 12}, 40)
+    until(lambda: counts(db) == {"completed": 12})
     assert unharmed(db)
 
 
+@pytest.mark.slow
 def test_a_share_without_permission_stops_the_fleet_and_a_node_that_dies_at_its_probe_keeps_nobody_waiting(
     db: Database, start: Start, tmp_path: Path
 ) -> None:
@@ -413,7 +414,7 @@ def test_a_share_without_permission_stops_the_fleet_and_a_node_that_dies_at_its_
     broken.touch()
     add_many(db, 20)
     fleet = [start(f"node-{n}", act="by_world", ACT_BROKEN=str(broken)) for n in range(2)]
-    until(lambda: breaker.state(db) is not None, 20)
+    until(lambda: breaker.state(db) is not None)
     dying = boot(db, "node-dying", lease_seconds=1.0)
     due(db)
     until(lambda: claims.claim(db, dying).outcome == "claimed" or due(db), 10)
@@ -425,17 +426,19 @@ def test_a_share_without_permission_stops_the_fleet_and_a_node_that_dies_at_its_
     assert [node.process.poll() for node in fleet] == [None, None]
 
 
+@pytest.mark.slow
 def test_bad_files_before_good_ones_never_stop_the_fleet(db: Database, start: Start) -> None:
     names = [f"{'value' if n % 3 == 0 else 'decode' if n % 3 == 1 else 'missing'}-{n}" for n in range(20)]
     add_files(db, *names, *(f"good-{n}" for n in range(60)))
 
     fleet = [start(f"node-{n}", "--drain", act="by_world", OPSKIT_QUARANTINE_AFTER="0") for n in range(3)]
 
-    assert [node.end(60) for node in fleet] == [0, 0, 0]
+    assert [node.end() for node in fleet] == [0, 0, 0]
     assert counts(db) == {"completed": 60, "failed": 20}
     assert not ask(db, f"SELECT 1 FROM {db.names['events']} WHERE kind = 'breaker'")
 
 
+@pytest.mark.slow
 def test_a_node_that_is_to_drain_ends_with_the_reason_while_the_breaker_is_open(
     db: Database, start: Start, tmp_path: Path
 ) -> None:
@@ -443,16 +446,17 @@ def test_a_node_that_is_to_drain_ends_with_the_reason_while_the_breaker_is_open(
     broken.touch()
     add_many(db, 8)
     node = start("node-a", "--drain", act="by_world", ACT_BROKEN=str(broken))
-    until(lambda: breaker.state(db) is not None, 20)
+    until(lambda: breaker.state(db) is not None)
 
     ask(db, f"UPDATE {db.names['pauses']} SET at = now() - interval '31 seconds' WHERE kind = 'breaker'")
 
-    assert node.end(30) == 1
+    assert node.end() == 1
     assert "the breaker is open for" in node.log
     assert "PermissionError" in node.log.splitlines()[-2]
     assert counts(db) == {"queued": 8}
 
 
+@pytest.mark.slow
 def test_up_until_done_ends_with_the_reason_while_the_breaker_is_open(db: Database, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     broken.touch()
@@ -471,25 +475,26 @@ def test_up_until_done_ends_with_the_reason_while_the_breaker_is_open(db: Databa
     with subprocess.Popen(
         command, env={**environ, "PYTHONPATH": str(SUPPORT)}, stderr=subprocess.PIPE, text=True
     ) as up:
-        until(lambda: breaker.state(db) is not None, 30)
+        until(lambda: breaker.state(db) is not None)
 
         ask(db, f"UPDATE {db.names['pauses']} SET at = now() - interval '31 seconds' WHERE kind = 'breaker'")
 
-        _, said = up.communicate(timeout=40)
+        _, said = up.communicate(timeout=60)
     assert up.returncode == 1
     assert "opskit: the breaker is open for" in said
     assert "8 files wait" in said
     assert "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_a_node_told_to_stop_ends_while_the_breaker_is_open(db: Database, start: Start, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     broken.touch()
     add_many(db, 8)
     node = start("node-a", act="by_world", ACT_BROKEN=str(broken))
-    until(lambda: breaker.state(db) is not None, 20)
+    until(lambda: breaker.state(db) is not None)
 
     node.kill(signal.SIGTERM)
 
-    assert node.end(15) == 0
+    assert node.end() == 0
     until(lambda: unharmed(db), 5)

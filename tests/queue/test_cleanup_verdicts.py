@@ -165,6 +165,7 @@ def situations(db: Database, seed: int) -> None:
                             f"SELECT {', '.join(node.values())} FROM (SELECT {lease} AS lease) AS l")  # fmt: skip
 
 
+@pytest.mark.fast_cases(4)
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("look_seconds", ["2", "15", ""])
 def test_the_preview_and_the_cleanup_agree_on_every_verdict(db: Database, seed: int, look_seconds: str) -> None:

@@ -87,6 +87,7 @@ def test_what_is_known_of_the_file_is_taken_out_of_the_message() -> None:
     assert one == other == "… has no header"
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize(
     "text", ["'" * 9999, '"a' * 9999, "/a" * 9999, "a.b" * 9999, "x@" * 9999, "(" * 9999, "a1" * 9999, "name '" * 9999]
 )
@@ -400,7 +401,7 @@ def test_a_node_writes_the_identity_of_what_its_processor_raised(db: Database, t
 
     with running_nodes(db, tmp_path) as start:
         node = start("node-a", "--drain", act="deep", OPSKIT_MAX_FAILURES="1", OPSKIT_QUARANTINE_AFTER="0")
-        node.end(30)
+        node.end()
 
     for name, id in ids.items():
         found = row(db, id)
@@ -414,6 +415,7 @@ def test_a_node_writes_the_identity_of_what_its_processor_raised(db: Database, t
     assert "attempt 1: KeyError: 'amount'; now failed" in node.log
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     ("name", "error"),
     [
@@ -428,7 +430,7 @@ def test_an_end_of_any_kind_has_an_identity(db: Database, tmp_path: Path, name: 
 
     with running_nodes(db, tmp_path) as start:
         limits = {"OPSKIT_MAX_FAILURES": "1", "OPSKIT_HARD_LIMIT_SECONDS": "1"}
-        start("node-a", "--drain", act="by_name", **limits).end(30)
+        start("node-a", "--drain", act="by_name", **limits).end()
 
     assert row(db, id)["processing_failure"]["error"] == error
     assert attempts(db, id)[0]["details"]["error"] == error

@@ -196,7 +196,7 @@ def test_a_heartbeat_that_is_refused_is_no_outage_and_costs_the_file_nothing(
         until(lambda: "stopping the child: the database refused this node's heartbeats" in node.log)
         ask(db, f"GRANT UPDATE ON {db.names['nodes']} TO {role}")
 
-        until(lambda: status(db, id) == "completed", 20)
+        until(lambda: status(db, id) == "completed")
         assert node.log.count("the database refuses this node's heartbeat: PostgreSQL says: permission denied") == 1
         assert "going on as soon as it answers" not in node.log
     assert row(db, id)["processing_failures"] == 0

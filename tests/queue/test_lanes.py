@@ -73,6 +73,7 @@ def lanes_of(names: Sequence[str]) -> list[str]:
     return [name.rpartition("-")[0] for name in names]
 
 
+@pytest.mark.fast_cases(3)
 @pytest.mark.parametrize("kind", VALUES)
 def test_lanes_of_any_type_take_turns(db: Database, kind: str) -> None:
     laned(db, kind)
@@ -350,11 +351,11 @@ def test_a_file_of_a_new_customer_begins_within_one_files_time_behind_twenty_tho
     with running_nodes(db, tmp_path) as start:
         for number in range(4):
             start(f"node-{number}", act="slow", ACT_SECONDS="1.5", OPSKIT_LEASE_SECONDS="30")
-        until(lambda: len(ask(db, held)) == 4, 30)
-        until(lambda: counts(db).get("completed", 0) >= 8, 30)
+        until(lambda: len(ask(db, held)) == 4)
+        until(lambda: counts(db).get("completed", 0) >= 8)
 
         (b,) = queued(db, "b", 1)
-        until(lambda: db.one("file", id=b)["processing_status"] != "queued", 20)
+        until(lambda: db.one("file", id=b)["processing_status"] != "queued")
 
     begun = db.one("file", id=b)
     assert (begun["processing_started_at"] - begun["processing_queued_at"]).total_seconds() < 1.5

@@ -140,6 +140,7 @@ def test_the_doctor_names_the_evidence_of_a_quarantine(db: Database, fleet: tupl
 # -- names ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_two_nodes_with_one_host_name_and_process_id_are_told_to_set_node_id(db: Database) -> None:
     import dataclasses
     import socket
@@ -163,7 +164,7 @@ def test_two_nodes_with_one_host_name_and_process_id_are_told_to_set_node_id(db:
                 lines: list[str] = []
                 reader = threading.Thread(target=lambda: lines.extend(node.stderr or ()), daemon=True)
                 reader.start()
-                until(lambda: any("set NODE_ID on each" in line for line in lines), 30)
+                until(lambda: any("set NODE_ID on each" in line for line in lines))
             finally:
                 node.kill()
         reader.join()

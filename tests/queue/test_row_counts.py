@@ -113,6 +113,7 @@ def test_cleanup_does_not_say_ended_of_a_claim_that_the_table_keeps(db: Database
 # -- the migration -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_index_that_a_deadlock_left_invalid_is_built_again(db: Database) -> None:
     index = db.names["queue_index"]
     (id,) = files(db, "one")

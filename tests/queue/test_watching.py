@@ -132,11 +132,11 @@ def test_the_shell_watches_until_it_is_told_to_stop(db: Database, incoming: Path
     (incoming / "a.csv").write_text("1\n")
     words = [sys.executable, "-m", "opskit", "enqueue", "--watch", str(incoming), "--every", "0.2s"]
     with subprocess.Popen(words, env=environ(db.settings), stdout=subprocess.PIPE, text=True) as watching:
-        until(lambda: len(paths(db)) == 1, 20)
+        until(lambda: len(paths(db)) == 1)
         (incoming / "b.csv").write_text("1\n")
-        until(lambda: len(paths(db)) == 2, 20)
+        until(lambda: len(paths(db)) == 2)
         watching.send_signal(signal.SIGTERM)
-        said, _ = watching.communicate(timeout=20)
+        said, _ = watching.communicate(timeout=60)
 
     assert watching.returncode == 0
     assert said.count("1 file queued") == 2

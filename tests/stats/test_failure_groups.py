@@ -85,6 +85,7 @@ def test_errors_from_the_end_of_one_long_chain_of_calls_are_groups_of_their_own(
     assert set(frame["example"]) <= set(NAMES)
 
 
+@pytest.mark.fast_cases(4)
 @pytest.mark.parametrize("error", GROUPS)
 def test_a_requeue_of_one_group_takes_exactly_its_files(db: Database, many: dict[str, str], error: str) -> None:
     (kind,) = {"KeyErr": "key", "Permis": "denied"}.keys() & {error[:6]} or {error.split()[1]}
@@ -216,6 +217,7 @@ def test_the_page_shows_the_message_first_and_the_traceback_on_demand(
     assert "3 files requeued" in said(app)
 
 
+@pytest.mark.slow
 def test_a_second_requeue_of_a_group_names_who_was_first(
     db: Database,
     many: dict[str, str],
@@ -232,6 +234,7 @@ def test_a_second_requeue_of_a_group_names_who_was_first(
     assert "0 files requeued" not in "".join(each.value for each in app.success)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("page", ["files.py", "history.py", "timeline.py"])
 def test_lists_of_the_page_show_the_line_that_tells_an_error(
     db: Database,
@@ -247,6 +250,7 @@ def test_lists_of_the_page_show_the_line_that_tells_an_error(
     assert "Traceback" not in shown
 
 
+@pytest.mark.slow
 def test_a_files_story_shows_its_error_first_and_the_traceback_on_demand(
     db: Database,
     many: dict[str, str],
@@ -284,6 +288,7 @@ def test_failures_are_grouped_and_a_group_is_found_through_their_index_alone(db:
         assert "Seq Scan" not in plan
 
 
+@pytest.mark.slow
 def test_a_group_says_since_when_and_whether_the_files_or_a_node_are_at_fault(
     db: Database,
     open_page: Any,  # noqa: F811 -- the fixture

@@ -85,6 +85,7 @@ def forecast_at(db: Database, files: Sequence[File], nodes: Sequence[float], now
     return db.one("forecast")
 
 
+@pytest.mark.fast_cases(4)
 @pytest.mark.parametrize("seed", [1, 2, 3])
 @pytest.mark.parametrize(
     ("nodes", "seconds", "coming", "backlog"),
@@ -111,6 +112,7 @@ def test_a_steady_fleet_empties_its_queue_within_a_fifth_of_the_forecast(
         assert found["empty_in_seconds"] == pytest.approx(empties_after(files, now), rel=0.2)
 
 
+@pytest.mark.fast_cases(4)
 @pytest.mark.parametrize("seed", [1, 2, 3, 4])
 @pytest.mark.parametrize(
     "comes",

@@ -57,7 +57,7 @@ class Node:
         """Send the supervisor a signal."""
         self.process.send_signal(number)
 
-    def end(self, seconds: float = 20) -> int:
+    def end(self, seconds: float = 60) -> int:
         """Wait for its end."""
         return self.process.wait(seconds)
 
@@ -89,8 +89,8 @@ def running_nodes(db: Database, folder: Path) -> Iterator[Callable[..., Node]]:
                 node.process.stdout.close()
 
 
-def until(condition: Callable[[], Any], seconds: float = 15, what: str = "it") -> Any:
-    """Wait until something is so; the answer is what made it so."""
+def until(condition: Callable[[], Any], seconds: float = 60, what: str = "it") -> Any:
+    """Wait until something is so; the answer is what made it so. A busy machine is late, not wrong."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         answer = condition()

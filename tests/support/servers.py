@@ -10,9 +10,9 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import psycopg
 from psycopg import sql
@@ -39,22 +39,42 @@ class Server:
     """A running server, for tests to make databases on."""
 
     url: str
+    _kept: list[psycopg.Connection[Any]] = field(default_factory=list)
+
+    def run(self, statement: sql.Composed) -> None:
+        """Run a statement on the server's own database, over one connection for all tests."""
+        try:
+            self._connection().execute(statement)
+        except psycopg.OperationalError:
+            if not self._kept[0].closed:
+                raise
+            self._connection().execute(statement)  # a test had ended all sessions of the server
+
+    def _connection(self) -> psycopg.Connection[Any]:
+        if not self._kept or self._kept[0].closed:
+            self._kept[:] = [psycopg.connect(self.url, autocommit=True)]
+        return self._kept[0]
+
+    def close(self) -> None:
+        """Close that connection."""
+        for connection in self._kept:
+            connection.close()
+        self._kept.clear()
 
     def create_database(self, template: str = "template1") -> str:
         """Make a database as a copy of *template*, to which nobody may be connected, and return its URL."""
         name = f"test_{uuid.uuid4().hex[:12]}"
         command = "CREATE DATABASE {} TEMPLATE {}"
-        with psycopg.connect(self.url, autocommit=True) as connection:
-            if connection.info.server_version >= 150000:
-                command += " STRATEGY file_copy"  # without it each database goes through the log: 7 MB
-            connection.execute(sql.SQL(command).format(sql.Identifier(name), sql.Identifier(template)))
+        if self._connection().info.server_version >= 150000:
+            command += " STRATEGY file_copy"  # without it each database goes through the log: 7 MB
+        self.run(sql.SQL(command).format(sql.Identifier(name), sql.Identifier(template)))
         return self.url.rpartition("/")[0] + "/" + name
 
     def drop_database(self, url: str) -> None:
         """Drop a database and end its connections; what cannot be dropped goes with the server."""
         name = sql.Identifier(url.rpartition("/")[2])
-        with contextlib.suppress(psycopg.Error), psycopg.connect(self.url, autocommit=True) as connection:
-            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
+        with contextlib.suppress(psycopg.Error):
+            self.run(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
 
 
 @contextlib.contextmanager
@@ -66,7 +86,9 @@ def running_server() -> Iterator[Server]:
     with _own_folder() as home:
         settings = Settings.load({}, home=str(home), pg_bin=PG_BIN, pg_port=FIRST_PORT)
         try:
-            yield Server(embedded.start(settings, FAST))
+            server = Server(embedded.start(settings, FAST))
+            yield server
+            server.close()
         finally:
             remove(home)
 

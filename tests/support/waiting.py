@@ -18,7 +18,7 @@ PROCESSORS = {"PYTHONPATH": str(SUPPORT)}
 AWAY = (DatabaseUnavailableError, DatabaseError, psycopg.OperationalError)
 
 
-def eventually(condition: Callable[[], Any], seconds: float = 30, what: str = "it") -> Any:
+def eventually(condition: Callable[[], Any], seconds: float = 60, what: str = "it") -> Any:
     """Wait until something is so, however often the database is away meanwhile."""
     deadline = time.monotonic() + seconds
     last: object = None

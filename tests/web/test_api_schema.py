@@ -72,6 +72,7 @@ CHOOSY = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("something_everywhere")
 # The pool's own threads roll dice while a case is drawn.
 @pytest.mark.filterwarnings("ignore:Do not use the `random` module:hypothesis.errors.HypothesisDeprecationWarning")

@@ -27,6 +27,7 @@ PAGES = [
 # -- every page, whatever the database ------------------------------------------------------------
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize("page", PAGES)
 def test_every_page_shows_an_empty_database(open_page: Open, db: Database, page: str) -> None:
     app = open_page(page)
@@ -35,6 +36,7 @@ def test_every_page_shows_an_empty_database(open_page: Open, db: Database, page:
     assert "development" in said(app)
 
 
+@pytest.mark.fast_cases(4)
 @pytest.mark.parametrize("page", PAGES)
 def test_every_page_shows_a_full_database(open_page: Open, full: Database, page: str) -> None:
     app = open_page(page)
@@ -44,6 +46,7 @@ def test_every_page_shows_a_full_database(open_page: Open, full: Database, page:
     assert app.dataframe or page == "doctor.py"
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("page", PAGES)
 def test_every_page_says_how_to_migrate(open_page: Open, page: str) -> None:
     app = open_page(page)
@@ -51,6 +54,7 @@ def test_every_page_says_how_to_migrate(open_page: Open, page: str) -> None:
     assert "opskit migrate" in said(app)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("page", PAGES)
 def test_every_page_says_that_the_database_is_away(open_page: Open, page: str) -> None:
     app = open_page(page, DATABASE_URL=f"postgresql://nobody@127.0.0.1:{_free_port()}/none")
@@ -115,6 +119,7 @@ def test_a_slow_reading_holds_nobody_up_once_it_is_known(
 # -- the environment ------------------------------------------------------------------------------
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(("env", "badge"), [("production", "PRODUCTION"), ("development", "development")])
 def test_the_environment_is_always_in_sight(open_page: Open, db: Database, env: str, badge: str) -> None:
     assert badge in said(open_page("history.py", OPSKIT_ENV=env))

@@ -73,6 +73,7 @@ def test_a_dialog_left_open_is_refused_once_it_is_read_only(
     assert status(db, stale) == "processing"
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize(
     "client",
     [

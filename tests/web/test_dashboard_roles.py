@@ -54,6 +54,7 @@ def test_who_has_not_signed_in_sees_nothing_but_the_door(
     assert full.settings.files not in said(app)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     ("email", "claims"), [("eve@evil.example", {}), ("ann@example.com", {"email_verified": False})]
 )

@@ -69,6 +69,7 @@ def test_the_last_line_of_an_error_comes_first_and_the_traceback_on_demand(open_
     assert "Traceback" in app.expander[0].code[0].value
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     ("state", "words"),
     [
@@ -97,6 +98,7 @@ def test_a_claim_of_an_unknown_server_says_so(open_page: Open, full: Database) -
     assert "by legacy-1, whom nobody knows, for 55 min" in said(app)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("file_id", ["999999", "no-such-id", ""])
 def test_an_address_that_leads_to_no_file_says_so(open_page: Open, full: Database, file_id: str) -> None:
     app = opened(open_page, file_id)

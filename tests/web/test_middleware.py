@@ -250,6 +250,7 @@ def test_a_length_beside_chunks_is_refused_and_its_connection_closed(
 # -- app.py --------------------------------------------------------------------------------------
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("command", [["uvicorn", "app:app"], ["streamlit", "run", "app.py"], ["app.py"]])
 def test_every_way_to_start_the_page_refuses_an_open_address_while_nothing_says_who_may(
     settings: Settings, command: list[str]
@@ -267,6 +268,7 @@ def test_every_way_to_start_the_page_refuses_an_open_address_while_nothing_says_
     assert b"Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_under_uvicorn_others_are_not_answered_whatever_address_it_is_bound_to(
     db: Database, settings: Settings, tmp_path: Path
 ) -> None:

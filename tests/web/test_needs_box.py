@@ -89,6 +89,7 @@ def test_stuck_claims_are_cleaned_up(open_page: Open, db: Database) -> None:
     assert status(db, stuck) == "failed"
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("error", ["KeyError: 'amount'", "a `b` *c* [d](e) $f$"])
 def test_the_whole_group_that_fails_now_is_queued_again(open_page: Open, db: Database, error: str) -> None:
     node(db, "a")

@@ -118,6 +118,7 @@ def test_a_node_has_a_page_of_its_own(open_page: Open, full: Database) -> None:
     assert {row["scope"] for row in full.run("pauses")} >= {"node-1"}
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("name", ["no-such-node", ""])
 def test_an_address_that_leads_to_no_node_says_so(open_page: Open, full: Database, name: str) -> None:
     app = chosen(open_page, name, page="node.py", parameter="id")

@@ -101,6 +101,7 @@ NAMES = [
 ]
 
 
+@pytest.mark.fast_cases(4)
 @pytest.mark.parametrize("name", NAMES)
 def test_page_api_notebook_shell_psql_and_python_give_the_same_numbers(
     open_page: Open, busy: Database, settings: Settings, name: str
@@ -160,6 +161,7 @@ def test_every_panel_says_where_its_numbers_come_from(open_page: Open, busy: Dat
         assert [button.label for button in app.get("download_button")]  # type: ignore[union-attr]
 
 
+@pytest.mark.fast_cases(3)
 @pytest.mark.parametrize("name", [name for name in sources.SOURCES if name != "lanes"])
 def test_every_reading_has_its_doors_and_its_files(open_page: Open, busy: Database, name: str) -> None:
     open_page()

@@ -40,7 +40,7 @@ def start(db: Database, tmp_path: Path) -> Iterator[Start]:
 
 def drained(node: Node) -> str:
     """Wait until a node with --drain has ended well; its log."""
-    assert node.end(40) == 0, node.log
+    assert node.end() == 0, node.log
     return node.log
 
 
@@ -73,6 +73,7 @@ def test_what_a_processor_prints_and_logs_is_kept_and_told_with_file_and_attempt
     assert "hunter2" not in log
 
 
+@pytest.mark.slow
 def test_output_belongs_to_the_attempt_that_made_it_however_quickly_files_follow(db: Database, start: Start) -> None:
     ids = add_files(db, *(f"file-{number}" for number in range(300)))
 
@@ -123,6 +124,7 @@ def test_an_attempt_can_be_read_while_it_runs_and_after_its_child_was_killed(db:
     assert (first.attempt, first.server_id, said(db, id)) == (1, "node-a", "begun\nhalf a line")
 
 
+@pytest.mark.slow
 def test_what_a_crash_leaves_on_stderr_is_kept(db: Database, start: Start) -> None:
     (id,) = add_files(db, "a")
 
@@ -132,6 +134,7 @@ def test_what_a_crash_leaves_on_stderr_is_kept(db: Database, start: Start) -> No
     assert "Fatal Python error: Segmentation fault" in said(db, id)
 
 
+@pytest.mark.slow
 def test_a_processor_that_sets_up_logging_itself_is_left_to_it(db: Database, start: Start) -> None:
     (id,) = add_files(db, "a")
 
@@ -197,6 +200,7 @@ def test_beginning_and_end_of_what_an_attempt_says_are_kept_as_bytes_of_whole_ch
 # -- the database ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_is_said_while_the_database_refuses_does_not_stop_a_node(db: Database, start: Start) -> None:
     ids = add_files(db, "a", "b")
     ask(db, f"DROP TABLE {db.names['logs']}")
@@ -217,6 +221,7 @@ def test_nothing_is_kept_where_logs_are_kept_for_no_day(db: Database, start: Sta
     assert "attempt 1: hello" in log
 
 
+@pytest.mark.slow
 def test_prune_drops_logs_that_are_older_than_they_are_kept(db: Database, start: Start) -> None:
     old, new = add_files(db, "a", "b")
     drained(start("print('hello')", "--drain"))
@@ -283,6 +288,7 @@ def test_a_file_that_is_not_there_has_no_logs(db: Database) -> None:
     assert (shown.returncode, shown.stderr.strip()) == (1, "opskit: there is no file '4711' in dev_uploaded_files")
 
 
+@pytest.mark.slow
 def test_the_shell_follows_an_attempt_until_its_file_has_ended(db: Database, running: str) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "opskit", "logs", running, "--follow"],

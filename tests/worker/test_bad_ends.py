@@ -88,6 +88,7 @@ def test_sigterm_lets_the_file_in_hand_be_finished(db: Database, start: Start) -
     assert db.run("nodes")[0]["state"] == "stopped"
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("how", ["grace", "twice"])
 def test_a_file_that_outlasts_the_grace_goes_back_unharmed(db: Database, start: Start, how: str) -> None:
     (file,) = add_files(db, "a")
@@ -106,6 +107,7 @@ def test_a_file_that_outlasts_the_grace_goes_back_unharmed(db: Database, start: 
     assert last_attempt(db, file)["outcome"] == "released"
 
 
+@pytest.mark.fast_cases(4)
 @pytest.mark.parametrize(
     ("act", "state", "attempts", "outcome", "reason"),
     [

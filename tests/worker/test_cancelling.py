@@ -137,6 +137,7 @@ def test_a_cancelled_file_of_a_dead_node_is_failed_by_the_reaper_although_its_bu
     assert queue.requeue(db, failed=True, actor="test") == []
 
 
+@pytest.mark.slow
 def test_a_lock_that_is_held_for_a_moment_is_waited_for(db: Database) -> None:
     id, token = claimed(db)
     holds = threading.Event()
@@ -230,13 +231,13 @@ def test_a_cancel_says_what_it_could_not_do(db: Database) -> None:
 def in_hand(db: Database, id: str) -> None:
     """Wait until a node has had a file in hand for so long that its supervisor listens."""
     old = "processing_status = 'processing' AND processing_started_at < clock_timestamp() - interval '1.5 seconds'"
-    until(lambda: ask(db, f"SELECT 1 FROM {db.settings.files} WHERE id = %s AND {old}", id), 20)
+    until(lambda: ask(db, f"SELECT 1 FROM {db.settings.files} WHERE id = %s AND {old}", id))
 
 
 def seconds_until_killed(node: Node, child: int | None) -> float:
     """How long the node's child lives on."""
     begun = time.monotonic()
-    until(lambda: node.child() != child, 20)
+    until(lambda: node.child() != child)
     return time.monotonic() - begun
 
 
@@ -277,6 +278,7 @@ def test_a_file_that_its_processor_has_locked_ends_within_a_second_and_nothing_o
     assert waited < 1.0, waited
 
 
+@pytest.mark.slow
 def test_a_load_that_is_cancelled_in_the_middle_of_its_copy_ends_and_loads_nothing(
     db: Database, tmp_path: Path
 ) -> None:
@@ -310,6 +312,7 @@ def test_a_load_that_is_cancelled_in_the_middle_of_its_copy_ends_and_loads_nothi
     assert waited < 1.0, waited
 
 
+@pytest.mark.slow
 def test_a_statement_that_runs_for_long_does_not_keep_its_file_from_being_cancelled(
     db: Database, tmp_path: Path
 ) -> None:
@@ -323,6 +326,7 @@ def test_a_statement_that_runs_for_long_does_not_keep_its_file_from_being_cancel
         until(lambda: status(db, id) == "failed", 5)
 
 
+@pytest.mark.slow
 def test_a_frozen_node_whose_file_was_cancelled_is_refused_when_it_thaws(db: Database, tmp_path: Path) -> None:
     record(db)
     (id,) = add_files(db, "a")
@@ -336,7 +340,7 @@ def test_a_frozen_node_whose_file_was_cancelled_is_refused_when_it_thaws(db: Dat
             os.kill(pid, signal.SIGCONT)
 
         (later,) = add_files(db, "b")
-        until(lambda: status(db, later) == "completed", 20)
+        until(lambda: status(db, later) == "completed")
     assert status(db, id) == "failed"
     assert ask(db, "SELECT file_id FROM effects") == [{"file_id": later}]
     assert violations(db) == []

@@ -57,6 +57,7 @@ def test_a_hangup_lets_a_node_finish_its_file_however_often_it_comes(db: Databas
     assert db.run("nodes")[0]["state"] == "stopped"
 
 
+@pytest.mark.slow
 def test_a_node_under_nohup_goes_on_after_a_hangup(db: Database, start: Start) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
@@ -73,6 +74,7 @@ def test_a_node_under_nohup_goes_on_after_a_hangup(db: Database, start: Start) -
     assert "stopping" not in node.log
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("ignored", [False, True], ids=["hangup", "nohup"])
 def test_a_hangup_drains_up_unless_it_is_ignored(db: Database, tmp_path: Path, ignored: bool) -> None:
     (id,) = files(db, "a")
@@ -84,13 +86,13 @@ def test_a_hangup_drains_up_unless_it_is_ignored(db: Database, tmp_path: Path, i
             preexec_fn=(lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)) if ignored else None,
         )  # fmt: skip
     try:
-        until(lambda: status(db, id) == "processing", 30)
+        until(lambda: status(db, id) == "processing")
         up.send_signal(signal.SIGHUP)
         if ignored:
             until(lambda: status(db, id) == "completed")
             assert up.poll() is None
             up.send_signal(signal.SIGTERM)
-        said, _ = up.communicate(timeout=30)
+        said, _ = up.communicate(timeout=60)
     finally:
         up.kill()
         up.wait()
@@ -100,6 +102,7 @@ def test_a_hangup_drains_up_unless_it_is_ignored(db: Database, tmp_path: Path, i
     assert status(db, id) == "completed"
 
 
+@pytest.mark.slow
 def test_a_hangup_ends_the_page_as_sigterm_does(db: Database, tmp_path: Path) -> None:
     log_path, port = tmp_path / "log", free_port()
     with log_path.open("wb") as log:

@@ -55,7 +55,7 @@ def start(db: Database, tmp_path: Path) -> Iterator[Start]:
     for pool in started:
         pool.process.kill()
         pool.process.communicate()
-        until(lambda: not alive(db), 20)
+        until(lambda: not alive(db))
 
 
 def alive(db: Database) -> dict[str, int]:
@@ -83,21 +83,22 @@ def test_a_pool_drains_the_queue_with_all_its_nodes_and_says_what_each_has_done(
 
 def test_a_node_that_dies_is_started_again_under_its_server_id(db: Database, start: Start) -> None:
     pool = start("--nodes", "2")
-    before = until(lambda: len(alive(db)) == 2 and alive(db), 20)
+    before = until(lambda: len(alive(db)) == 2 and alive(db))
 
     os.kill(before["box-1"], signal.SIGKILL)
 
-    after = until(lambda: alive(db).get("box-1") not in (None, before["box-1"]) and alive(db), 20)
+    after = until(lambda: alive(db).get("box-1") not in (None, before["box-1"]) and alive(db))
     assert after["box-2"] == before["box-2"]
     assert "node box-1 was killed by signal 9" in pool.log
     add_many(db, 5)
     until(lambda: counts(db) == {"completed": 5})
 
 
+@pytest.mark.slow
 def test_a_pool_that_is_told_to_stop_lets_every_node_finish_its_file(db: Database, start: Start) -> None:
     add_many(db, 10)
     pool = start("--nodes", "2", act="processors:slow", ACT_SECONDS="1")
-    until(lambda: len(held(db)) == 2, 20)
+    until(lambda: len(held(db)) == 2)
 
     pool.process.send_signal(signal.SIGTERM)
 
@@ -106,10 +107,11 @@ def test_a_pool_that_is_told_to_stop_lets_every_node_finish_its_file(db: Databas
     assert {row["state"] for row in db.run("nodes")} == {"stopped"}
 
 
+@pytest.mark.slow
 def test_a_pool_that_is_told_twice_gives_the_files_back(db: Database, start: Start) -> None:
     add_many(db, 2)
     pool = start("--nodes", "2", act="processors:slow", ACT_SECONDS="3600")
-    until(lambda: len(held(db)) == 2, 20)
+    until(lambda: len(held(db)) == 2)
 
     pool.process.send_signal(signal.SIGTERM)
     until(lambda: pool.log.count("stopping: told by SIGTERM") == 2)
@@ -119,29 +121,32 @@ def test_a_pool_that_is_told_twice_gives_the_files_back(db: Database, start: Sta
     assert counts(db) == {"queued": 2}
 
 
+@pytest.mark.slow
 def test_nodes_finish_their_files_and_end_when_their_pool_is_killed(db: Database, start: Start) -> None:
     add_many(db, 2)
     pool = start("--nodes", "2", act="processors:slow", ACT_SECONDS="1")
-    until(lambda: len(held(db)) == 2, 20)
+    until(lambda: len(held(db)) == 2)
 
     pool.process.kill()
     pool.process.wait()
 
-    until(lambda: {row["state"] for row in db.run("nodes")} == {"stopped"}, 20)
+    until(lambda: {row["state"] for row in db.run("nodes")} == {"stopped"})
     assert counts(db) == {"completed": 2}
 
 
+@pytest.mark.slow
 def test_a_node_that_an_operator_drains_stays_away_until_the_pool_is_started_again(db: Database, start: Start) -> None:
     pool = start("--nodes", "2")
-    until(lambda: len(alive(db)) == 2, 20)
+    until(lambda: len(alive(db)) == 2)
 
     assert opskit(db.settings, "drain", "box-1").returncode == 0
-    until(lambda: list(alive(db)) == ["box-2"], 20)
+    until(lambda: list(alive(db)) == ["box-2"])
     assert opskit(db.settings, "drain", "box-2").returncode == 0
 
     assert pool.process.wait(20) == 0
 
 
+@pytest.mark.slow
 def test_a_pool_whose_processor_cannot_be_loaded_ends_and_says_so(db: Database, start: Start) -> None:
     pool = start("--nodes", "2", act="nosuchmodule:process")
 

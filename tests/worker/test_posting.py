@@ -116,7 +116,7 @@ def post(db: Database, tmp_path: Path, application: Application) -> Iterator[Pos
 
 def drained(node: Node) -> str:
     """Wait until a node with --drain has ended well; its log."""
-    assert node.end(30) == 0, node.log
+    assert node.end() == 0, node.log
     return node.log
 
 
@@ -194,6 +194,7 @@ def test_retry_after_defers_a_file_until_then(db: Database, post: Post, applicat
     assert attempts(db, away)[0]["reason"] == "503 Service Unavailable: back soon"
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("code", [302, 401, 404, 500, 503])
 def test_an_answer_of_the_worlds_opens_the_breaker_and_fails_no_file(
     db: Database, post: Post, application: Application, code: int
@@ -204,11 +205,11 @@ def test_an_answer_of_the_worlds_opens_the_breaker_and_fails_no_file(
     ids = files(db, *names)
 
     post(OPSKIT_QUARANTINE_AFTER="0")
-    until(lambda: db.run("breaker", row_limit=10), 30)
+    until(lambda: db.run("breaker", row_limit=10))
     assert f"HTTP {code}" in db.run("breaker", row_limit=10)[0]["reason"]
     application.answers.clear()
 
-    until(lambda: counts(db) == {"completed": 6}, 40)
+    until(lambda: counts(db) == {"completed": 6})
     assert [row(db, id)["processing_failures"] for id in ids] == [0] * 6
 
 
@@ -243,6 +244,7 @@ def test_a_connection_that_the_server_has_closed_is_made_again(
     assert application.connections == 2
 
 
+@pytest.mark.slow
 def test_a_certificate_that_nobody_vouches_for_is_refused(db: Database, post: Post, tmp_path: Path) -> None:
     pem = tmp_path / "server.pem"
     subprocess.run(
@@ -272,11 +274,12 @@ def test_an_answer_that_comes_after_the_claim_is_lost_is_discarded(
 
     put(db, id, "processing_status = 'failed', processing_token = NULL")
 
-    until(lambda: "its claim was ended by others" in node.log, 20)
+    until(lambda: "its claim was ended by others" in node.log)
     application.hang.set()
     assert status(db, id) == "failed"
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     ("url", "told"),
     [

@@ -23,6 +23,7 @@ def start(db: Database, tmp_path: Path) -> Iterator[Start]:
         yield begin
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("group", range(5))
 def test_the_next_file_finds_its_process_as_if_nothing_had_been_left_behind(
     db: Database, start: Start, group: int
@@ -55,7 +56,7 @@ def test_a_file_that_fails_leaves_its_process_no_better(db: Database, start: Sta
 
     node = start("node-a", "--drain", act="leavings:leave")
 
-    assert node.end(60) == 0, node.log
+    assert node.end() == 0, node.log
     assert [status(db, id) for id in ids] == ["failed", "completed"] * len(names)
     assert len({row(db, id)["processing_result"]["pid"] for id in ids[1::2]}) == len(names)
     # Whatever is done to logging and to sys.stderr, the node's own log is written.
@@ -71,6 +72,7 @@ def test_a_process_in_which_nothing_is_off_goes_on(db: Database, start: Start) -
     assert len({row(db, id)["processing_result"]["pid"] for id in ids}) == 1, node.log
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("flags", [("--max-files", "2"), ("--drain",)])
 def test_a_process_with_a_thread_left_ends_when_its_node_is_done(
     db: Database, start: Start, flags: tuple[str, ...]
@@ -83,6 +85,7 @@ def test_a_process_with_a_thread_left_ends_when_its_node_is_done(
     assert "2 completed, 0 failed" in node.log
 
 
+@pytest.mark.slow
 def test_what_a_processor_has_started_ends_with_its_process(db: Database, start: Start) -> None:
     files(db, "subprocess", "look")
 
@@ -93,6 +96,7 @@ def test_what_a_processor_has_started_ends_with_its_process(db: Database, start:
     until(lambda: not Path(f"/proc/{pid}").exists() or "Z (" in Path(f"/proc/{pid}/status").read_text())
 
 
+@pytest.mark.slow
 def test_a_node_whose_process_is_replaced_while_it_stops_ends(db: Database, start: Start) -> None:
     first, second = files(db, "sigterm", "look")
     node = start("node-a", act="leavings:leave_slowly")
@@ -104,12 +108,13 @@ def test_a_node_whose_process_is_replaced_while_it_stops_ends(db: Database, star
     assert (status(db, first), status(db, second)) == ("completed", "queued")
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("name", ["exit", "leave", "kill", "segfault"])
 def test_a_processor_that_ends_its_process_costs_its_file_at_most(db: Database, start: Start, name: str) -> None:
     bad, good = files(db, f"{name}-file", "good")
 
     node = start("node-a", "--drain", act="processors:by_name")
 
-    assert node.end(40) == 0
+    assert node.end() == 0
     assert (status(db, bad), status(db, good)) == ("failed", "completed")
     assert len(attempts(db, bad)) == 3

@@ -56,7 +56,7 @@ def stored(db: Database, folder: Path, name: str = "a.csv", content: bytes = b"a
 
 def drained(node: Node) -> str:
     """Wait until a node with --drain has ended well; its log."""
-    assert node.end(30) == 0, node.log
+    assert node.end() == 0, node.log
     return node.log
 
 
@@ -167,6 +167,7 @@ def test_what_a_program_has_read_of_its_stdin_is_progress(db: Database, run: Run
     )
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     ("written", "told"),
     [
@@ -244,10 +245,10 @@ def test_a_program_that_goes_away_is_the_worlds_fault_and_costs_no_file(db: Data
     program.rename(tmp_path / "elsewhere")
     ids = [stored(db, tmp_path, f"file-{number}") for number in range(6)]
 
-    until(lambda: db.run("breaker", row_limit=10), 30)
+    until(lambda: db.run("breaker", row_limit=10))
     assert "cannot be run: No such file or directory" in db.run("breaker", row_limit=10)[0]["reason"]
     (tmp_path / "elsewhere").rename(program)
-    until(lambda: counts(db) == {"completed": 7}, 40)
+    until(lambda: counts(db) == {"completed": 7})
     assert all(row(db, id)["processing_failures"] == 0 for id in ids), node.log
 
 
@@ -300,6 +301,7 @@ def all_gone(pids: list[int]) -> bool:
     return not any(alive(pid) for pid in pids)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("victim", ["supervisor", "child", "both"])
 def test_a_program_and_all_that_it_has_started_die_with_their_node(
     db: Database, run: Run, tmp_path: Path, temporary: Path, victim: str
@@ -374,6 +376,7 @@ def test_folders_of_nodes_that_live_are_left_alone() -> None:
 # -- what a command may be -------------------------------------------------------------------
 
 
+@pytest.mark.fast_cases(3)
 @pytest.mark.parametrize(
     ("command", "told"),
     [

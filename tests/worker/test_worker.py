@@ -17,6 +17,7 @@ from tests.support.node_steps import Start, in_hand
 from tests.support.nodes import SUPPORT, add_files, add_many, ask, counts, record, status, until, violations
 
 
+@pytest.mark.slow
 def test_eight_nodes_claim_each_of_two_thousand_files_once_and_never_two_at_a_time(db: Database, start: Start) -> None:
     record(db)
     add_many(db, 2000)
@@ -144,7 +145,7 @@ def test_a_worker_on_tables_that_are_not_migrated_says_the_command(database_url:
         env={**os.environ, "DATABASE_URL": database_url},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=False,
     )
 
@@ -186,7 +187,7 @@ def test_processing_one_file_by_hand_races_with_scheduled_nodes_and_is_done_once
     )
     until(lambda: "registered" in str(db.run("events", file_id="", kind="boot", row_limit=5)))
     ask(db, f"UPDATE {db.settings.files} SET processing_queued_at = now()")
-    by_hand.communicate(timeout=20)
+    by_hand.communicate(timeout=60)
     until(lambda: counts(db) == {"completed": 4})
 
     late = subprocess.run(
@@ -194,7 +195,7 @@ def test_processing_one_file_by_hand_races_with_scheduled_nodes_and_is_done_once
         env=environ,
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
         check=False,
     )
     assert violations(db) == []
@@ -202,6 +203,7 @@ def test_processing_one_file_by_hand_races_with_scheduled_nodes_and_is_done_once
     assert f"file {files[0]} was completed by " in late.stderr
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("act", ["raise", "kill"])
 def test_a_node_that_fails_what_another_completes_goes_into_quarantine_and_comes_back(
     db: Database, start: Start, act: str
@@ -247,14 +249,15 @@ def test_a_node_that_fails_what_another_completes_goes_into_quarantine_and_comes
     add_files(db, *[f"good-{n}" for n in range(400)])
     ask(db, f"UPDATE {db.settings.files} SET processing_status = 'failed' WHERE original_filename LIKE '{act}-%' "
             "AND processing_status = 'queued'")  # fmt: skip
-    until(lambda: told("sick") == "active", 30)
+    until(lambda: told("sick") == "active")
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("act", ["raise", "kill"])
 def test_a_node_that_rests_beats_and_stops_at_once(db: Database, start: Start, act: str) -> None:
     add_files(db, *[f"{act}-{n}" for n in range(20)])
     node = start("node-a", act="by_name", OPSKIT_MAX_FAILURES="100")
-    until(lambda: "resting 4 s" in node.log, 40)
+    until(lambda: "resting 4 s" in node.log)
     beats = [ask(db, f"SELECT beat_at FROM {db.names['nodes']}")[0]["beat_at"]]
     until(lambda: (now := ask(db, f"SELECT beat_at FROM {db.names['nodes']}")[0]["beat_at"]) > beats[0] and now)
     assert len(db.run("events", file_id="", kind="attempt", row_limit=100)) == 7
@@ -267,11 +270,12 @@ def test_a_node_that_rests_beats_and_stops_at_once(db: Database, start: Start, a
     assert len(db.run("events", file_id="", kind="attempt", row_limit=100)) == 7
 
 
+@pytest.mark.slow
 def test_a_node_alone_with_bad_files_is_not_quarantined(db: Database, start: Start) -> None:
     add_files(db, *[f"raise-{n}" for n in range(4)])
 
     node = start("node-a", "--drain", act="by_name", OPSKIT_QUARANTINE_AFTER="2", OPSKIT_MAX_FAILURES="1")
 
-    assert node.end(40) == 0
+    assert node.end() == 0
     assert counts(db) == {"failed": 4}
     assert "in quarantine" not in node.log

@@ -197,6 +197,7 @@ def test_the_files_of_the_doctor_tell_what_they_do_and_run_in_psql(healthy: Data
     assert done.stdout.splitlines()[0].split(",") == [column.name for column in columns]
 
 
+@pytest.mark.slow
 def test_no_check_reads_the_whole_of_a_large_table(healthy: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each plan over a table of two hundred thousand finished rows, as the server ran it."""
     finished(healthy, 200_000, "now()")

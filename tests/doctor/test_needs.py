@@ -198,6 +198,7 @@ def test_the_overview_is_green_where_the_doctor_finds_nothing(healthy: Database)
     assert cli(["doctor"]) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("overview")
 def test_the_overview_is_not_green_where_the_doctor_finds_an_error_of_the_table(healthy: Database) -> None:
     ask(healthy, f"ALTER TABLE {TABLE} SET UNLOGGED")

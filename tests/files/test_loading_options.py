@@ -174,6 +174,7 @@ def test_an_unknown_option_ends_a_node_at_its_start(options: str, sentence: str)
         load_processor(f"opskit.processors:load_table?{options}")
 
 
+@pytest.mark.slow
 def test_a_node_loads_with_options_and_again_after_a_requeue(db: Database, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b"n\n1\n2\n")
     queue.enqueue(db, [tmp_path / "a.csv"])

@@ -93,6 +93,7 @@ def test_a_report_as_a_notebook_keeps_each_figure_to_point_at_as_a_picture_and_i
     assert "since = 168" in parameters.source
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("name", ["02_verification", "04_capacity"])
 def test_every_notebook_of_the_package_can_be_a_report(ended: Database, name: str, tmp_path: Path) -> None:
     made = jupyter.report(ended, name, out=str(tmp_path / "x.html"))

@@ -191,6 +191,7 @@ def test_the_preview_of_the_cut_over_says_what_changes_and_for_whom_and_changes_
     assert migration.queues_new(live) is False
 
 
+@pytest.mark.slow
 def test_the_preview_of_undoing_it_and_of_what_is_done_already(live: Database) -> None:
     nothing = migration.preview(live, on=False)
     migration.queue_new(live)
@@ -223,6 +224,7 @@ def test_what_a_node_has_failed_is_not_taken_for_an_older_processors(live: Datab
     assert migration.preview(live)["older"] == []
 
 
+@pytest.mark.slow
 def test_of_a_large_table_the_newest_rows_tell_the_rate(live: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cut_over, "EXACT_BYTES", 0)
     with application(live.settings) as connection:

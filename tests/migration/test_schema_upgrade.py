@@ -250,6 +250,7 @@ def one_file_by_an_older_node(db: Database, node: Any) -> str:
 
 
 @DOORS
+@pytest.mark.fast_cases(2)
 def test_an_older_schema_becomes_the_same_as_a_new_one(
     older: Database, server: Any, door: Door, settings: Settings
 ) -> None:

@@ -23,6 +23,7 @@ CLEANUP = "/api/processing/cleanup-stale-locks"
 # -- what goes wrong -----------------------------------------------------------------------------
 
 
+@pytest.mark.fast_cases(4)
 @pytest.mark.parametrize("path", [*(f"/api/processing/{name}" for name in GETS), "/api/metrics", "/metrics"])
 def test_a_database_that_is_away_is_a_503_and_never_zeros(nowhere: Client, path: str) -> None:
     response = nowhere.get(path)
@@ -58,6 +59,7 @@ def test_tables_that_are_not_migrated_are_a_503_with_the_command(settings: Setti
     assert response.json()["error"].endswith("run: opskit migrate")
 
 
+@pytest.mark.fast_cases(6)
 @pytest.mark.parametrize(
     ("method", "path", "status", "sentence"),
     [
@@ -78,6 +80,7 @@ def test_wrong_paths_and_methods_are_json(http: Client, method: str, path: str, 
     assert (status == 405) == ("allow" in response.headers)
 
 
+@pytest.mark.fast_cases(10)
 @pytest.mark.parametrize(
     ("path", "body", "status"),
     [
@@ -107,6 +110,7 @@ def test_a_bad_body_is_refused_in_one_sentence(http: Client, path: str, body: An
     assert "\n" not in response.json()["error"]
 
 
+@pytest.mark.fast_cases(6)
 @pytest.mark.parametrize(
     "body",
     [
@@ -132,6 +136,7 @@ def test_hostile_json_is_refused_in_one_sentence(http: Client, body: bytes) -> N
     assert list(response.json()) == ["error"]
 
 
+@pytest.mark.fast_cases(6)
 @pytest.mark.parametrize(
     "body",
     [
@@ -167,6 +172,7 @@ def test_a_body_in_pieces_is_read_once_and_whole(db: Database, http: Client) -> 
     assert too_large.status_code == 413
 
 
+@pytest.mark.fast_cases(10)
 @pytest.mark.parametrize(
     "query",
     [

@@ -64,6 +64,7 @@ def app(db: Database, monkeypatch: pytest.MonkeyPatch) -> Any:
 # -- names ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.fast_cases(4)
 @pytest.mark.parametrize(
     "host",
     ["127.0.0.1", "127.0.0.1:8501", "localhost:1", "LocalHost:65535", "[::1]", "[::1]:8501", "[0:0:0:0:0:0:0:1]:80"],
@@ -84,6 +85,7 @@ ODD = [
 ]  # fmt: skip
 
 
+@pytest.mark.fast_cases(20)
 @pytest.mark.parametrize("host", ODD)
 def test_what_is_no_name_of_ours_is_not_answered(app: Any, settings: Settings, host: str) -> None:
     assert not hosts.answers_to(host, ())
@@ -154,6 +156,7 @@ def test_while_nothing_says_who_may_only_this_machine_is_answered(
 # -- pages of others -----------------------------------------------------------------------------
 
 
+@pytest.mark.fast_cases(8)
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 @pytest.mark.parametrize(
     "origin",

@@ -68,7 +68,8 @@ def trends(
             yaxis="y4",
             showlegend=False,
             text=[_MARKS.get(row[1], "◆") for row in told],
-            textfont={"size": 11, "color": INK},
+            textfont={"size": 12, "color": INK},
+            textposition="bottom center",
             hovertext=[safe(in_words(*row[1:])) for row in told],
             hoverinfo="text+x",
         )
@@ -79,7 +80,7 @@ def trends(
     figure.update_layout(
         template="none", height=380, barmode="stack", hovermode="x unified", paper_bgcolor=_CLEAR, plot_bgcolor=_CLEAR,
         font={"color": INK}, margin={"l": 62, "r": 10, "t": 10, "b": 30},
-        legend={"orientation": "h", "yanchor": "top", "y": -0.1, "x": 0},
+        legend={"orientation": "h", "yanchor": "top", "y": -0.1, "x": 0, "traceorder": "normal"},
         xaxis={
             "type": "date", "anchor": "y3", "gridcolor": _GRID, "linecolor": _GRID,
             **({"range": [starts[0], starts[-1] + pd.Timedelta(seconds=bucket_seconds)]} if starts else {}),

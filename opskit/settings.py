@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 from opskit.errors import SettingError
-from opskit.support import hosts, notebook_output, retry_rules
+from opskit.support import allowed_hosts, notebook_output, retry_rules
 from opskit.support.logs import masked
 
 ENVIRONMENTS = {"production": "", "development": "dev_"}
@@ -342,7 +342,7 @@ class Settings:
             both = " and ".join(env_name(name) for name in chosen)
             raise SettingError(f"{both} are set; a file is processed by one of them, so unset the other")
         try:
-            hosts.patterns(self.hosts)
+            allowed_hosts.patterns(self.hosts)
         except ValueError as error:
             raise SettingError(
                 f"OPSKIT_HOSTS has {str(error)!r}; it lists names without port: opskit.example.com, *.example.com"

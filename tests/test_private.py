@@ -20,7 +20,7 @@ from opskit.errors import EmbeddedServerError, OpskitError, SettingError
 from opskit.files import storage
 from opskit.local.nodes import Part
 from opskit.settings import Settings
-from opskit.support import private
+from opskit.support import private_files
 from tests.database.test_embedded import as_root, as_user, data_directory, free_port, kill_postmaster
 from tests.support import servers
 
@@ -295,7 +295,7 @@ def test_a_file_made_anew_replaces_a_link_and_not_what_it_leads_to(tmp_path: Pat
     (tmp_path / "victim").write_text("kept")
     (tmp_path / "link").symlink_to(tmp_path / "victim")
 
-    private.written(tmp_path / "link", "new")
+    private_files.written(tmp_path / "link", "new")
 
     assert (tmp_path / "victim").read_text() == "kept"
     assert (tmp_path / "link").read_text() == "new"

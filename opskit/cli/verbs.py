@@ -11,7 +11,7 @@ from typing import NoReturn
 from opskit.errors import OpskitError
 from opskit.settings import add_settings
 from opskit.support import console
-from opskit.support.person import person
+from opskit.support.actor import person
 
 actor = person
 Verb = Callable[[argparse.Namespace], int]

@@ -38,8 +38,8 @@ from opskit.database.translation import translated as translated
 from opskit.errors import ConnectionClosedError, ForbiddenError, MissingExtraError, NotMigratedError
 from opskit.settings import Settings
 from opskit.support import notebook_output
+from opskit.support.actor import person
 from opskit.support.logs import masked
-from opskit.support.person import person
 
 if TYPE_CHECKING:
     import sqlalchemy
@@ -284,7 +284,7 @@ class Database:
         """
         # By name: frames belong to a package above this one, and a node never loads it.
         try:
-            reading = importlib.import_module("opskit.stats.reading")
+            reading = importlib.import_module("opskit.stats.own_sql")
         except ImportError:
             raise MissingExtraError("pandas", "ui") from None
         return reading.read(self, query, values)

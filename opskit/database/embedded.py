@@ -40,7 +40,7 @@ from urllib.parse import urlsplit
 from opskit.database.programs import explained, find_binaries, major_version
 from opskit.errors import EmbeddedServerError
 from opskit.settings import Settings
-from opskit.support import private
+from opskit.support import private_files
 
 ELSEWHERE = Path("/var/lib/opskit")
 PORTS = 100  # how many ports are tried, from OPSKIT_PG_PORT upwards
@@ -106,7 +106,7 @@ def stop(settings: Settings) -> bool:
     """
     if not settings.home_path.is_dir():
         return False
-    private.home(settings.home_path)
+    private_files.home(settings.home_path)
     with _locked(settings.home_path):
         found = [_trusted(path) for path in settings.home_path.glob("pg[0-9][0-9]")]
         living = [(data, postmaster) for data in found if (postmaster := _running(data))]
@@ -124,13 +124,13 @@ def url(settings: Settings) -> str | None:
         EmbeddedServerError: There is no PostgreSQL, or the server belongs to another user.
     """
     programs = find_binaries(settings)
-    private.home(settings.home_path, make=False)
+    private_files.home(settings.home_path, make=False)
     data = _data_directory(settings, programs)
     postmaster = _running(data)
     if postmaster is None or not postmaster.ready:
         return None
     # An earlier version gave it to the server's user, as root.
-    with os.fdopen(private.opened(_beside(data, "password"), os.O_RDONLY, owners=[_owner(data)])) as file:
+    with os.fdopen(private_files.opened(_beside(data, "password"), os.O_RDONLY, owners=[_owner(data)])) as file:
         password = file.read().strip()
     return f"postgresql://{_USER}:{password}@127.0.0.1:{postmaster.port}/{_DATABASE}"
 
@@ -236,7 +236,7 @@ def _reachable_data_directory(settings: Settings, programs: Path) -> Path:
             if not os.path.lexists(folder):
                 folder.mkdir(parents=True)
                 folder.chmod(0o755)
-            private.folder(folder, mode=0o755)
+            private_files.folder(folder, mode=0o755)
         data.symlink_to(place / data.name)
     return data.resolve()
 
@@ -270,8 +270,8 @@ def _can_run(programs: Path, data: Path) -> bool:
 @contextlib.contextmanager
 def _locked(home: Path) -> Iterator[None]:
     """Be the only process that starts or stops this home's server."""
-    private.home(home)
-    lock = private.opened(home / "embedded.lock", os.O_RDWR | os.O_CREAT, owners=_server_users())
+    private_files.home(home)
+    lock = private_files.opened(home / "embedded.lock", os.O_RDWR | os.O_CREAT, owners=_server_users())
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -293,9 +293,9 @@ def _initialize(programs: Path, data: Path) -> None:
             leftover.unlink()
     fresh = Path(tempfile.mkdtemp(prefix=f"{data.name}.new-", dir=data.parent))
     password, told = secrets.token_urlsafe(24) + "\n", fresh.with_name(f"{fresh.name}.password")
-    private.written(_beside(data, "password"), password)
+    private_files.written(_beside(data, "password"), password)
     # A second copy, which lives as long as initdb runs: the server's user has to read it, once.
-    private.written(told, password)
+    private_files.written(told, password)
     account = _account(data)
     for path in (fresh, told) if account else ():
         os.chown(path, account["user"], account["group"], follow_symlinks=False)
@@ -335,7 +335,7 @@ def _launch(programs: Path, data: Path, first_port: int, options: Mapping[str, s
 def _ports(data: Path, first: int) -> list[int]:
     """The ports to try: the one of last time, if it may still be chosen, then upwards."""
     try:
-        last = re.search(r'"port=(\d+)"', private.read(data / "postmaster.opts", owner=_owner(data)))
+        last = re.search(r'"port=(\d+)"', private_files.read(data / "postmaster.opts", owner=_owner(data)))
     except FileNotFoundError:
         last = None
     return sorted(range(first, min(first + PORTS, 65536)), key=lambda port: last is None or port != int(last[1]))
@@ -356,7 +356,7 @@ def _is_free(port: int) -> bool:
 def _running(data: Path) -> _Postmaster | None:
     """The living server of *data*, if there is one."""
     try:
-        lines = private.read(data / "postmaster.pid", owner=_owner(data)).splitlines() + [""] * 8
+        lines = private_files.read(data / "postmaster.pid", owner=_owner(data)).splitlines() + [""] * 8
     except (FileNotFoundError, NotADirectoryError):
         return None
     if not lines[0].isdigit() or f"-D {data} " not in _command_line(int(lines[0])):
@@ -394,8 +394,8 @@ def _disarm_pid_file(data: Path) -> None:
     """
     pid_file, disarmed = data / "postmaster.pid", _beside(data, "pid")
     if os.path.lexists(pid_file):
-        _, newline, rest = private.read(pid_file, owner=_owner(data)).partition("\n")
-        private.written(disarmed, f"{_NO_SUCH_PID}{newline}{rest}")
+        _, newline, rest = private_files.read(pid_file, owner=_owner(data)).partition("\n")
+        private_files.written(disarmed, f"{_NO_SUCH_PID}{newline}{rest}")
         disarmed.chmod(0o644)
         disarmed.replace(pid_file)  # root writes no file in a folder of another user: it could be a link
 
@@ -403,7 +403,8 @@ def _disarm_pid_file(data: Path) -> None:
 def _last_words(data: Path) -> str:
     """The end of the server's log, as the end of a sentence."""
     try:
-        return f"; its log {data / 'server.log'} ends: {_joined(private.read(data / 'server.log', owner=_owner(data)))}"
+        log = data / "server.log"
+        return f"; its log {log} ends: {_joined(private_files.read(log, owner=_owner(data)))}"
     except OSError:
         return ""
 

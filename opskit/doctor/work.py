@@ -11,13 +11,13 @@ from opskit.database import Database
 from opskit.database.session import Row
 from opskit.doctor.finding import Condition, Finding, lines, opskit
 from opskit.queue import lanes as laning
+from opskit.queue.reaper import LOOK_SECONDS
 from opskit.support.wording import count, named, span
 
 EXACT_ROWS = 100_000
 """Rows without a status up to which they are counted in a table of any size [rows]."""
 EXACT_BYTES = 2**26
 """Size of the table up to which rows without a status are counted [bytes]."""
-_LOOK_SECONDS = 2.0  # as the reaper's; verbs do not import one another
 _COUNTED = 10_000  # a longer queue is "more than"; more finished files are not looked at
 
 
@@ -137,9 +137,7 @@ def breaker(db: Database) -> Iterator[Finding]:
 
 def claims(db: Database) -> Iterator[Finding]:
     """Claims that nobody works on."""
-    found = db.run(
-        "stale", stale_after_seconds=db.settings.stale_after_seconds, look_seconds=_LOOK_SECONDS, every=False
-    )
+    found = db.run("stale", stale_after_seconds=db.settings.stale_after_seconds, look_seconds=LOOK_SECONDS, every=False)
     if found:
         oldest = found[0]
         server = oldest["processing_server_id"] or "an unnamed server"

@@ -8,9 +8,9 @@ from typing import Any
 
 from opskit.errors import MissingExtraError, Reject
 from opskit.files.claimed import ClaimedFile
-from opskit.files.counting import FilledLineCount, LineCount
 from opskit.files.formats.excel import count_xlsx
 from opskit.files.kinds import BLOCK, PACKED, kind_of, mark_of
+from opskit.files.line_count import FilledLineCount, LineCount
 from opskit.files.text import as_utf8, blocks_of, unpacked
 
 _TEXTS = ("csv", "tsv", "jsonl", "text")

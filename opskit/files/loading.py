@@ -12,8 +12,8 @@ from psycopg import sql
 from opskit.errors import Reject, SettingError
 from opskit.files import typed_columns
 from opskit.files.claimed import ClaimedFile
-from opskit.files.names import loaded_name
 from opskit.files.readers import Reading, open_table
+from opskit.files.sql_names import loaded_name
 from opskit.files.table import Table
 
 if TYPE_CHECKING:

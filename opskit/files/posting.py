@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from opskit._version import __version__
 from opskit.errors import ProcessorError, Reject, Retry
 from opskit.files.claimed import ClaimedFile
-from opskit.files.failure import Failure
+from opskit.files.program_failure import Failure
 from opskit.files.retry_after import seconds_of
 from opskit.support.json_values import as_json
 from opskit.support.logs import masked

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl
 from opskit.errors import ProcessorError
 from opskit.files import stores
 from opskit.files.claimed import Processor
-from opskit.files.commands import Command
+from opskit.files.command_line import Command
 from opskit.files.posting import Post
 from opskit.files.program import Program
 from opskit.settings import Settings, secret_variables

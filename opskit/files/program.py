@@ -20,8 +20,8 @@ from typing import Any
 
 from opskit.errors import Reject, Retry
 from opskit.files.claimed import ClaimedFile
-from opskit.files.commands import Command
-from opskit.files.failure import Failure
+from opskit.files.command_line import Command
+from opskit.files.program_failure import Failure
 from opskit.files.workspace import TOKEN
 from opskit.support.json_values import as_json
 from opskit.support.logs import masked

@@ -24,7 +24,7 @@ from typing import Any, BinaryIO, Protocol
 
 from opskit.errors import MissingExtraError, OpskitError, TooLargeError
 from opskit.settings import Settings
-from opskit.support import private
+from opskit.support import private_files
 
 _CHUNK = 1 << 20
 
@@ -80,7 +80,7 @@ def arriving(settings: Settings, name: str | None, stream: BinaryIO, *, limit_by
     shown = clean_name(name)
     with _said_plainly():
         if not settings.storage:
-            private.home(settings.home_path)
+            private_files.home(settings.home_path)
         shelf = _shelf(settings.storage_root, ours=not settings.storage)
         # Hidden: who enqueues the storage's folder leaves it out.
         waiting = f".{uuid.uuid4().hex}.part"
@@ -167,15 +167,15 @@ class _Folder:
     def create(self, name: str) -> Iterator[BinaryIO]:
         self._root.parent.mkdir(parents=True, exist_ok=True)
         made = not self._root.exists()
-        self._root.mkdir(mode=private.FOLDER, exist_ok=True)
+        self._root.mkdir(mode=private_files.FOLDER, exist_ok=True)
         if made:
             _sync(self._root.parent)
         if self._ours:
-            private.folder(self._root)
+            private_files.folder(self._root)
         new = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with os.fdopen(os.open(self._root / name, new, private.FILE), "wb") as target:
+        with os.fdopen(os.open(self._root / name, new, private_files.FILE), "wb") as target:
             if self._is_shared():
-                os.fchmod(target.fileno(), private.FILE | 0o040)
+                os.fchmod(target.fileno(), private_files.FILE | 0o040)
             yield target
             target.flush()
             os.fsync(target.fileno())
@@ -185,9 +185,9 @@ class _Folder:
         made = not os.path.lexists(target.parent)
         if target.parent.is_symlink():
             raise PermissionError(errno.EPERM, f"{target.parent} is a link, and none is followed here; remove it")
-        target.parent.mkdir(mode=private.FOLDER, exist_ok=True)
+        target.parent.mkdir(mode=private_files.FOLDER, exist_ok=True)
         if made and self._is_shared():
-            target.parent.chmod(private.FOLDER | 0o2050)
+            target.parent.chmod(private_files.FOLDER | 0o2050)
         is_new = not os.path.lexists(target)
         os.replace(self._root / old, target)
         _sync(target.parent)

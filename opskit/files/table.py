@@ -14,7 +14,7 @@ from opskit.errors import Reject
 from opskit.files.claimed import ClaimedFile
 from opskit.files.kinds import BLOCK
 from opskit.files.limits import MOST_COLUMNS
-from opskit.files.names import unique_names
+from opskit.files.sql_names import unique_names
 
 ROWS_PER_BLOCK = 4096
 _QUOTED_OR_END = re.compile(rb'"[^"]*+"|\n')

@@ -14,12 +14,12 @@ from opskit.database import Database
 from opskit.database.session import Row
 from opskit.errors import CompletionError, DatabaseError, DatabaseUnavailableError, OpskitError
 from opskit.files.claimed import ClaimedFile, Processor
-from opskit.files.commands import Command
-from opskit.files.failure import Failure
+from opskit.files.command_line import Command
 from opskit.files.processor import load_processor
 from opskit.files.program import Program
+from opskit.files.program_failure import Failure
 from opskit.files.workspace import Workspace
-from opskit.jupyter import outside
+from opskit.jupyter import side_effects
 from opskit.queue import row_content
 from opskit.queue.error_identity import headline, last_line, of_exception, of_failure
 from opskit.queue.identity import server_id
@@ -215,7 +215,7 @@ class _Context:
         """Meanwhile what the processor does outside its block is noted."""
         with ExitStack() as stack:
             self._connections = stack.enter_context(connections_only_read())
-            self._outside = stack.enter_context(outside.noted())
+            self._outside = stack.enter_context(side_effects.noted())
             yield
 
     @property

@@ -21,7 +21,7 @@ from psycopg import sql
 from opskit.database import Database
 from opskit.errors import OpskitError, SettingError
 from opskit.settings import Settings
-from opskit.support import private
+from opskit.support import private_files
 from opskit.support.notebook_output import notebook_bar
 
 _TELL_SECONDS = 1.0
@@ -235,6 +235,6 @@ class Part:
 
 def _opened_log(path: Path) -> IO[bytes]:
     try:
-        return os.fdopen(private.opened(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "ab")
+        return os.fdopen(private_files.opened(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "ab")
     except OSError as error:
         raise SettingError(f"the log {str(path)!r} cannot be written: {error.strerror}") from error

@@ -26,7 +26,7 @@ from opskit.local.samples import SAMPLES
 from opskit.queue import breaker
 from opskit.queue.identity import server_id
 from opskit.settings import Settings
-from opskit.support import private, wording
+from opskit.support import private_files, wording
 from opskit.support.console import err
 from opskit.support.visible import visible
 
@@ -130,9 +130,9 @@ class _Show:
         if self.log_folder is None:
             return None
         try:
-            private.home(self.settings.home_path)
-            self.log_folder.mkdir(mode=private.FOLDER, exist_ok=True)
-            private.folder(self.log_folder)
+            private_files.home(self.settings.home_path)
+            self.log_folder.mkdir(mode=private_files.FOLDER, exist_ok=True)
+            private_files.folder(self.log_folder)
         except OSError as error:
             raise SettingError(f"logs cannot be written to {str(self.log_folder)!r}: {error.strerror}") from error
         return self.log_folder / f"{name.replace('/', '_')}.log"

@@ -9,7 +9,7 @@ from opskit.database import Database, queries
 from opskit.migration.applying import run
 from opskit.migration.state import queues_new
 from opskit.migration.steps import Step
-from opskit.queue.standing import demand_standing
+from opskit.queue.readiness import demand_standing
 from opskit.support.wording import count, span
 
 EXACT_ROWS = 100_000

@@ -8,7 +8,7 @@ from opskit.migration.applying import run
 from opskit.migration.progress import Tell, watched
 from opskit.migration.steps import Say, Step, steps
 from opskit.queue import lanes
-from opskit.queue.standing import demand_standing
+from opskit.queue.readiness import demand_standing
 
 _NO_OPERATOR_CLASS = "42704"
 

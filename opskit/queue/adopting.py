@@ -13,7 +13,7 @@ from opskit.database import Database
 from opskit.database.session import Connection
 from opskit.database.translation import translated
 from opskit.errors import SettingError
-from opskit.queue.standing import demand_standing
+from opskit.queue.readiness import demand_standing
 from opskit.support.notebook_output import notebook_bar
 
 

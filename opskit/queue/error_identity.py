@@ -19,7 +19,7 @@ from types import FrameType
 from typing import Literal
 
 from opskit.errors import MissingExtraError, Reject
-from opskit.files.failure import Failure
+from opskit.files.program_failure import Failure
 from opskit.support.logs import masked
 
 Kind = Literal["world", "file"]

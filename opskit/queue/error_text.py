@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 
 from opskit.errors import Reject
-from opskit.files.failure import Failure
+from opskit.files.program_failure import Failure
 from opskit.queue.error_identity import headline, message_of
 
 

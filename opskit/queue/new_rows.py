@@ -14,7 +14,7 @@ from opskit.database.session import Connection
 from opskit.errors import DatabaseError, SettingError
 from opskit.files.listing import Entry
 from opskit.queue.expediting import head_start
-from opskit.queue.standing import demand_standing
+from opskit.queue.readiness import demand_standing
 
 
 @dataclass(frozen=True, slots=True)

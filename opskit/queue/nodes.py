@@ -13,7 +13,7 @@ from opskit.database.session import Row
 from opskit.errors import UnknownNodeError
 from opskit.queue.identity import Boot
 from opskit.queue.lanes import Route
-from opskit.queue.standing import demand_standing
+from opskit.queue.readiness import demand_standing
 from opskit.support import notebook_output
 
 

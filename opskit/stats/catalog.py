@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from opskit.database import Database, queries
 from opskit.database.session import Row
 from opskit.queue import lanes
+from opskit.queue.reaper import LOOK_SECONDS
 from opskit.stats import columns
 from opskit.stats.columns import Kind
 
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _LONGEST_SECONDS = 366 * 86400
-LOOK_SECONDS = 2.0
-"""Between two looks at a claim [s], as the reaper's."""
 
 
 @dataclass(frozen=True, slots=True)

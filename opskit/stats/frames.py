@@ -14,7 +14,7 @@ from opskit.database import Database
 from opskit.database.session import Row
 from opskit.errors import SettingError
 from opskit.stats.catalog import Statistic
-from opskit.stats.shown import Frame
+from opskit.stats.frame_display import Frame
 from opskit.support.wording import iso
 
 _MOST_ROWS = 2**31 - 1

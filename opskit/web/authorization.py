@@ -15,7 +15,7 @@ from typing import Any
 
 from opskit.errors import ForbiddenError, TokenNeededError
 from opskit.settings import Settings
-from opskit.support import hosts
+from opskit.support import allowed_hosts
 from opskit.web import proxies
 
 
@@ -69,7 +69,7 @@ class Caller:
     @property
     def is_local(self) -> bool:
         """Whether it comes from this very machine, by one of the machine's own names."""
-        return self.is_near and hosts.names_loopback(self.host_header)
+        return self.is_near and allowed_hosts.names_loopback(self.host_header)
 
 
 def writing_allowed(settings: Settings, caller: Caller) -> None:
@@ -85,7 +85,7 @@ def writing_allowed(settings: Settings, caller: Caller) -> None:
     """
     if settings.read_only:
         raise ForbiddenError("this is read-only: OPSKIT_READ_ONLY is set")
-    if caller.origin is not None and not hosts.same_site(caller.origin, caller.host_header):
+    if caller.origin is not None and not allowed_hosts.same_site(caller.origin, caller.host_header):
         raise ForbiddenError("a page of another site sent this; it is refused")
     if settings.api_token:
         if not token_fits(settings.api_token, caller.authorization):

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from opskit.settings import Settings
-from opskit.support import hosts
+from opskit.support import allowed_hosts
 from opskit.web.authorization import Caller
 from opskit.web.dashboard import sign_in
 from opskit.web.dashboard.uploads import UploadGate
@@ -74,8 +74,8 @@ class Admission:
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
-        self._names = (*hosts.patterns(settings.hosts), settings.host.lower(), *sign_in.own_names())
-        self._names_judged = settings.host in hosts.LOOPBACK or bool(settings.hosts)
+        self._names = (*allowed_hosts.patterns(settings.hosts), settings.host.lower(), *sign_in.own_names())
+        self._names_judged = settings.host in allowed_hosts.LOOPBACK or bool(settings.hosts)
         self._open_to_others = bool(settings.api_token) or bool(sign_in.roles())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -101,7 +101,7 @@ class Admission:
             return 400, "a request has one Host and one Origin"
         if _within(scope) == _PROBE:
             return 0, ""
-        if self._names_judged and not hosts.answers_to(caller.host_header, self._names):
+        if self._names_judged and not allowed_hosts.answers_to(caller.host_header, self._names):
             named = ascii((caller.host_header or "")[:200])
             return 403, f"the Host {named} is no name of this server; if it is yours, list it in OPSKIT_HOSTS"
         if not self._open_to_others and not caller.is_near:
@@ -110,7 +110,7 @@ class Admission:
                 "this is answered to this machine alone while neither OPSKIT_API_TOKEN nor OPSKIT_OPERATORS is set",
             )
         acts = scope["type"] == "websocket" or scope["method"] in _UNSAFE
-        if acts and caller.origin is not None and not hosts.same_site(caller.origin, caller.host_header):
+        if acts and caller.origin is not None and not allowed_hosts.same_site(caller.origin, caller.host_header):
             return 403, "a page of another site sent this; it is refused"
         return 0, ""
 

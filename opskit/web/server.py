@@ -14,11 +14,11 @@ from starlette.routing import BaseRoute, Mount, Route
 
 from opskit.errors import OpskitError, SettingError
 from opskit.settings import Settings, add_settings, settings_of
-from opskit.support.hosts import LOOPBACK
+from opskit.support.allowed_hosts import LOOPBACK
 from opskit.support.processes import end_with
 from opskit.web.api.app import create_api
 from opskit.web.api.probes import probe_routes
-from opskit.web.api.token_alone import TokenAlone
+from opskit.web.api.token_required import TokenAlone
 from opskit.web.dashboard import ahead, readings, sign_in
 from opskit.web.middleware import middleware
 

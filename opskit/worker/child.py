@@ -35,9 +35,9 @@ from opskit.errors import (
     Retry,
 )
 from opskit.files.claimed import ClaimedFile, Processor
-from opskit.files.failure import Failure
 from opskit.files.processor import processor_of
 from opskit.files.program import Program
+from opskit.files.program_failure import Failure
 from opskit.files.retry_after import asked_seconds
 from opskit.queue import breaker, claims, completing, lanes, nodes
 from opskit.queue.claims import ALL_OF_THE_QUEUE, Answer

@@ -16,7 +16,7 @@ import pytest
 from opskit.errors import ClaimLostError
 from opskit.files import text
 from opskit.files.loading import table_name
-from opskit.files.names import unique_names
+from opskit.files.sql_names import unique_names
 from tests.support.loads import Connection, Load, MakeFile, RealDesk, parquet, rows_of, tables, types_of, workbook
 from tests.support.sample_files import csv_rows
 

@@ -14,8 +14,8 @@ import pyarrow.parquet
 import pytest
 
 from opskit.files import preview as looking
-from opskit.files.kept import kept
 from opskit.files.preview import Preview, preview
+from opskit.files.stored_file import kept
 from opskit.settings import Settings
 
 PNG = base64.b64decode(

@@ -18,7 +18,7 @@ from opskit.errors import OpskitError, Reject, TooLargeError
 from opskit.files import storage
 from opskit.files.claimed import ClaimedFile
 from opskit.settings import Settings
-from opskit.support import private
+from opskit.support import private_files
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
 DAEMON = pwd.getpwnam("daemon").pw_uid
@@ -226,16 +226,16 @@ def test_a_folder_in_which_others_may_write_is_refused_and_one_they_may_read_is_
 
     if refused:
         with pytest.raises(PermissionError, match="others may write to it"):
-            private.folder(tmp_path / "own")
+            private_files.folder(tmp_path / "own")
     else:
-        private.folder(tmp_path / "own")
+        private_files.folder(tmp_path / "own")
     assert mode(tmp_path / "own") == (given if refused else 0o700)
 
 
 def test_a_file_that_is_opened_is_one_of_its_own_and_closed_to_others(tmp_path: Path) -> None:
     own, twice, pipe, link = (tmp_path / name for name in ("own", "twice", "pipe", "link"))
     own.touch(mode=0o644)
-    os.close(private.opened(own, os.O_RDWR))
+    os.close(private_files.opened(own, os.O_RDWR))
     assert mode(own) == 0o600
 
     os.link(own, twice)
@@ -243,9 +243,9 @@ def test_a_file_that_is_opened_is_one_of_its_own_and_closed_to_others(tmp_path: 
     link.symlink_to(own)
     for path, sentence in ((twice, "not a file of its own"), (pipe, "not a file of its own"), (link, "it is a link")):
         with pytest.raises(PermissionError, match=sentence):
-            private.opened(path, os.O_RDWR)
+            private_files.opened(path, os.O_RDWR)
     with pytest.raises(OSError, match="symbolic links") as followed:
-        private.read(link, owner=os.geteuid())
+        private_files.read(link, owner=os.geteuid())
     assert followed.value.errno == errno.ELOOP
 
 
@@ -260,12 +260,12 @@ def test_a_file_or_folder_of_another_users_is_refused(tmp_path: Path) -> None:
 
     for name in ("folder", "link"):
         with pytest.raises(PermissionError, match="it belongs to daemon"):
-            private.folder(tmp_path / name)
+            private_files.folder(tmp_path / name)
     with pytest.raises(PermissionError, match="it belongs to daemon"):
-        private.opened(tmp_path / "file", os.O_RDWR)
+        private_files.opened(tmp_path / "file", os.O_RDWR)
     with pytest.raises(PermissionError, match="not a file of its own"):
-        private.read(tmp_path / "file", owner=os.geteuid() + 77)
-    os.close(private.opened(tmp_path / "file", os.O_RDWR, owners=[DAEMON]))
+        private_files.read(tmp_path / "file", owner=os.geteuid() + 77)
+    os.close(private_files.opened(tmp_path / "file", os.O_RDWR, owners=[DAEMON]))
     assert (tmp_path / "file").stat().st_uid == 0
 
 
@@ -273,7 +273,7 @@ def test_a_file_made_anew_is_not_written_through_what_was_there(tmp_path: Path) 
     (tmp_path / "victim").write_text("kept")
     (tmp_path / "link").symlink_to(tmp_path / "victim")
 
-    private.written(tmp_path / "link", "new")
-    private.written(tmp_path / "link", "newer")
+    private_files.written(tmp_path / "link", "new")
+    private_files.written(tmp_path / "link", "newer")
 
     assert ((tmp_path / "victim").read_text(), (tmp_path / "link").read_text()) == ("kept", "newer")

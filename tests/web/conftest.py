@@ -13,10 +13,10 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
 from opskit.database import Database
 from opskit.settings import Settings
-from opskit.web.api.app import SharedDatabase
 from tests.support.api import Client, served
 from tests.support.chromium import PATIENCE, chromium, serving
 from tests.support.dashboard import components_scanned_once, full, open_page, signed_in
+from tests.support.shared_database import SharedDatabase
 
 __all__ = ["components_scanned_once", "full", "open_page", "signed_in"]
 

@@ -11,7 +11,7 @@ import streamlit as st
 
 from opskit.errors import ForbiddenError
 from opskit.settings import Settings
-from opskit.support import hosts
+from opskit.support import allowed_hosts
 from opskit.web import proxies
 from opskit.web.authorization import Caller, content_allowed, token_fits, writing_allowed
 from opskit.web.dashboard import identity, sign_in
@@ -122,7 +122,7 @@ def test_a_token_fits_as_it_is_typed_and_as_a_header_carries_it(shown: str | Non
     ],
 )
 def test_a_host_header_is_a_name_and_a_port_or_nothing(header: str | None, named: Any) -> None:
-    assert hosts.split(header) == named
+    assert allowed_hosts.split(header) == named
 
 
 @pytest.mark.parametrize(
@@ -141,14 +141,18 @@ def test_a_host_header_is_a_name_and_a_port_or_nothing(header: str | None, named
 def test_a_server_answers_to_loopback_names_and_to_those_that_are_listed(
     header: str, allowed: list[str], answered: bool
 ) -> None:
-    assert hosts.answers_to(header, allowed) is answered
-    assert hosts.names_loopback(header) is (header in ("localhost", "[::1]:5"))
+    assert allowed_hosts.answers_to(header, allowed) is answered
+    assert allowed_hosts.names_loopback(header) is (header in ("localhost", "[::1]:5"))
 
 
 def test_a_pattern_that_no_name_can_fit_is_refused() -> None:
-    assert hosts.patterns("A.example.com, *.b.example ,[FD00::7]") == ("a.example.com", "*.b.example", "fd00::7")
+    assert allowed_hosts.patterns("A.example.com, *.b.example ,[FD00::7]") == (
+        "a.example.com",
+        "*.b.example",
+        "fd00::7",
+    )
     with pytest.raises(ValueError, match="http"):
-        hosts.patterns("http//a")
+        allowed_hosts.patterns("http//a")
 
 
 @pytest.mark.parametrize(
@@ -168,7 +172,7 @@ def test_a_pattern_that_no_name_can_fit_is_refused() -> None:
     ],
 )
 def test_a_page_is_of_this_site_by_its_name_and_port(origin: str, host: str | None, same: bool) -> None:
-    assert hosts.same_site(origin, host) is same
+    assert allowed_hosts.same_site(origin, host) is same
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ import pytest
 from opskit.database import Database
 from opskit.errors import DatabaseError
 from opskit.settings import Settings
-from opskit.web.api.app import SharedDatabase
 from tests.support.api import GETS, Client, served
+from tests.support.shared_database import SharedDatabase
 from tests.support.tables import boot
 
 CLEANUP = "/api/processing/cleanup-stale-locks"

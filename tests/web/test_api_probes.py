@@ -9,9 +9,9 @@ import pytest
 
 from opskit.database import Database
 from opskit.settings import Settings
-from opskit.web.api.app import SharedDatabase
 from opskit.web.api.probes import UNAVAILABLE
 from tests.support.api import GETS, POSTS, Client, claimed_without_token, run, served
+from tests.support.shared_database import SharedDatabase
 
 # -- probes and documents ------------------------------------------------------------------------
 

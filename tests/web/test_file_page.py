@@ -15,7 +15,7 @@ from opskit.database import Database
 from opskit.files.preview import Preview
 from opskit.queue import attempt_logs, row_content
 from opskit.web.authorization import Caller
-from opskit.web.dashboard import content, permission
+from opskit.web.dashboard import file_content, permission
 from tests.support.dashboard import ROLES, Open, click, execute, fine, old_claim, said, tables
 from tests.support.tables import claimed
 
@@ -183,7 +183,7 @@ def test_an_older_address_of_a_file_leads_to_its_page(open_page: Open, bad: str)
 
 
 def test_a_picture_is_drawn_from_its_own_bytes_alone() -> None:
-    drawn = content.picture(Preview(kind="png", picture=b'"><script>', mime="image/png"))
+    drawn = file_content.picture(Preview(kind="png", picture=b'"><script>', mime="image/png"))
 
     assert "<script" not in drawn
     assert 'src="data:image/png;base64,' in drawn

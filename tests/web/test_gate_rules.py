@@ -13,7 +13,7 @@ from fastapi import FastAPI, Request
 from opskit.settings import Settings
 from opskit.web import middleware, throttle
 from opskit.web.api import middleware as api_middleware
-from opskit.web.api.token_alone import TokenAlone
+from opskit.web.api.token_required import TokenAlone
 from tests.support.asgi_calls import called, scope, status, through
 
 SETTINGS = Settings.load({})

@@ -24,7 +24,7 @@ from starlette.applications import Starlette
 from opskit.database import Database
 from opskit.errors import SettingError
 from opskit.settings import Settings
-from opskit.support import hosts
+from opskit.support import allowed_hosts
 from opskit.web import middleware
 from opskit.web import server as serve
 from opskit.web.dashboard import readings
@@ -88,8 +88,8 @@ ODD = [
 @pytest.mark.fast_cases(20)
 @pytest.mark.parametrize("host", ODD)
 def test_what_is_no_name_of_ours_is_not_answered(app: Any, settings: Settings, host: str) -> None:
-    assert not hosts.answers_to(host, ())
-    assert not hosts.names_loopback(host)
+    assert not allowed_hosts.answers_to(host, ())
+    assert not allowed_hosts.names_loopback(host)
     if host.isascii():
         refused = app(settings, host=host)
         assert refused.status_code == 403

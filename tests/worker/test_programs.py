@@ -15,7 +15,7 @@ import pytest
 
 from opskit.database import Database
 from opskit.errors import Reject, SettingError
-from opskit.files.commands import Command
+from opskit.files.command_line import Command
 from opskit.files.workspace import Workspace, sweep_dead
 from opskit.settings import Settings
 from tests.support.nodes import Node, ask, counts, running_nodes, status, until

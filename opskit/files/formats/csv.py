@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 
 from opskit.errors import Reject
 from opskit.files.claimed import ClaimedFile
-from opskit.files.counting import breaks
 from opskit.files.formats.dialect import Dialect, dialect_of
 from opskit.files.kinds import BLOCK
 from opskit.files.limits import LONGEST_RECORD
+from opskit.files.line_count import breaks
 from opskit.files.table import Table, columns_of
 
 _QUOTED_OR_END = re.compile(rb'"[^"]*+(?:"|\Z)|\r\n|\r|\n')

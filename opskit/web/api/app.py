@@ -7,7 +7,6 @@ a database that is away is a 503, never zeros.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 
 from fastapi import FastAPI
@@ -26,41 +25,13 @@ UPLOAD_BYTES = 1 << 30
 """Most bytes of one upload, unless `create_api` is told otherwise."""
 
 
-class SharedDatabase:
-    """One database for a whole process, opened when it is first called for.
-
-    Args:
-        settings: Which database.
-        statement_seconds: Longest time a statement may take [s]. Defaults to 5.
-    """
-
-    def __init__(self, settings: Settings, *, statement_seconds: float = STATEMENT_SECONDS) -> None:
-        self._settings, self._seconds = settings, statement_seconds
-        self._lock = threading.Lock()
-        self._database: Database | None = None
-
-    def __call__(self) -> Database:
-        """The open database."""
-        with self._lock:
-            if self._database is None:
-                self._database = Database(self._settings, statement_seconds=self._seconds)
-            return self._database
-
-    def close(self) -> None:
-        """Close it; the next call opens it again."""
-        with self._lock:
-            database, self._database = self._database, None
-        if database is not None:
-            database.close()
-
-
 def create_api(
     database: Database | Callable[[], Database], settings: Settings, *, upload_limit_bytes: int = UPLOAD_BYTES
 ) -> FastAPI:
     """Make the API, to be mounted under /api with Starlette's Mount.
 
     Args:
-        database: An open database, or what opens one and keeps it, such as `SharedDatabase(settings)`.
+        database: An open database, or what opens one and keeps it.
             It is asked at every request, and never closed here.
         settings: Environment, server ID, token and storage.
         upload_limit_bytes: Most bytes of one upload. Defaults to 1 GiB.

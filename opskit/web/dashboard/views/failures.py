@@ -10,7 +10,7 @@ import streamlit as st
 from opskit.database.session import Row
 from opskit.queue.error_identity import last_line
 from opskit.support import wording
-from opskit.web.dashboard import actions, banners, choice, columns, dialog, links, markdown, readings, sources, times
+from opskit.web.dashboard import actions, banners, columns, dialog, links, markdown, readings, selection, sources, times
 
 WITHIN = {"": "all", "3600": "1 h", "86400": "24 h", "604800": "7 d"}
 MOST_FILES = 200
@@ -65,7 +65,7 @@ def _late(failures: readings.Reading) -> bool:
 
 def choose(rows: list[Row]) -> Row | None:
     """The groups as a table; answers the one that is ticked, which the address names."""
-    ticked = choice.table(
+    ticked = selection.table(
         "group",
         [
             {

@@ -9,7 +9,17 @@ from opskit.files.preview import Preview
 from opskit.queue.error_identity import last_line
 from opskit.support import wording
 from opskit.support.logs import masked
-from opskit.web.dashboard import actions, banners, columns, content, dialog, lifetime, markdown, readings, sources
+from opskit.web.dashboard import (
+    actions,
+    banners,
+    columns,
+    dialog,
+    file_content,
+    file_lifetime,
+    markdown,
+    readings,
+    sources,
+)
 
 MOST_EVENTS = 200
 MOST_ERRORS = 20
@@ -61,7 +71,7 @@ def head(file: Row, now: readings.Reading, events: readings.Reading) -> None:
         expedites = queued and dialog.button("Expedite…", icon=":material/fast_forward:", key="expedite_one")
         live = queued or state == "processing"
         cancels = live and dialog.button("Cancel…", icon=":material/cancel:", key="cancel_one")
-        content.download(file)
+        file_content.download(file)
         sources.menu(now, events)
     if pressed:
         actions.requeue([file["id"]], [name])
@@ -81,9 +91,9 @@ def life(file_id: str, drawn: tuple[str | None, int | None]) -> None:
         st.rerun()
     held = [row for row in readings.read("nodes").rows() if row["file_id"] == file_id]
     node = held[0] if file["processing_status"] == "processing" and held else None
-    st.html(lifetime.bar(lifetime.steps(file, node)))
+    st.html(file_lifetime.bar(file_lifetime.steps(file, node)))
     if node is not None and (done := columns.progress(node)) is not None:
-        st.progress(done / 100, text=markdown.escaped(lifetime.left(done, node["minutes_processing"])))
+        st.progress(done / 100, text=markdown.escaped(file_lifetime.left(done, node["minutes_processing"])))
 
 
 def error(file: Row) -> None:
@@ -95,7 +105,7 @@ def error(file: Row) -> None:
 
 def attempts(file: Row, events: list[Row]) -> None:
     """Everything that happened to it, the newest first; each attempt's error in full below."""
-    happened = lifetime.lines(file, events)
+    happened = file_lifetime.lines(file, events)
     if not happened:
         st.caption("Nothing has happened to it yet.")
         return
@@ -114,7 +124,7 @@ def attempts(file: Row, events: list[Row]) -> None:
 def log(file: Row) -> None:
     """What its attempts have said, for those who may see it, once they ask; it goes on while the file runs."""
     with st.expander("What its attempts said", icon=":material/terminal:", key="log", on_change="rerun") as opened:
-        if refused := content.refusal():
+        if refused := file_content.refusal():
             st.caption(refused)
         elif opened.open:
             banners.live(lambda: said(file["id"]))
@@ -137,12 +147,12 @@ def said(file_id: str) -> None:
 
 def inside(file: Row) -> None:
     """What is in it, for those who may see it, once they ask."""
-    refused = content.refusal()
+    refused = file_content.refusal()
     with st.expander("What is in it", icon=":material/visibility:", key="inside", on_change="rerun") as opened:
         if refused:
             st.caption(refused)
         elif opened.open:
-            show(content.preview(file))
+            show(file_content.preview(file))
 
 
 def show(found: Preview) -> None:
@@ -155,7 +165,7 @@ def show(found: Preview) -> None:
             [dict(zip(found.columns, map(readings.shown, row), strict=True)) for row in found.rows], hide_index=True
         )
     elif found.picture:
-        st.html(content.picture(found))
+        st.html(file_content.picture(found))
     else:
         st.code(readings.shown(found.text), language=None, wrap_lines=True, height=320)
     if found.columns:
@@ -177,7 +187,7 @@ def details(file: Row) -> None:
     }
     own = readings.read("own_columns", file_id=file["id"])
     values = own.rows()[0] if own.error is None and own.rows() else {}
-    facts |= {name: lifetime.value(value) for name, value in values.items()}
+    facts |= {name: file_lifetime.value(value) for name, value in values.items()}
     st.table(
         [{"Column": markdown.escaped(name), "Value": markdown.escaped(value)} for name, value in facts.items()],
         border="horizontal",

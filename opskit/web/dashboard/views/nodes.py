@@ -7,7 +7,7 @@ import streamlit as st
 from opskit.database.session import Row
 from opskit.queue.error_identity import last_line
 from opskit.support import wording
-from opskit.web.dashboard import actions, banners, choice, columns, dialog, links, readings, sources
+from opskit.web.dashboard import actions, banners, columns, dialog, links, readings, selection, sources
 
 GONE = ("dead", "stopped")
 
@@ -55,7 +55,7 @@ def table() -> None:
     everyone = stopped and st.toggle(f"Show stopped ({stopped})", key="stopped", bind="query-params")
     shown = [row for row in rows if everyone or row["state"] != "stopped"]
     if shown:
-        choice.table(
+        selection.table(
             "node",
             [line(row, done.get(row["server_id"])) for row in shown],
             [row["server_id"] for row in shown],
@@ -67,7 +67,7 @@ def table() -> None:
             },
             height="content",
         )
-        if choice.changed("node"):
+        if selection.changed("node"):
             st.rerun()
     st.caption(
         "silent: a heartbeat is overdue · dead: its lease has run out without a good-bye · "

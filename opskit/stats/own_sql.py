@@ -9,7 +9,7 @@ import pandas as pd
 
 from opskit.database import Database
 from opskit.stats.columns import TIME
-from opskit.stats.shown import Frame
+from opskit.stats.frame_display import Frame
 
 # PostgreSQL's types by their OID. numeric stays Decimal, json and arrays stay Python's.
 _DTYPES = {

@@ -11,7 +11,7 @@ import streamlit as st
 from opskit.database.session import Row
 from opskit.errors import ForbiddenError, OpskitError
 from opskit.files import preview as looking
-from opskit.files.kept import kept
+from opskit.files.stored_file import kept
 from opskit.queue import row_content
 from opskit.web.dashboard import permission, readings, sign_in
 

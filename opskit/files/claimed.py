@@ -55,6 +55,7 @@ class ClaimedFile:
         table_prefix: "" in production, "dev_" in development.
         files_table: The files table's name, without that prefix.
         text_encoding: Encoding of a text that has no byte order mark.
+        lane: Its lane, as text; None where lanes are off, and for files without one.
     """
 
     id: str
@@ -70,6 +71,7 @@ class ClaimedFile:
     table_prefix: str = ""
     files_table: str = "uploaded_files"
     text_encoding: str = "utf-8"
+    lane: str | None = None
     desk: Context = field(repr=False)
 
     @property

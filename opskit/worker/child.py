@@ -489,6 +489,7 @@ class Child:
             table_prefix=self.db.settings.prefix,
             files_table=self.db.settings.table,
             text_encoding=self.db.settings.text_encoding,
+            lane=answer.lane,
             desk=self._desk,
         )
 
@@ -615,7 +616,7 @@ def _take_along(program: Program) -> None:
 
 def about(file: ClaimedFile) -> dict[str, object]:
     """What a log in JSON has beside a message about a file."""
-    return {"file": file.id, "attempt": file.attempt, "token": file.token}
+    return {"file": file.id, "attempt": file.attempt, "token": file.token, "lane": file.lane}
 
 
 def _nothing(*_: object) -> None:

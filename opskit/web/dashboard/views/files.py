@@ -6,7 +6,8 @@ from typing import Any
 
 import streamlit as st
 
-from opskit.errors import DatabaseError
+from opskit.errors import DatabaseError, OpskitError
+from opskit.queue import lanes
 from opskit.queue.error_identity import last_line
 from opskit.queue.states import FileState
 from opskit.stats.listings import SEARCH_ROWS
@@ -44,14 +45,15 @@ def listing() -> None:
         placeholder=HINT.format(example()),
         help=HELP,
     )
+    lane = lane_chosen()
     with upload_column:
         if dialog.button("Upload…", icon=":material/upload:", key="upload_files"):
             actions.upload()
-    asked = (status, server, search)
+    asked = (status, server, search, lane)
     if st.session_state.get("asked") != asked:
         st.session_state.update(asked=asked, most=PAGE_ROWS)
     most = st.session_state["most"]
-    found, everywhere = looked_for(search.strip(), status, server, most + 1)
+    found, everywhere = looked_for(search.strip(), status, server, lane, most + 1)
     banners.as_of(found)
     if not banners.healthy([found]):
         return
@@ -83,17 +85,43 @@ def listing() -> None:
         several(chosen)
 
 
-def looked_for(search: str, status: str, server: str, limit: int) -> tuple[readings.Reading, bool]:
+def has_lanes() -> bool:
+    """Whether the table has lanes, as far as that is known."""
+    try:
+        return lanes.known(readings.database()) is not None
+    except OpskitError:
+        return False
+
+
+def lane_chosen() -> str:
+    """The lane to show; "" for all, and where the table has no lanes."""
+    if not has_lanes():
+        return ""
+    known = [lanes.NO_LANE if row["lane"] is None else row["lane"] for row in readings.read("lanes").rows()]
+    asked = st.query_params.get("lane", "")
+    # A lane of an address may have nothing queued any more.
+    options = ["", *dict.fromkeys([*known, *filter(None, [asked])])]
+    chosen: str = st.selectbox(
+        "Lane", options, format_func=lambda lane: readings.shown(lane) or "all lanes", key="lane", bind="query-params",
+        accept_new_options=True, help="A lane that has nothing queued can be typed.",
+    ) or ""  # fmt: skip
+    return chosen
+
+
+def looked_for(search: str, status: str, server: str, lane: str, limit: int) -> tuple[readings.Reading, bool]:
     """The newest files; what a search finds in the whole table, or among the newest where that takes too long.
+
+    The files of a lane are looked for among the newest.
 
     Returns:
         The files, and whether the whole table was searched.
     """
-    if search and status != "none":
+    if search and status != "none" and not lane:
         found = readings.read("found_files", text=search, status=status, server_id=server, limit=limit)
         if not (isinstance(found.error, DatabaseError) and found.error.sqlstate == TOOK_TOO_LONG):
             return found, True
-    return readings.read("files", status=status, server_id=server, search=search, limit=limit), False
+    asked = {"lane": lane} if lane else {}
+    return readings.read("files", status=status, server_id=server, search=search, limit=limit, **asked), False
 
 
 def example() -> str:

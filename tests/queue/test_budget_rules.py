@@ -140,6 +140,15 @@ def test_a_requeued_file_has_its_whole_budget_and_stands_at_the_end_of_the_queue
     assert claim(db, node).row["id"] == other  # type: ignore[index]
 
 
+def test_requeue_of_files_takes_those_that_are_named_and_have_ended(db: Database) -> None:
+    named, other = failed(db, 2)
+    at_work, _ = claimed(db, "node-b")
+
+    assert [one["id"] for one in queue.requeue(db, [named, at_work], actor="me")] == [named]
+    assert row(db, other)["processing_status"] == "failed"
+    assert row(db, at_work)["processing_status"] == "processing"
+
+
 @pytest.mark.parametrize("how", ["ids", "failed", "error", "told"])
 def test_requeue_passes_over_a_row_that_somebody_has_locked(db: Database, how: str) -> None:
     locked, free = failed(db, 2, error="it broke")

@@ -8,7 +8,10 @@
 -- first of a lane has one, the oldest is looked for among the first hundred.
 \ir _session.sql
 \ir _lane.sql
-\if :{?lane} \else \ir _no_lanes.sql \endif
+\if :{?lane}
+\else
+\ir _no_lanes.sql
+\endif
 \if :{?row_limit} \else \set row_limit 1000 \endif
 WITH live AS (
     SELECT f.:"lane" AS lane, count(*) AS queued, count(*) FILTER (WHERE f.processing_queued_at <= now()) AS due, 0 AS processing

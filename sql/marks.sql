@@ -15,7 +15,7 @@
 \if :{?since_seconds} \else \set since_seconds 86400 \endif
 \if :{?row_limit} \else \set row_limit 100 \endif
 WITH told AS MATERIALIZED (
-    SELECT e.* FROM unnest(ARRAY['pause', 'resume', 'breaker', 'migrate', 'requeue', 'cancel', 'boot']) AS wanted (kind)
+    SELECT e.* FROM pg_catalog.unnest(ARRAY['pause', 'resume', 'breaker', 'migrate', 'requeue', 'cancel', 'boot']) AS wanted (kind)
      CROSS JOIN LATERAL (
            SELECT id, at, kind, outcome, server_id, actor, reason, details ->> 'version' AS version FROM :"events"
             WHERE kind = wanted.kind AND kind <> 'attempt' ORDER BY id DESC LIMIT 5000) AS e

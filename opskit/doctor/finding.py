@@ -80,7 +80,7 @@ class Finding:
 
     def facts(self) -> dict[str, Any]:
         """What programs get: everything but the address of the page."""
-        facts = asdict(self)
+        facts = asdict(self) | {"concerns": list(self.concerns)}
         del facts["page"]
         return facts
 

@@ -69,7 +69,7 @@ def test_rows_that_go_into_an_index_cost_more_than_those_that_do_not(bare: Datab
 def test_people_read_the_same_plan(bare: Database) -> None:
     done = opskit(bare.settings, "migrate", "--plan")
 
-    assert f"; reads {TABLE} twice, rewrites nothing, about a second" in done.stdout
+    assert f"; reads {TABLE} twice, rewrites nothing, about 1 s" in done.stdout
     assert "; reads and rewrites nothing" in done.stdout
     assert "the table is small: no statement takes long" in done.stderr
 

@@ -23,7 +23,7 @@ BOOT = "00000000-0000-0000-0000-00000000000{}"
 
 GETS = (
     "concurrency-stats", "server-info", "distribution", "longest-running", "nodes", "stale", "throughput", "failures",
-    "node-work", "forecast", "timeline", "files", "events", "pauses", "doctor",
+    "node-work", "forecast", "timeline", "files", "events", "pauses", "doctor", "trends", "marks",
 )  # fmt: skip
 
 

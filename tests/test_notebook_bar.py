@@ -48,6 +48,7 @@ def cells(text: str) -> Any:
     return nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
 
 
+@pytest.mark.slow
 def test_in_a_notebook_long_calls_show_a_bar_and_the_event_loop_is_not_in_the_way(db: Database, tmp_path: Path) -> None:
     book = execute(cells(CELLS), tmp_path, **db.settings.environ())
 

@@ -83,6 +83,7 @@ def test_no_verb_passes_on_what_a_terminal_obeys(db: Database, words: tuple[str,
         assert r"[link=http://evil]d[/link] [bold]:bomb: \U000e0041.csv" in told
 
 
+@pytest.mark.slow
 def test_json_says_every_name_as_it_is(db: Database) -> None:
     failed(db, NASTY, "oops")
 
@@ -92,6 +93,7 @@ def test_json_says_every_name_as_it_is(db: Database) -> None:
     assert "\u202etxt.exe" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_terminal_gets_no_more_than_a_pipe(db: Database) -> None:
     failed(db, NASTY, "oops")
     ours, theirs = pty.openpty()

@@ -33,6 +33,7 @@ def reset(settings: Settings, name: str) -> None:
         run(connection, "SELECT pg_reload_conf()")
 
 
+@pytest.mark.slow
 def test_a_server_that_is_nearly_full(healthy: Database) -> None:
     (limit,) = ask(healthy, "SELECT current_setting('max_connections')::int AS most")
     url = healthy.settings.database_url or ""

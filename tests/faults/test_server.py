@@ -85,6 +85,7 @@ def test_an_immediate_restart_of_the_server_costs_no_file(
     ended_well(hurt_db, nodes, 200)
 
 
+@pytest.mark.slow
 def test_a_storm_of_ended_connections_costs_no_file(
     cluster: Cluster, hurt_db: Database, work: Callable[[int], list[Node]]
 ) -> None:
@@ -100,6 +101,7 @@ def test_a_storm_of_ended_connections_costs_no_file(
     ended_well(hurt_db, nodes, 300)
 
 
+@pytest.mark.slow
 def test_nodes_wait_while_the_server_takes_no_more_connections_and_go_on_by_themselves(
     cluster: Cluster, hurt_db: Database, work: Callable[[int], list[Node]]
 ) -> None:

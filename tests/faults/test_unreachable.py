@@ -103,6 +103,7 @@ def test_a_node_cut_off_for_longer_than_its_lease_stops_its_child_and_goes_on_af
     assert violations(db) == []
 
 
+@pytest.mark.slow
 def test_nodes_wait_while_the_database_takes_no_writes(cluster: Cluster, hurt_db: Database, hurt: Start) -> None:
     record(hurt_db)
     add_many(hurt_db, 150)

@@ -222,6 +222,7 @@ def test_a_packed_text_that_is_cut_off_is_rejected(load: Load, pack: Any) -> Non
         load(name, packed[: len(packed) // 2])
 
 
+@pytest.mark.slow
 def test_a_zip_bomb_of_text_is_neither_loaded_nor_counted_to_its_end(load: Load, make_file: MakeFile) -> None:
     packed = gzip.compress(b"a,b\n" + b"1,2\n" * (50 << 20), 6)
 

@@ -86,6 +86,7 @@ def test_three_who_welcome_at_once_give_each_sample_once(as_embedded: Settings) 
         assert stats.records(stats.concurrency(db))[0]["total_files"] == count
 
 
+@pytest.mark.slow
 def test_a_notebook_takes_the_name_of_the_variable_that_holds_the_url(db: Database, tmp_path: Path) -> None:
     add_files(db, "a.csv")
     made = tmp_path / "made.ipynb"

@@ -62,6 +62,7 @@ def test_a_report_is_one_page_with_its_pictures_inside_and_nothing_from_elsewher
     assert "import opskit" not in page
 
 
+@pytest.mark.slow
 def test_a_report_holds_no_secret(ended: Database, tmp_path: Path) -> None:
     password = (ended.settings.database_url or "").split(":")[2].split("@")[0]
     for name in ("report.html", "report.ipynb"):
@@ -93,7 +94,7 @@ def test_a_report_as_a_notebook_keeps_each_figure_to_point_at_as_a_picture_and_i
     assert "since = 168" in parameters.source
 
 
-@pytest.mark.fast_cases(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["02_verification", "04_capacity"])
 def test_every_notebook_of_the_package_can_be_a_report(ended: Database, name: str, tmp_path: Path) -> None:
     made = jupyter.report(ended, name, out=str(tmp_path / "x.html"))
@@ -117,6 +118,7 @@ def test_a_report_is_printed_with_every_picture(ended: Database, tmp_path: Path)
     assert len(pdf) < 1_000_000
 
 
+@pytest.mark.slow
 def test_a_pdf_without_a_browser_is_one_sentence(db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent))
     if shutil.which("chromium"):

@@ -318,6 +318,7 @@ def test_older_nodes_work_all_the_while(older: Database) -> None:
     assert migration.missing(older) == []
 
 
+@pytest.mark.slow
 def test_an_upgrade_that_is_interrupted_anywhere_goes_on(older: Database, settings: Settings) -> None:
     steps = migration.plan(older)
     parts = [step.part for step in steps]

@@ -185,6 +185,7 @@ def test_the_shell_requeues_one_group(db: Database, many: dict[str, str]) -> Non
     assert {each["id"] for each in json.loads(done.stdout)["files"]} == {many["denied-1"], many["denied-2"]}
 
 
+@pytest.mark.slow
 def test_the_shell_lists_the_line_that_tells_an_error(db: Database, many: dict[str, str]) -> None:
     shown = opskit(db.settings, "stats", "files", COLUMNS="400").stdout
     history = opskit(db.settings, "stats", "events", COLUMNS="400").stdout

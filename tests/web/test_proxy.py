@@ -64,6 +64,7 @@ def test_where_people_sign_in_no_call_passes_a_proxy_without_the_token(
     assert db.run("pauses") == []
 
 
+@pytest.mark.slow
 @needs_nginx
 def test_where_people_sign_in_the_token_opens_the_api_through_a_proxy(
     db: Database, settings: Settings, tmp_path: Path, provider_url: str

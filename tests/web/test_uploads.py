@@ -30,6 +30,7 @@ def form(size: int) -> tuple[bytes, str]:
     return head + bytes(size) + b"\r\n--x--\r\n", "multipart/form-data; boundary=x"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("who", ["nobody signed in", "read-only", "no token shown", "nothing set, no dialog open"])
 def test_a_tab_whose_page_offers_no_upload_fills_no_memory(
     db: Database, settings: Settings, tmp_path: Path, who: str

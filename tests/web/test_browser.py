@@ -88,7 +88,7 @@ def test_every_page_can_be_used_on_a_phone(open_tab: Callable[..., Page], url: s
     page.get_by_test_id("stExpandSidebarButton").click()
     page.get_by_role("link", name="Overview", exact=True).click()
     expect(page).to_have_title("Overview · development · opskit", timeout=PATIENCE)
-    page.get_by_role("button", name="Clean up…").click()
+    page.get_by_role("button", name="Clean up…").first.click()
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_role("button", name="End 1 claim")).to_be_in_viewport(timeout=PATIENCE)
     assert beyond_the_edge(page) == []
@@ -232,7 +232,7 @@ def test_the_whole_story_of_a_node_that_dies(
         confirm(page, "Queue 10 files", "10 files queued")
         go(page, "Overview")
         assert agrees(page, url) == {"queued": 10, "processing": 0, "completed": 0, "failed": 0}
-        expect(page.get_by_text("no node is alive")).to_be_visible(timeout=PATIENCE)
+        expect(page.get_by_text("queued and no node is alive")).to_be_visible(timeout=PATIENCE)
 
         # A node works on them, and is killed in the middle of one.
         first = start("first", act="slow", ACT_SECONDS="3", OPSKIT_ON_ORPHAN="fail")
@@ -266,7 +266,7 @@ def test_the_whole_story_of_a_node_that_dies(
         expect(page.get_by_text(re.compile(r"^1 paused · 1 dead\b"))).to_be_visible(timeout=PATIENCE)
         go(page, "Overview")
         assert agrees(page, url) == done
-        page.get_by_role("button", name="Resume all…").click()
+        page.get_by_role("button", name="Resume all…").first.click()
         confirm(page, "Resume", "Resumed all nodes")
         until(lambda: metric(page, "Completed") == "10", seconds=30, what="ten completions on the page")
         assert agrees(page, url) == {"queued": 0, "processing": 0, "completed": 10, "failed": 0}

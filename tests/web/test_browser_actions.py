@@ -67,7 +67,7 @@ def test_cleanup_by_the_dialog(open_tab: Callable[..., Page], db: Database) -> N
     seed(db)
     page = open_tab()
 
-    page.get_by_role("button", name="Clean up…").click()
+    page.get_by_role("button", name="Clean up…").first.click()
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_text("This changes development")).to_be_visible(timeout=PATIENCE)
     dialog.get_by_label("Your name").fill("ann")

@@ -30,7 +30,7 @@ STYLE = """
 body:has([data-testid=stExpandSidebarButton]) [data-testid=stElementContainer]:has(.pagename) {display: block}
 [data-testid=stCaptionContainer] {color: inherit; opacity: .85}
 [data-testid=stCaptionContainer] code {color: inherit; background: transparent}
-[data-testid=stCode] .token {color: inherit}
+[data-testid=stCode] .token {color: inherit !important}
 [data-testid=stElementToolbar] button[aria-label="Download as CSV"] {display: none}
 """
 # White on the bright blue of the dark theme has 2.4 : 1.

@@ -11,6 +11,11 @@ import opskit
 from opskit import doctor, queue, stats
 
 
+def counted(number: int) -> str:
+    """How many files, in words."""
+    return "1 file" if number == 1 else f"{number} files"
+
+
 def main() -> int:
     """Print the findings and the groups of failures; exit code 1 when the doctor finds an error."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -21,13 +26,12 @@ def main() -> int:
         for finding in findings:
             print(f"{finding.level}: {finding.what}")
         groups = stats.failures(db)
-        for number, group in enumerate(groups.itertuples(), start=1):
-            files = "1 file" if group.file_count == 1 else f"{group.file_count} files"
-            print(f"{number}. {files}: {group.error}")
+        for number, group in enumerate(groups.to_dict("records"), start=1):
+            print(f"{number}. {counted(group['file_count'])}: {group['error']}")
         if given.requeue is not None:
             error = groups["error"].iloc[given.requeue - 1]
             queued = queue.requeue(db, failed=True, error=error, actor="morning report")
-            print(f"{len(queued)} files queued again")
+            print(f"{counted(len(queued))} queued again")
     return 1 if any(finding.level == "error" for finding in findings) else 0
 
 

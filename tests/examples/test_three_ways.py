@@ -91,7 +91,7 @@ def test_the_applications_server_program_and_node_complete_each_file_once_beside
         eventually(lambda: counts(guide).get("completed", 0) > 20, 60)
 
         # A node of each kind is killed at work: with its child, without it, and the one that is no Python.
-        os.kill(nodes["exec-0"].child() or 0, signal.SIGKILL)
+        os.kill(nodes["exec-0"].own_child(), signal.SIGKILL)
         nodes["post-0"].kill()
         typescript["ts-0"].kill()
         nodes["post-0"] = begin("post-0", **post)

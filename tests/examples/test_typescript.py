@@ -74,7 +74,7 @@ def test_an_express_server_processes_files_for_nodes_that_are_killed(
         nodes = [begin(f"node-{number}", OPSKIT_POST=url, OPSKIT_PROCESSOR="") for number in range(2)]
         until(lambda: counts(db).get("completed", 0) > 20, 60)
 
-        os.kill(nodes[0].child() or 0, signal.SIGKILL)
+        os.kill(nodes[0].own_child(), signal.SIGKILL)
         nodes[1].kill()
 
         until(lambda: counts(db) == {"completed": 100, "failed": 1}, 60)

@@ -29,10 +29,10 @@ def test_a_frozen_child_under_a_living_supervisor_is_not_robbed_and_finishes_whe
     until(lambda: in_hand(db, node) == file)
     start("node-b", act="effect")
 
-    os.kill(node.child() or 0, signal.SIGSTOP)
+    os.kill(node.own_child(), signal.SIGSTOP)
     time.sleep(db.settings.lease_seconds * 2)
     assert in_hand(db, node) == file
-    os.kill(node.child() or 0, signal.SIGCONT)
+    os.kill(node.own_child(), signal.SIGCONT)
 
     drained(db, 1, 30, node)
     prove(db, 1)
@@ -49,7 +49,7 @@ def test_a_child_frozen_for_longer_than_stale_after_is_ended_by_its_own_supervis
     node = start("node-a", act="effect", ACT_SECONDS="0.5", OPSKIT_STALE_AFTER_SECONDS="1.5")
     until(lambda: in_hand(db, node) == file)
 
-    os.kill(node.child() or 0, signal.SIGSTOP)
+    os.kill(node.own_child(), signal.SIGSTOP)
 
     until(lambda: status(db, later) == "completed")
     assert status(db, file) == "failed"
@@ -89,7 +89,7 @@ def test_the_checker_catches_a_zombie_that_completes_by_id_alone(db: Database, s
     unfenced = {"act": "fault_processors:unfenced", **PROCESSORS}
     node = start("node-a", ACT_SECONDS="1", **unfenced)
     until(lambda: in_hand(db, node) == file)
-    child = node.child() or 0
+    child = node.own_child()
     for pid in (node.process.pid, child):
         os.kill(pid, signal.SIGSTOP)
 

@@ -24,7 +24,7 @@ def test_a_killed_child_frees_its_file_although_the_server_is_busy_with_its_stat
     node = start("node-a", act="fault_processors:asking_at_first", **LONG)
     until(lambda: ask(db, IN_TRANSACTION.format("query LIKE 'SELECT pg_sleep%' AND state = 'active'")))
 
-    os.kill(child_of(node) or 0, signal.SIGKILL)
+    os.kill(until(lambda: child_of(node)), signal.SIGKILL)
 
     drained(db, 1, 40, node)
     prove(db, 1)
@@ -54,7 +54,7 @@ def test_a_node_frozen_within_its_transaction_loses_its_file_to_others_and_to_it
     add_files(db, "a", "b")
     node = start("node-a", act="fault_processors:holding_at_first", **LONG)
     until(lambda: ask(db, IN_TRANSACTION.format("state = 'idle in transaction'")))
-    for pid in (node.process.pid, child_of(node) or 0):
+    for pid in (node.process.pid, until(lambda: child_of(node))):
         os.kill(pid, signal.SIGSTOP)
 
     # The second file is taken by nobody before the first is free: one server ID holds one file.

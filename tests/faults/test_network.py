@@ -70,7 +70,7 @@ def test_the_true_reason_is_kept_although_the_connection_breaks_while_it_is_writ
             start("node-b", act="effect", OPSKIT_LEASE_SECONDS="0.3")
             until(lambda: len(db.run("nodes")) == 2)
             fault = proxy.strike("'attempt', $", "before", "drop", times=4)
-            os.kill(node.child() or 0, signal.SIGKILL)
+            os.kill(node.own_child(), signal.SIGKILL)
             assert fault.struck.wait(30), node.log
             drained(db, 1, 30, node)
 

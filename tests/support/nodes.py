@@ -53,6 +53,10 @@ class Node:
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         return int(children[0]) if children else None
 
+    def own_child(self) -> int:
+        """The pid of its child, waited for: a signal to no process would go to the whole group of the tests."""
+        return int(until(self.child, what="a child"))
+
     def kill(self, number: int = signal.SIGKILL) -> None:
         """Send the supervisor a signal."""
         self.process.send_signal(number)

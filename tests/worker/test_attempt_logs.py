@@ -117,7 +117,7 @@ def test_an_attempt_can_be_read_while_it_runs_and_after_its_child_was_killed(db:
 
     until(lambda: said(db, id) == "begun\nhalf a line")
     assert status(db, id) == "processing"
-    os.kill(node.child() or 0, signal.SIGKILL)
+    os.kill(node.own_child(), signal.SIGKILL)
 
     until(lambda: status(db, id) == "failed")
     (first, *_) = attempt_logs.read(db, id)

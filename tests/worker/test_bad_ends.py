@@ -24,7 +24,7 @@ def test_a_killed_child_costs_its_file_one_attempt_and_the_queue_goes_on(db: Dat
     node = start("node-a", act="slow", ACT_SECONDS="1")
     until(lambda: in_hand(db, node) == first and node.child())
 
-    os.kill(node.child() or 0, signal.SIGKILL)
+    os.kill(node.own_child(), signal.SIGKILL)
 
     until(lambda: counts(db) == {"completed": 2})
     event = last_attempt(db, first)
@@ -62,7 +62,7 @@ def test_supervisor_and_child_killed_together_leave_a_file_that_the_next_boot_ta
     node = start("node-a", act="slow", ACT_SECONDS="60")
     until(lambda: in_hand(db, node) == file)
 
-    os.kill(node.child() or 0, signal.SIGKILL)
+    os.kill(node.own_child(), signal.SIGKILL)
     node.kill()
     node.end()
     again = start("node-a", "--drain", act="slow", ACT_SECONDS="0.1")
@@ -178,7 +178,7 @@ def test_a_frozen_node_is_refused_when_it_thaws_and_its_heir_keeps_the_file(db: 
     (file,) = add_files(db, "a")
     frozen = start("node-a", act="effect", ACT_SECONDS="1")
     until(lambda: in_hand(db, frozen) == file)
-    child = frozen.child() or 0
+    child = frozen.own_child()
     for pid in (frozen.process.pid, child):
         os.kill(pid, signal.SIGSTOP)
 

@@ -333,10 +333,10 @@ def test_a_frozen_node_whose_file_was_cancelled_is_refused_when_it_thaws(db: Dat
     with running_nodes(db, tmp_path) as start:
         node = start("node-a", act="effect", ACT_SECONDS="0.5", **SLOW_BEAT)
         until(lambda: db.run("held", server_id="node-a"))
-        for pid in (node.process.pid, node.child() or 0):
+        for pid in (node.process.pid, node.own_child()):
             os.kill(pid, signal.SIGSTOP)
         queue.cancel(db, [id], actor="ann")
-        for pid in (node.child() or 0, node.process.pid):
+        for pid in (node.own_child(), node.process.pid):
             os.kill(pid, signal.SIGCONT)
 
         (later,) = add_files(db, "b")

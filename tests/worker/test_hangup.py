@@ -49,7 +49,7 @@ def test_a_hangup_lets_a_node_finish_its_file_however_often_it_comes(db: Databas
     for _ in range(3):
         node.kill(signal.SIGHUP)
         time.sleep(0.05)
-    os.kill(node.child() or 0, signal.SIGHUP)
+    os.kill(node.own_child(), signal.SIGHUP)
 
     assert node.end() == 0
     assert "stopping: told by SIGHUP" in node.log
@@ -67,7 +67,7 @@ def test_a_node_under_nohup_goes_on_after_a_hangup(db: Database, start: Start) -
     until(lambda: "registered" in node.log and node.child())
 
     node.kill(signal.SIGHUP)
-    os.kill(node.child() or 0, signal.SIGHUP)
+    os.kill(node.own_child(), signal.SIGHUP)
 
     (id,) = files(db, "a")
     until(lambda: status(db, id) == "completed")

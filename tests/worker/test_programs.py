@@ -308,7 +308,7 @@ def test_a_program_and_all_that_it_has_started_die_with_their_node(
 ) -> None:
     id = stored(db, tmp_path)
     node = run("{path}", python=FAMILY)
-    pids, child = family(db, id), node.child() or 0
+    pids, child = family(db, id), node.own_child()
 
     if victim in ("child", "both"):
         os.kill(child, signal.SIGKILL)

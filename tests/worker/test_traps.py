@@ -120,7 +120,7 @@ def test_a_ctrl_c_that_reaches_the_child_does_not_cut_its_commit_short(db: Datab
     (file,) = add_files(db, "a")
     node = start("node-a", act="effect", ACT_SECONDS="1")
     until(lambda: status(db, file) == "processing")
-    child = node.child() or 0
+    child = node.own_child()
 
     for _ in range(20):
         os.kill(child, signal.SIGINT)

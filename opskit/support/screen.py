@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import ConsoleDimensions, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -97,21 +97,22 @@ class Screen:
     @property
     def height(self) -> int:
         """Lines that it has."""
-        return out.size.height
+        return _measured()[1]
 
     def show(self, what: RenderableType) -> None:
         """Draw."""
         self._shown = what
+        out.size = _measured()
         out.update_screen(what)
 
     def wait(self, seconds: float) -> bool:
         """Wait, and draw again when the window has another size; whether q was pressed."""
-        until, size = time.monotonic() + seconds, out.size
+        until, size = time.monotonic() + seconds, _measured()
         while (left := until - time.monotonic()) > 0:
             if self._pressed(min(left, _KEY_SECONDS)):
                 return True
-            if out.size != size:
-                size = out.size
+            if _measured() != size:
+                size = _measured()
                 self.show(self._shown)
         return False
 
@@ -140,6 +141,15 @@ class Screen:
         out.set_alt_screen(False)
         if self._keys is not None and self._manners is not None:
             termios.tcsetattr(self._keys, termios.TCSADRAIN, self._manners)
+
+
+def _measured() -> ConsoleDimensions:
+    """The size of the terminal as it is: rich goes by COLUMNS and LINES, which a shell may have set long ago."""
+    try:
+        width, height = os.get_terminal_size(sys.__stdout__.fileno() if sys.__stdout__ else 1)
+    except (OSError, ValueError):
+        return out.size
+    return ConsoleDimensions(width, height) if width and height else out.size
 
 
 @contextlib.contextmanager

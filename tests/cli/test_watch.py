@@ -33,7 +33,8 @@ class Terminal:
         self.screen = pyte.Screen(columns, lines)
         self._stream = pyte.ByteStream(self.screen)
         self.raw = b""
-        environ = {**os.environ, **settings.environ(), "TERM": "xterm-256color"}
+        # A size that some shell has set long ago is not the size of this terminal.
+        environ = {**os.environ, **settings.environ(), "TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24"}
         self.child = pexpect.spawn(
             COMMAND[0], [*COMMAND[1:], *flags], env=environ, dimensions=(lines, columns), timeout=30,
             # Tests that run in the background were told to leave Ctrl-C alone, and their programs inherit that.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,16 @@ from opskit import migration
 from opskit.database import Database
 from opskit.settings import Settings
 from tests.support import servers
+
+
+def pytest_configure() -> None:
+    """Have programs under test begin with their usual signals: what nohup or a background job ignores is inherited.
+
+    A handler that does nothing keeps that from these tests, and is no handler any more in a program that they start.
+    """
+    for number in (signal.SIGHUP, signal.SIGINT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
 
 
 @pytest.hookimpl(tryfirst=True)

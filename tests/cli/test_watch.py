@@ -37,8 +37,6 @@ class Terminal:
         environ = {**os.environ, **settings.environ(), "TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24"}
         self.child = pexpect.spawn(
             COMMAND[0], [*COMMAND[1:], *flags], env=environ, dimensions=(lines, columns), timeout=30,
-            # Tests that run in the background were told to leave Ctrl-C alone, and their programs inherit that.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,
         )  # fmt: skip
         self.manners = termios.tcgetattr(self.child.child_fd)
 

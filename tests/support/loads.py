@@ -12,10 +12,11 @@ import openpyxl
 import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from psycopg import sql
 from psycopg.rows import tuple_row
 
-from opskit.errors import ClaimLostError
+from opskit.errors import ClaimLostError, Reject
 from opskit.files.claimed import ClaimedFile
 
 Connection = psycopg.Connection[dict[str, Any]]
@@ -72,6 +73,15 @@ def rows_of(connection: Connection, loaded: Mapping[str, Any]) -> list[tuple[Any
     query = sql.SQL("SELECT {} FROM {} ORDER BY ctid").format(columns, sql.Identifier(loaded["table"]))
     with connection.cursor(row_factory=tuple_row) as cursor:
         return cursor.execute(query).fetchall()
+
+
+def refused(connection: Connection, load: Load, name: str, content: bytes, sentence: str) -> None:
+    """A file is rejected in one sentence, and nothing of it stays."""
+    with pytest.raises(Reject, match=sentence) as caught:
+        load(name, content)
+
+    assert "\n" not in str(caught.value)
+    assert tables(connection) == []
 
 
 def tables(connection: Connection) -> list[str]:

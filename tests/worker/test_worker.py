@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -222,9 +223,10 @@ def test_a_node_that_fails_what_another_completes_goes_into_quarantine_and_comes
         # There is always some work: who has nothing to fail any more is not judged.
         if ask(db, f"SELECT count(*) AS n FROM {db.settings.files} WHERE processing_status = 'queued'")[0]["n"] < 5:
             add_files(db, *[f"{act}-{n}" for n in range(5)])
-        return words in sick.log
+        return re.search(words, sick.log) is not None
 
-    until(lambda: said("in quarantine: 3 files that it failed were then completed by other nodes"), 60)
+    # It is judged once a heartbeat: more than the three that suffice may have been completed by then.
+    until(lambda: said(r"in quarantine: ([3-9]|\d\d+) files that it failed were then completed by other nodes"), 60)
     assert (told("healthy"), told("sick")) == ("active", "quarantined")
     assert "resting 1 s before the next claim" in sick.log
     until(lambda: in_hand(db, sick) is None)

@@ -109,10 +109,15 @@ class Cluster:
     # -- deaths ------------------------------------------------------------------------------
 
     def kill(self) -> None:
-        """Kill -9 the postmaster; its orphaned backends see that and end by themselves."""
+        """Kill -9 the postmaster; its orphaned backends see that and end by themselves, and are waited for.
+
+        An orphan that has not been scheduled since answers one more statement.
+        """
         postmaster = self.postmaster
+        backends = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
         os.kill(postmaster, signal.SIGKILL)
-        _gone(postmaster)
+        for pid in [postmaster, *map(int, backends)]:
+            _gone(pid)
 
     def restart_immediately(self) -> None:
         """`pg_ctl restart -m immediate`: no checkpoint, no good-bye to anybody; it recovers from its log."""

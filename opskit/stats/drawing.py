@@ -13,6 +13,7 @@ import pandas as pd
 
 from opskit.queue.states import FileState
 from opskit.stats.picture import INK, Figure
+from opskit.support import wording
 from opskit.support.visible import directions_shown
 
 STATE_COLORS: dict[str, str] = {
@@ -24,7 +25,6 @@ STATE_COLORS: dict[str, str] = {
 """Colour of each state: Okabe and Ito's palette for the colour-blind, each 3:1 or better on white and on black."""
 _GRID = "rgba(128, 128, 128, 0.25)"
 _CLEAR = "rgba(0, 0, 0, 0)"
-_LONGEST_NAME = 40
 _BAR, _FRAME = 30, 150  # px
 
 
@@ -35,6 +35,7 @@ def safe(text: str) -> str:
 
 def horizontal_bars(bars: list[Any], title: str, names: Sequence[str], unit: str, *, nothing: str) -> Figure:
     """A figure of lying bars with *names* from top to bottom."""
+    apart = wording.told_apart(names)
     figure = empty_figure(bars, title, _FRAME + _BAR * max(len(names), 2), "" if names else nothing)
     figure.update_xaxes(title={"text": unit}, rangemode="tozero", tickformat=",d")
     figure.update_yaxes(
@@ -43,7 +44,7 @@ def horizontal_bars(bars: list[Any], title: str, names: Sequence[str], unit: str
         zeroline=False,
         tickmode="array",
         tickvals=list(range(len(names))),
-        ticktext=[safe(short(name)) for name in names],
+        ticktext=[safe(apart[name]) for name in names],
     )
     return figure
 
@@ -86,9 +87,3 @@ def rows_of(frame: pd.DataFrame, *columns: str) -> list[tuple[Any, ...]]:
     """The rows of some columns, with None for what is missing."""
     values = frame[list(columns)].itertuples(index=False, name=None)
     return [tuple(None if pd.isna(value) else value for value in row) for row in values]
-
-
-def short(name: str) -> str:
-    """The name, with its middle left out when it is long: beginnings tell the kind, ends the number."""
-    half = _LONGEST_NAME // 2
-    return name if len(name) <= _LONGEST_NAME else f"{name[:half]}…{name[1 - half :]}"

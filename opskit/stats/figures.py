@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from opskit.stats.drawing import STATE_COLORS, empty_figure, horizontal_bars, rows_of, safe, short
+from opskit.stats.drawing import STATE_COLORS, empty_figure, horizontal_bars, rows_of, safe
 from opskit.stats.picture import INK, Figure
 from opskit.stats.timeline_figure import timeline
 from opskit.support import wording
@@ -142,7 +142,7 @@ def longest_running(frame: pd.DataFrame) -> Figure:
         orientation="h",
         y=list(range(len(rows))),
         x=[0.0 if minutes is None else round(minutes, 2) for *_, minutes in rows],
-        text=[safe(short(_server(server))) for _, server, _ in rows],
+        text=[safe(wording.shortened(_server(server))) for _, server, _ in rows],
         textposition="auto",
         customdata=[safe(name) for name in names],
         hovertemplate="%{customdata}<br>%{text}<br>%{x:,.1f} min<extra></extra>",
@@ -174,6 +174,6 @@ def _doing(row: tuple[Any, ...], share: float | None) -> str:
     if minutes is None:
         return str(state)
     parts = [] if state == "live" else [state]
-    parts.append(safe(short(filename or "(no name)")))
+    parts.append(safe(wording.shortened(filename or "(no name)")))
     parts.append("no progress told" if share is None else f"{share:.0f} %")
     return " · ".join([*parts, f"{minutes:.1f} min"])

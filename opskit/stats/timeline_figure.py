@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import pandas as pd
 import plotly.graph_objects as go
 
-from opskit.stats.drawing import STATE_COLORS, horizontal_bars, rows_of, safe, short
+from opskit.stats.drawing import STATE_COLORS, horizontal_bars, rows_of, safe
 from opskit.stats.picture import INK, Figure
 from opskit.support import wording
 
@@ -140,7 +140,7 @@ def _told(row: Mapping[str, Any]) -> str:
     outcome = f"{row['outcome']}, then {row['followed']}" if row["followed"] else row["outcome"]
     parts = [name, attempt, outcome] if row["kind"] == "attempt" else [row["kind"], row["outcome"]]
     by = None if row["actor"] in (None, row["server_id"]) else f"by {row['actor']}"
-    lines = [" · ".join(str(part) for part in parts if part), short(row["reason"] or ""), by or ""]
+    lines = [" · ".join(str(part) for part in parts if part), wording.shortened(row["reason"] or ""), by or ""]
     if row["overlaps"]:
         lines.append("OVERLAPS another attempt at this file")
     return "<br>".join(safe(line) for line in lines if line)

@@ -57,7 +57,10 @@ def trends(
         _line("run p50", starts, [row[6] for row in rows], _RUN, "y3", "%{y:,.3~g} s run p50"),
         _line("run p95", starts, [row[7] for row in rows], _RUN, "y3", "%{y:,.3~g} s run p95", dash="dot"),
     ]  # fmt: skip
+    # A mark from before the first file would be a line alone in an empty chart.
+    first_file = next((row[0] for row in rows if row[1] or row[3]), None)
     told = rows_of(marks, "at", "kind", "server_id", "what", "file_count", "actor", "reason")
+    told = [row for row in told if first_file is not None and row[0] >= first_file]
     moments = [row[0].astimezone(where).replace(tzinfo=None) for row in told]
     traces.append(
         go.Scatter(

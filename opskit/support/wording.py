@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
@@ -60,6 +61,30 @@ def named(names: Iterable[str]) -> str:
     listed = list(names)
     more = f" and {len(listed) - _NAMED} more" if len(listed) > _NAMED else ""
     return ", ".join(listed[:_NAMED]) + more
+
+
+def shortened(text: str, most: int = 40) -> str:
+    """The text with its middle left out when it is long: beginnings tell the kind, ends the number."""
+    if len(text) <= most:
+        return text
+    end = (most - 1) // 2
+    return f"{text[: most - 1 - end]}…{text[len(text) - end :]}"
+
+
+def told_apart(names: Iterable[str], most: int = 40) -> dict[str, str]:
+    """Each name with its short form, no two alike: where the middle is what differs, more of it stays.
+
+    Args:
+        names: The whole names.
+        most: Most letters of a short form, where that is enough.
+    """
+    whole = list(dict.fromkeys(names))
+    short = {name: shortened(name, most) for name in whole}
+    while len(set(short.values())) < len(whole):
+        alike = {form for form, count in Counter(short.values()).items() if count > 1}
+        most += 4
+        short |= {name: shortened(name, most) for name in whole if short[name] in alike}
+    return short
 
 
 def rate(per_minute: float | None) -> str:

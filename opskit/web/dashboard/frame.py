@@ -9,7 +9,7 @@ from streamlit.navigation.page import StreamlitPage
 
 from opskit.errors import OpskitError
 from opskit.support.logs import masked
-from opskit.web.dashboard import actions, banners, permission, readings, sign_in
+from opskit.web.dashboard import actions, banners, permission, readings, rows, sign_in
 
 HERE = Path(__file__).parent
 PAGES = ("overview", "nodes", "files", "failures", "cleanup", "timeline", "doctor", "history")
@@ -59,7 +59,7 @@ def frame() -> None:
             layout="wide",
         )
         dark = DARK_STYLE if st.context.theme.type == "dark" else ""
-        st.html(f"<style>{STYLE}{dark}{PRODUCTION_STYLE if settings.env == 'production' else ''}</style>")
+        st.html(f"<style>{STYLE}{rows.STYLE}{dark}{PRODUCTION_STYLE if settings.env == 'production' else ''}</style>")
         with st.container(horizontal=True, vertical_alignment="center", key="frame"):
             st.html(f'<span class="pagename">{page.title}</span>', width="content")
             environment()

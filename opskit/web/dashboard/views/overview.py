@@ -8,9 +8,21 @@ import streamlit as st
 
 from opskit.database.session import Row
 from opskit.queue.states import FileState
-from opskit.stats.figures import STATE_COLORS
+from opskit.stats.drawing import STATE_COLORS
 from opskit.support import wording
-from opskit.web.dashboard import actions, banners, columns, dialog, needs, readings, sources, times, trends
+from opskit.web.dashboard import (
+    actions,
+    banners,
+    charts,
+    columns,
+    dialog,
+    needs,
+    readings,
+    rows,
+    sources,
+    times,
+    trends,
+)
 
 SERVERS_DRAWN = 12
 OUTLOOK_COLORS: dict[str, Literal["gray", "green", "orange", "red"]] = {
@@ -130,9 +142,9 @@ def counted(now: Row) -> None:
 
 
 def _last_day(throughput: readings.Reading) -> dict[str, int]:
-    rows = throughput.rows()
+    hours = throughput.rows()
     return {
-        state: sum(row["file_count"] for row in rows if row["processing_status"] == state)
+        state: sum(row["file_count"] for row in hours if row["processing_status"] == state)
         for state in ("completed", "failed")
     }
 
@@ -154,20 +166,16 @@ def spread(distribution: readings.Reading) -> None:
         drawn[other] = {state: sum(by_server[server][state] for server in rest) for state in FileState}
     states = [state for state in FileState if any(counts[state] for counts in drawn.values())]
     plot, table = st.tabs(["Plot", "Table"])
-    plot.bar_chart(
-        [{"server": server, **{state: counts[state] for state in states}} for server, counts in drawn.items()],
-        x="server",
-        y=states,
-        color=[STATE_COLORS[state] for state in states],
-        horizontal=True,
-        x_label="",
-        y_label="",
-        height=max(160, 60 + 34 * len(drawn)),
-    )
-    table.dataframe(
-        [{"server": server, **by_server[server], "all": sum(by_server[server].values())} for server in ranked],
-        hide_index=True,
-    )
+    with plot:
+        charts.spread(drawn, {state: STATE_COLORS[state] for state in states})
+    with table:
+        rows.table(
+            [{"Server": _server(name), **by_server[name], "all": sum(by_server[name].values())} for name in ranked]
+        )
+
+
+def _server(name: str) -> rows.Name:
+    return rows.Name(name) if name.startswith("(") else rows.Name(name, "node", {"id": name})
 
 
 def workers(nodes: readings.Reading) -> None:
@@ -177,41 +185,41 @@ def workers(nodes: readings.Reading) -> None:
     if not here:
         st.caption("No node is alive. Start one: `opskit up`, or `python -m opskit.worker`.")
         return
-    st.dataframe(
+    rows.table(
         [
             {
-                "Node": row["server_id"],
-                "State": [row["state"]],
-                "File": readings.shown(row["original_filename"] or ""),
-                "Progress": columns.progress(row),
+                "Node": _server(row["server_id"]),
+                "State": rows.State(row["state"], columns.NODE_BADGES[row["state"]]),
+                "File": _file(row["file_id"], row["original_filename"]),
+                "Progress": rows.Share(columns.progress(row)),
                 "For": wording.span(row["minutes_processing"] * 60) if row["minutes_processing"] is not None else "",
             }
             for row in here
-        ],
-        column_config={"Progress": columns.progress_column(), "State": columns.state_column(columns.NODE_BADGES)},
-        hide_index=True,
-        placeholder="",
+        ]
     )
 
 
 def oldest(longest: readings.Reading) -> None:
     """The claims held for longest."""
     sources.heading("Longest running", longest)
-    rows = longest.rows()
-    if not rows:
+    claims = longest.rows()
+    if not claims:
         st.caption("Nothing is being processed.")
         return
-    st.dataframe(
+    rows.table(
         [
             {
-                "File": readings.shown(row["original_filename"]),
-                "Server": row["processing_server_id"],
+                "File": rows.Name(row["original_filename"] or "(no name)"),
+                "Server": _server(row["processing_server_id"] or "(no server)"),
                 "For": wording.span((row["minutes_processing"] or 0) * 60),
             }
-            for row in rows
-        ],
-        hide_index=True,
+            for row in claims
+        ]
     )
+
+
+def _file(file_id: str | None, name: str | None) -> rows.Name | None:
+    return rows.Name(name or file_id, "file", {"id": file_id}) if file_id else None
 
 
 buttons()

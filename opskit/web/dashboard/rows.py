@@ -41,7 +41,8 @@ STYLE = """
 }
 """
 COLORS = {
-    "green": "#1a7f37", "red": "#cf222e", "blue": "#1f6feb", "gray": "#8a93a3", "yellow": "#bf8700", "orange": "#d9730d",
+    "green": "#1a7f37", "red": "#cf222e", "blue": "#1f6feb", "gray": "#8a93a3", "yellow": "#bf8700",
+    "orange": "#d9730d",
 }  # fmt: skip
 
 

@@ -36,7 +36,8 @@ def drain(db: Database, files: int, *, in_turn: bool) -> tuple[float, float]:
         assert node is not None
         child = Child(own, shared_status, node, lambda file: None)
         if not in_turn:
-            child._learn_lanes = lambda: setattr(child, "_column_at", float("inf"))  # type: ignore[method-assign]
+            claimer = child._claimer
+            claimer.learn_lanes = lambda: setattr(claimer, "_column_at", float("inf"))  # type: ignore[method-assign]
         child.run(max_files=files // 10)
         busy, begun = cpu_seconds(own), time.monotonic()
         child.run(max_files=files)

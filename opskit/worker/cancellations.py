@@ -34,6 +34,29 @@ class Cancellations:
         is_current: bool = connection is self._db.own
         return connection.fileno() if is_current else None
 
+    @property
+    def may_listen(self) -> bool:
+        """Whether nobody listens yet, and the database can be listened to."""
+        return self.descriptor is None and not self._db.pooler
+
+    def attend(self, is_old: bool, *, may_end: bool) -> bool:
+        """Listen while the file in hand is old enough; answers whether it begins only now.
+
+        Args:
+            is_old: Whether the file in hand is that old.
+            may_end: Whether it may stop to listen now, which costs a statement.
+
+        Raises:
+            DatabaseUnavailableError: No answer within 5 s.
+        """
+        if is_old and self.may_listen:
+            with self._db.deadline(5.0):
+                return self.listen()
+        if may_end and not is_old and self.descriptor is not None:
+            with self._db.deadline(5.0):
+                self.unlisten()
+        return False
+
     def listen(self) -> bool:
         """Listen from now on; answers whether it begins only now: what came before gave no notification."""
         if self.descriptor is not None or self._db.pooler:

@@ -7,13 +7,14 @@ import json
 import signal
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from opskit.errors import OpskitError
 from opskit.files.processor import check_processor
 from opskit.queue.identity import server_id
 from opskit.settings import Settings
 from opskit.support.logs import set_up_logging
-from opskit.support.processes import end_with
+from opskit.support.processes import end_with, peak_bytes
 from opskit.support.visible import visible_lines
 from opskit.worker.supervisor import Supervisor
 
@@ -33,8 +34,22 @@ def run(
     supervisor = Supervisor(settings, drain=drain, max_files=max_files, only=only)
     code = supervisor.run()
     if as_json:
-        print(json.dumps(supervisor.summary()), flush=True)
+        print(json.dumps(summary(supervisor)), flush=True)
     return code
+
+
+def summary(supervisor: Supervisor) -> dict[str, Any]:
+    """What a node has done, for programs."""
+    snapshot = supervisor.shared_status.read()
+    return {
+        "serverId": supervisor.server_id,
+        "environment": supervisor.settings.env,
+        "completed": snapshot.completed,
+        "failed": snapshot.failed,
+        "retried": snapshot.retried,
+        "supervisorPeakBytes": peak_bytes(),
+        "childPeakBytes": peak_bytes(children=True),
+    }
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -9,37 +9,32 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import random
-import select
-import signal
 import time
-import uuid
-from socket import gethostname
-from typing import Any
 
-from opskit import queue
 from opskit.database import Database
 from opskit.errors import DatabaseError, DatabaseUnavailableError, NotMigratedError
 from opskit.files.workspace import Workspace, sweep_dead
-from opskit.queue import claims, nodes
-from opskit.queue.cancelling import end_cancelled
+from opskit.queue import nodes
 from opskit.queue.identity import Boot, server_id
-from opskit.queue.interruptions import interrupt, passing
+from opskit.queue.interruptions import passing
 from opskit.settings import Settings
-from opskit.support.processes import peak_bytes
 from opskit.support.retry import Backoff
 from opskit.worker import quarantine
 from opskit.worker.cancellations import LISTEN_AFTER_SECONDS, Cancellations
-from opskit.worker.child import EXIT_BROKEN, EXIT_DEPOSED, EXIT_DONE, EXIT_NOT_CLAIMABLE, EXIT_USELESS, EXIT_WORN
 from opskit.worker.child_process import ChildProcess, Ending, cause_of_death
+from opskit.worker.exit_codes import EXIT_BROKEN, EXIT_DEPOSED, EXIT_DONE, EXIT_NOT_CLAIMABLE, EXIT_USELESS, EXIT_WORN
+from opskit.worker.housekeeping import Housekeeping
 from opskit.worker.log_keeper import LogKeeper
-from opskit.worker.status import SharedStatus
+from opskit.worker.reachability import Reachability
+from opskit.worker.registration import Registration, end_earlier_claims
+from opskit.worker.settling import settle
+from opskit.worker.status import SharedStatus, Snapshot
+from opskit.worker.stopping import Stop
+from opskit.worker.time_limits import next_limit
 
 log = logging.getLogger("opskit")
 BEATS_PER_LEASE = 3
 _SLOWEST_RESPAWN = 30.0
-_PRUNE_SECONDS = 3600.0
 _ABSENT = (DatabaseUnavailableError, DatabaseError)
 
 
@@ -69,32 +64,24 @@ class Supervisor:
         self._ending: Ending | None = None
         self._unsettled = False
         self._exit_code: int | None = None
-        self._stop_signals = 0
-        self._stop_asked_at: float | None = None
-        self._stop_reason = "stopped"
+        self._stop = Stop(self.settings.drain_seconds, self._terminate_child)
         self._beat_every = self.settings.lease_seconds / BEATS_PER_LEASE
         self._next_beat = 0.0
-        self._next_evict = 0.0
         self._earlier = False
-        self._next_prune = time.monotonic() + random.uniform(0, _PRUNE_SECONDS)
-        self._may_prune: bool | None = None
+        self._housekeeping = Housekeeping(self.db, self.server_id)
         self._cancellations = Cancellations(self.db)
         self._last_beat = time.monotonic()
-        self._away = False
-        self._said: dict[str, str] = {}
+        self._reachability = Reachability(self.db)
         self._lost_token = ""
         self._respawn_pause = 0.0
         self._respawn_at = 0.0
         self._child_started = 0.0
-        self._wake_read, self._wake_write = os.pipe()
-        os.set_blocking(self._wake_read, False)
-        os.set_blocking(self._wake_write, False)
 
     # -- the life of a node ------------------------------------------------------------------
 
     def run(self) -> int:
         """Live: register, work, stop when told or when there is nothing left to do; answers the exit code."""
-        self._obey_signals()
+        self._stop.obey_signals()
         try:
             if self.settings.exec:
                 self._workspace = Workspace()
@@ -119,22 +106,9 @@ class Supervisor:
         snapshot = self.shared_status.read()
         log.info(
             "%s: %d completed, %d failed, %d to be tried again",
-            self._stop_reason, snapshot.completed, snapshot.failed, snapshot.retried,
+            self._stop.reason, snapshot.completed, snapshot.failed, snapshot.retried,
         )  # fmt: skip
         return self._exit_code
-
-    def summary(self) -> dict[str, Any]:
-        """What this node has done, for programs."""
-        snapshot = self.shared_status.read()
-        return {
-            "serverId": self.server_id,
-            "environment": self.settings.env,
-            "completed": snapshot.completed,
-            "failed": snapshot.failed,
-            "retried": snapshot.retried,
-            "supervisorPeakBytes": peak_bytes(),
-            "childPeakBytes": peak_bytes(children=True),
-        }
 
     def _tick(self) -> None:
         """One turn: wait for something to happen, then look after the child, the lease and the limits."""
@@ -143,10 +117,10 @@ class Supervisor:
         self._look_after_child()
         if self._boot is not None and time.monotonic() >= self._next_beat:
             self._beat()
-        if self._keeper is not None and not self._away:
+        if self._keeper is not None and not self._reachability.away:
             self._keeper.keep()
         self._check_limits()
-        if self._stop_asked_at is not None:
+        if self._stop.asked_at is not None:
             self._go_on_stopping()
         elif self._boot is not None and self._child is None and self._exit_code is None:
             self._start_child()
@@ -156,10 +130,10 @@ class Supervisor:
         until = min(self._next_beat, now + 1.0)
         if self._child is None:
             until = min(until, max(self._respawn_at, now + 0.05))
-        if self._stop_asked_at is not None:
-            until = min(until, self._stop_asked_at + self.settings.drain_seconds, now + 0.2)
+        if self._stop.deadline is not None:
+            until = min(until, self._stop.deadline, now + 0.2)
         snapshot = self.shared_status.read()
-        if snapshot.started and self._cancellations.descriptor is None and not self.db.pooler and not self._away:
+        if snapshot.started and self._cancellations.may_listen and not self._reachability.away:
             until = min(until, max(snapshot.started + LISTEN_AFTER_SECONDS, now + 0.05))
         limit = self._limit_at(snapshot)
         if limit is not None:
@@ -170,70 +144,42 @@ class Supervisor:
 
     def _register(self) -> None:
         """Take the server ID: wait while it is alive elsewhere, then end what an earlier boot still holds."""
-        boot, told, backoff = str(uuid.uuid4()), False, Backoff(0.1, 5.0)
-        while self._stop_asked_at is None:
+        registration, backoff = Registration(self.db, self.server_id), Backoff(0.1, 5.0)
+        while self._stop.asked_at is None:
             try:
                 with self.db.deadline(5.0):
-                    self._boot = nodes.register(self.db, self.server_id, boot)
+                    self._boot = registration.take()
                     if self._boot is not None:
                         self._watch = quarantine.Watch(self.db, self._boot, self.shared_status.read().completed)
                         self._last_beat = time.monotonic()
                         self._next_beat = self._last_beat + self._beat_every
-                        if self._away:
+                        if self._reachability.away:
                             nodes.spare(self.db)
-                        self._end_earlier_claims()
+                        self._earlier = end_earlier_claims(self.db, self._boot)
                         log.info("registered, epoch %d", self._boot.epoch)
-                        self._answered()
+                        self._reachability.answered()
                         return
-                    holder = nodes.alive(self.db, self.server_id)
+                    left = registration.seconds_to_wait()
             except NotMigratedError:
                 raise
             except _ABSENT as error:
                 self._boot = None
-                self._absent(error, "registration")
+                self._reachability.missed(error, "registration")
                 self._wait(backoff.pause())
                 continue
-            self._answered()
-            left = holder["lease_left_seconds"] if holder else 0.0
-            if holder and not told:
-                log.warning(
-                    "server ID %s is alive on %s, process %s; waiting for its lease to end (%.0f s after a beat)",
-                    self.server_id,
-                    holder["host"],
-                    holder["pid"],
-                    self.settings.lease_seconds,
-                )  # fmt: skip
-                if self.settings.node_id is None and (holder["host"], holder["pid"]) == (gethostname(), os.getpid()):
-                    log.warning(
-                        "if that is no earlier run of this node, another machine or container has the same host name "
-                        "and process ID, and only one of the two works: set NODE_ID on each, to names that differ"
-                    )
-                told = True
+            self._reachability.answered()
             self._wait(min(max(left, 0.05), self.settings.poll_seconds))
         self._exit_code = 0
 
-    def _end_earlier_claims(self) -> None:
-        """A claim of an earlier boot is an orphan, by the epoch: no second look is needed.
-
-        One that its own open transaction has locked is passed over; until it is ended, too, nothing is claimed, or
-        this server ID would hold two files.
-        """
-        assert self._boot is not None
-        done = queue.cleanup(self.db, server_id=self.server_id, look_seconds=None, actor=self.server_id)
-        for row in done.ended:
-            log.warning("file %s of an earlier boot: %s; now %s", row["id"], row["reason"], row["outcome"])
-        held = claims.held(self.db, self.server_id)
-        self._earlier = any(row["epoch"] < self._boot.epoch for row in held)
-
     def _leave(self) -> None:
         """Deregister and let go of the database; a database that is away does not keep a node from stopping."""
-        if self._keeper is not None and not self._away:
+        if self._keeper is not None and not self._reachability.away:
             self._keeper.keep(now=True)
         with contextlib.suppress(*_ABSENT), self.db.deadline(5.0):
             if self._boot is not None:
                 if self._unsettled:
                     self._settle()
-                nodes.deregister(self.db, self._boot, self._stop_reason)
+                nodes.deregister(self.db, self._boot, self._stop.reason)
         self.db.close()
 
     # -- the child ---------------------------------------------------------------------------
@@ -266,11 +212,11 @@ class Supervisor:
             try:
                 with self.db.deadline(5.0):
                     if self._earlier:
-                        self._end_earlier_claims()
+                        self._earlier = end_earlier_claims(self.db, self._boot)
                     if self._unsettled:
                         self._settle()
             except _ABSENT as error:
-                self._absent(error, "end of what its child held")
+                self._reachability.missed(error, "end of what its child held")
 
     def _ended(self, code: int) -> None:
         if code == EXIT_DEPOSED:
@@ -278,14 +224,14 @@ class Supervisor:
             return
         if code == EXIT_DONE and self._ending is None and not self.shared_status.read().started:
             self._exit_code = 0
-            self._stop_reason = "done" if self._stop_asked_at is None else self._stop_reason
+            self._stop.reason = "done" if self._stop.asked_at is None else self._stop.reason
             return
         if code == EXIT_WORN and self._ending is None and not self.shared_status.read().started:
             self._respawn_at = self._respawn_pause = 0.0
             return
         if code in (EXIT_USELESS, EXIT_NOT_CLAIMABLE, EXIT_BROKEN):
             self._exit_code = 1
-            self._stop_reason = "the breaker is open" if code == EXIT_BROKEN else "the child could not begin"
+            self._stop.reason = "the breaker is open" if code == EXIT_BROKEN else "the child could not begin"
             return
         if self._ending is None:
             self._ending = Ending("crashed", cause_of_death(code))
@@ -297,53 +243,18 @@ class Supervisor:
         self._respawn_at = time.monotonic() + self._respawn_pause
 
     def _settle(self) -> None:
-        """End what a dead child held, with the true reason.
-
-        Raising the epoch first waits for a claim that its backend may still be making, and deposes one still
-        on its way: nothing can land after we have looked.
-        """
+        """End what a dead child held, with the true reason."""
         assert self._boot is not None
-        epoch = nodes.advance(self.db, self._boot)
-        if epoch is None:
-            self._unsettled = False
+        ending = self._ending or Ending("crashed", "the child ended")
+        settled = settle(self.db, self._boot, ending, begun=self.shared_status.read().token)
+        self._unsettled = False
+        if settled is None:
             self._deposed()
             return
-        self._boot.epoch = epoch
-        ending = self._ending or Ending("crashed", "the child ended")
-        if ending.outcome == "cancelled":
-            self.db.run("end_child", env=self.settings.env, boot=self._boot.boot)
-        failed = retried = 0
-        begun = self.shared_status.read().token
-        for row in claims.held(self.db, self.server_id):
-            if row["epoch"] >= epoch:
-                continue  # another boot has taken our ID this moment: we are deposed, and shall be told
-            held = {"id": row["id"], "token": str(row["token"]), "actor": self.server_id}
-            if ending.outcome == "cancelled" and held["token"] == ending.token:
-                answer = end_cancelled(self.db, **held)
-            elif ending.outcome == "cancelled":
-                # It was quicker: the child had this one in hand when it was killed.
-                answer = claims.release(self.db, reason="released: its process was killed for a cancelled file", **held)
-            elif ending.outcome == "released":
-                answer = claims.release(self.db, reason=ending.reason, **held)
-            elif ending.outcome == "interrupted" and held["token"] == begun:
-                answer = interrupt(self.db, reason=ending.reason, **held)
-                failed = int(answer == "failed")
-            elif held["token"] != begun:
-                # Its answer was lost, or came when the child was dying: no processor has seen the file.
-                answer = claims.release(self.db, reason=f"claimed, not begun: {ending.reason}", **held)
-            else:
-                answer = claims.fail(
-                    self.db, outcome=ending.outcome, error=ending.reason, max_failures=self.settings.max_failures,
-                    retry_seconds=self.settings.retry_seconds, identity=ending.identity, **held,
-                )  # fmt: skip
-                failed, retried = int(answer == "failed"), int(answer == "queued")
-            told = {"file": row["id"], "attempt": row.get("attempt"), "token": held["token"]}
-            log.warning("file %s: %s; now %s", row["id"], ending.reason, answer, extra=told)
-        if ending.outcome == "cancelled":
-            failed = 1
-        bad = ending.outcome == "crashed" and bool(failed or retried)
-        self.shared_status = self.shared_status.successor(failed=failed, retried=retried, bad=bad)
-        self._unsettled, self._ending = False, None
+        self.shared_status = self.shared_status.successor(
+            failed=settled.failed, retried=settled.retried, bad=settled.bad
+        )
+        self._ending = None
         if self._only is not None:
             self._exit_code = 1
 
@@ -355,7 +266,7 @@ class Supervisor:
             self._ending = ending
             log.warning("stopping the child: %s", ending.reason)
         self._child.kill()
-        self._wake()
+        self._stop.wake()
 
     # -- the lease ---------------------------------------------------------------------------
 
@@ -368,24 +279,20 @@ class Supervisor:
         try:
             with self.db.deadline(max(0.5, min(5.0, self._beat_every))):
                 answer = nodes.heartbeat(
-                    self.db,
-                    self._boot,
-                    token=before.token,
-                    done=before.done,
-                    total=before.total,
+                    self.db, self._boot, token=before.token, done=before.done, total=before.total,
                     progress_age_seconds=now - before.moved if before.token else None,
-                )
+                )  # fmt: skip
                 if answer is not None:
                     if now - self._last_beat > self.settings.lease_seconds:
                         nodes.spare(self.db)
                     self._last_beat = now
-                    self._answered()
+                    self._reachability.answered()
                     self._reap(others=answer.others)
                     if self._watch is not None:
                         self._watch.beat(answer.state, self.shared_status.read())
         except _ABSENT as error:
             self._next_beat = now + min(1.0, self._beat_every)
-            self._absent(error, "heartbeat")
+            self._reachability.missed(error, "heartbeat")
             self._mind_the_lease(
                 "" if passing(error) else f"the database refused this node's heartbeats for a whole lease: {error}"
             )
@@ -395,52 +302,26 @@ class Supervisor:
             return
         if before.token and answer.cancel_token == before.token == self.shared_status.read().token:
             self._kill_child(Ending("cancelled", "its file was cancelled", token=before.token))
+        elif before.token and not answer.holds and before.token == self.shared_status.read().token:
+            # Two beats must agree: one may cross a completion.
+            if self._lost_token == before.token:
+                self._lost_token = ""
+                self._kill_child(Ending("crashed", "its claim was ended by others"))
+            else:
+                self._lost_token, self._next_beat = before.token, time.monotonic() + min(1.0, self._beat_every)
         else:
-            self._mind_the_claim(before.token, answer.holds)
-        if answer.state == "draining" and self._stop_asked_at is None:
-            self._ask_to_stop("drained by an operator")
+            self._lost_token = ""
+        if answer.state == "draining" and self._stop.asked_at is None:
+            self._stop.ask("drained by an operator")
 
     def _reap(self, *, others: bool) -> None:
         """End what nobody works on, and prune; a role that may not is told so, and its node works on."""
         try:
-            self._clean_up(others=others)
-            if time.monotonic() >= self._next_prune:
-                self._next_prune = time.monotonic() + _PRUNE_SECONDS
-                self._prune()
+            self._housekeeping.do(others=others)
         except DatabaseError as error:
             if passing(error):
                 raise
-            self._absent(error, "cleanup")
-
-    def _clean_up(self, *, others: bool) -> None:
-        # Who is out with a transaction open is rare: once a lease is often enough to look for it.
-        evict = time.monotonic() >= self._next_evict
-        if evict:
-            self._next_evict = time.monotonic() + self.settings.lease_seconds
-        # Where nobody else holds anything there is nothing to end: an idle node asks 0.4 times a second, not 0.7.
-        if evict or others:
-            done = queue.cleanup(self.db, look_seconds=None, evict=evict, actor=self.server_id)
-            for row in done.ended:
-                log.warning("file %s of %s: %s; now %s", row["id"], row["server_id"], row["reason"], row["outcome"])
-
-    def _prune(self) -> None:
-        if self._may_prune is None:
-            self._may_prune = nodes.may_prune(self.db)
-            if not self._may_prune:
-                log.info("this node's role may not delete: schedule opskit prune under one that may")
-        if self._may_prune:
-            queue.prune(self.db)
-
-    def _mind_the_claim(self, token: str, holds: bool) -> None:
-        """A child whose claim others have ended works for nothing. Two beats must agree: one may cross a completion."""
-        if not token or holds or self.shared_status.read().token != token:
-            self._lost_token = ""
-        elif self._lost_token != token:
-            self._lost_token = token
-            self._next_beat = time.monotonic() + min(1.0, self._beat_every)
-        else:
-            self._lost_token = ""
-            self._kill_child(Ending("crashed", "its claim was ended by others"))
+            self._reachability.missed(error, "cleanup")
 
     def _mind_the_lease(self, refused: str = "") -> None:
         """A supervisor that cannot beat for a whole lease stops its child: by now others may have its file.
@@ -451,11 +332,9 @@ class Supervisor:
         if self._child is None or time.monotonic() - self._last_beat <= self.settings.lease_seconds:
             return
         if self.settings.on_outage == "stop" or refused:
-            self._kill_child(
-                Ending("interrupted", refused or "the node could not reach the database for a whole lease")
-            )
-        elif self._said.get("heartbeat") != "continue":
-            self._said["heartbeat"] = "continue"
+            reason = refused or "the node could not reach the database for a whole lease"
+            self._kill_child(Ending("interrupted", reason))
+        elif self._reachability.is_news("heartbeat", "continue"):
             log.warning("no heartbeat for a whole lease; the file in hand goes on, and the fence decides its end")
 
     def _deposed(self) -> None:
@@ -467,24 +346,6 @@ class Supervisor:
         self._boot, self._unsettled, self._ending = None, False, None
         self.db.drop_connection()
 
-    def _absent(self, error: DatabaseError | DatabaseUnavailableError, what: str) -> None:
-        """The database is away, or it answers and refuses; each is said once."""
-        if not passing(error):
-            if self._said.get(what) != str(error):
-                self._said[what] = str(error)
-                log.error("the database refuses this node's %s: %s", what, error)
-            return
-        if not self._away:
-            log.warning("%s; going on as soon as it answers", error)
-        self._away = True
-        self.db.drop_connection()
-
-    def _answered(self) -> None:
-        if self._away:
-            log.info("the database answers again")
-        self._away = False
-        self._said.pop("heartbeat", None)
-
     # -- cancelling --------------------------------------------------------------------------
 
     def _listen_for_cancel(self) -> None:
@@ -492,46 +353,23 @@ class Supervisor:
 
         The heartbeat reads whether it is so: whoever may connect may notify.
         """
-        if self._boot is None or self._away:
+        if self._boot is None or self._reachability.away:
             return
         snapshot = self.shared_status.read()
         is_old = bool(snapshot.started) and time.monotonic() - snapshot.started >= LISTEN_AFTER_SECONDS
-        listens = self._cancellations.descriptor is not None
         try:
-            if is_old and not listens and not self.db.pooler:
-                with self.db.deadline(5.0):
-                    # What came before it listens gave no notification.
-                    self._next_beat = 0.0 if self._cancellations.listen() else self._next_beat
-            elif listens and not is_old and time.monotonic() >= self._next_beat:
-                with self.db.deadline(5.0):
-                    self._cancellations.unlisten()
+            if self._cancellations.attend(is_old, may_end=time.monotonic() >= self._next_beat):
+                # What came before it listens gave no notification.
+                self._next_beat = 0.0
         except _ABSENT as error:
-            self._absent(error, "listening")
+            self._reachability.missed(error, "listening")
         if snapshot.token and self._cancellations.names(snapshot.token):
             self._next_beat = 0.0
 
     # -- limits ------------------------------------------------------------------------------
 
-    def _limit_at(self, snapshot: Any) -> tuple[float, Ending] | None:
-        """When the file in hand is over its limit [s, monotonic], and how its attempt ends then."""
-        if not snapshot.started or self._child is None:
-            return None
-        stale = self.settings.stale_after_seconds
-        limits = [
-            (
-                snapshot.moved + stale,
-                Ending(
-                    "timeout",
-                    f"Processing timeout: no progress for {stale / 60:g} minutes on {self.server_id}",
-                    "Processing timeout: no progress",
-                ),
-            )
-        ]
-        hard = self.settings.hard_limit_seconds
-        if hard is not None:
-            over = Ending("crashed", f"over its hard limit of {hard:g} s", "over its hard limit")
-            limits.append((snapshot.started + hard, over))
-        return min(limits, key=lambda limit: limit[0])
+    def _limit_at(self, snapshot: Snapshot) -> tuple[float, Ending] | None:
+        return None if self._child is None else next_limit(self.settings, self.server_id, snapshot)
 
     def _check_limits(self) -> None:
         limit = self._limit_at(self.shared_status.read())
@@ -542,47 +380,20 @@ class Supervisor:
 
     def _go_on_stopping(self) -> None:
         """Let the child finish its file within the grace; then, or at a second signal, give the file back."""
-        assert self._stop_asked_at is not None
+        assert self._stop.deadline is not None
         if self._child is None:
-            if not self._unsettled or self._away:
+            if not self._unsettled or self._reachability.away:
                 self._exit_code = 0 if self._exit_code is None else self._exit_code
             return
-        over = time.monotonic() >= self._stop_asked_at + self.settings.drain_seconds
-        if over or self._stop_signals > 1:
+        over = time.monotonic() >= self._stop.deadline
+        if over or self._stop.signals > 1:
             why = "the grace to finish was over" if over else "told twice to stop"
             self._kill_child(Ending("released", f"released while stopping: {why}"))
 
-    def _ask_to_stop(self, reason: str) -> None:
-        if self._stop_asked_at is None:
-            self._stop_asked_at, self._stop_reason = time.monotonic(), reason
-            log.info("stopping: %s; the file in hand may take %g s more", reason, self.settings.drain_seconds)
-            if self._child is not None:
-                self._child.terminate()
-
-    def _obey_signals(self) -> None:
-        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
-        signal.signal(signal.SIGTERM, self._on_stop_signal)
-        signal.signal(signal.SIGINT, self._on_stop_signal)
-        # nohup has it ignored, and means it.
-        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-            signal.signal(signal.SIGHUP, self._on_stop_signal)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-
-    def _on_stop_signal(self, number: int, _: object) -> None:
-        # A terminal that closes may send it twice, by its shell and by the kernel: nobody has asked twice.
-        if number != signal.SIGHUP or self._stop_asked_at is None:
-            self._stop_signals += 1
-        self._ask_to_stop(f"told by {signal.Signals(number).name}")
-
-    def _wake(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            os.write(self._wake_write, b"!")
+    def _terminate_child(self) -> None:
+        if self._child is not None:
+            self._child.terminate()
 
     def _wait(self, seconds: float) -> None:
-        heard = self._cancellations.descriptor
-        ready, _, _ = select.select([self._wake_read, *([] if heard is None else [heard])], [], [], seconds)
-        if heard in ready:
+        if self._stop.wait(seconds, self._cancellations.descriptor):
             self._cancellations.hear()
-        if self._wake_read in ready:
-            with contextlib.suppress(BlockingIOError):
-                os.read(self._wake_read, 4096)

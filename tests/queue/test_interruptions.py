@@ -212,7 +212,7 @@ def test_a_node_whose_role_may_not_delete_does_not_prune_and_says_so_once(
 
     supervisor = Supervisor(settings)
     for _ in range(2):
-        supervisor._next_prune = 0.0
+        supervisor._housekeeping.next_prune = 0.0
         supervisor._reap(others=False)
     supervisor.db.close()
     supervisor.shared_status.close()

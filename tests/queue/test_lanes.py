@@ -137,12 +137,12 @@ def test_a_node_that_is_to_take_some_lanes_only_refuses_to_take_a_queue_without_
 
 
 def test_a_child_goes_over_to_lanes_and_back_while_it_works(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("opskit.worker.child.COLUMN_SECONDS", 0.0)
+    monkeypatch.setattr("opskit.worker.claiming.COLUMN_SECONDS", 0.0)
     ask(db, f"ALTER TABLE {db.settings.files} ADD COLUMN customer text")
     seen: list[str | None] = []
 
     def work(file: ClaimedFile) -> None:
-        seen.append(child._column.lane if child._column else None)
+        seen.append(child._claimer.column.lane if child._claimer.column else None)
         if file.name == "a-1":
             migration.set_lanes(db, "customer", actor="test")
         if file.name == "a-3":

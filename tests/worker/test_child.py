@@ -74,7 +74,7 @@ def test_a_child_that_thaws_after_another_boot_took_its_id_does_not_give_up_that
         return epoch
 
     monkeypatch.setattr(nodes, "advance", advance_and_freeze)
-    answer = child._look_up(claims.new_token())
+    answer = child._claimer.look_up(claims.new_token())
 
     assert answer.outcome == "empty"
     assert counts(db) == {"processing": 1}
@@ -97,7 +97,7 @@ def test_a_child_that_may_not_have_what_is_due_does_not_ask_all_the_time(
         if why == "locked":
             connection.execute(f"SELECT FROM {db.settings.files} WHERE id = {id} FOR UPDATE".encode())
         for _ in range(12):
-            answer = child._claim()
+            answer = child._claimer.claim()
             assert answer.outcome == ("paused" if why == "paused" else "empty")
             child._wake.wait(answer.next_seconds if answer.outcome == "empty" else None)
 

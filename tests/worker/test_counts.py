@@ -29,7 +29,8 @@ from opskit.database import Database
 from opskit.queue.nodes import heartbeat
 from opskit.web.authorization import Caller
 from opskit.web.dashboard import permission, readings
-from opskit.worker.child import CLAIMS_PER_EPOCH, Child
+from opskit.worker.child import Child
+from opskit.worker.claiming import CLAIMS_PER_EPOCH
 from opskit.worker.status import SharedStatus
 from tests.support.nodes import add_many, ask
 from tests.support.tables import boot, claim
@@ -239,7 +240,7 @@ def test_a_node_that_woke_for_nothing_lets_others_go_first(still: Database, monk
             child._wake.step_back()
         pauses_in_vain = list(pauses)
         add_many(still, 1)
-        child._claim()
+        child._claimer.claim()
         child._wake.step_back()
 
     assert at_once == []

@@ -10,10 +10,10 @@ from opskit import migration, stats
 from opskit._version import __version__
 from opskit.errors import OpskitError
 from opskit.queue.identity import server_id
-from opskit.web.api import documentation, metrics, schemas
+from opskit.web.api import documentation, metrics, responses
 from opskit.web.api.dependencies import Db, SettingsOf, database
+from opskit.web.api.openapi import READING_ERRORS, described
 from opskit.web.api.reads import PATIENCE_SECONDS
-from opskit.web.api.schemas import READING_ERRORS, described
 from opskit.web.authorization import token_fits
 
 
@@ -32,7 +32,7 @@ router = APIRouter(tags=["probe"])
 @router.get(
     "/healthz",
     summary="Whether the database is reachable and migrated",
-    responses=described(schemas.Health) | described(schemas.Illness, 503),
+    responses=described(responses.Health) | described(responses.Illness, 503),
 )
 def healthz(request: Request, settings: SettingsOf) -> Response:
     about = {"environment": settings.env, "version": __version__, "serverId": server_id(settings)}

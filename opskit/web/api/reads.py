@@ -21,10 +21,11 @@ from opskit.queue import attempt_logs, row_content
 from opskit.queue.identity import server_id, server_info
 from opskit.queue.states import FileState
 from opskit.settings import Settings
-from opskit.web.api import schemas
+from opskit.web.api import responses
 from opskit.web.api.dependencies import Db, Json, SettingsOf
 from opskit.web.api.events import EVERY_SECONDS
-from opskit.web.api.schemas import READING_ERRORS, Kind, Status, Text, described, rows
+from opskit.web.api.openapi import READING_ERRORS, described, errors, rows
+from opskit.web.api.requests import Kind, Status, Text
 from opskit.web.authorization import Caller, content_allowed
 
 PATIENCE_SECONDS = 5.0
@@ -37,7 +38,7 @@ CURSOR = "Where to go on: what the Link header of the page before says."
 router = APIRouter(prefix="/processing", tags=["look"], responses=READING_ERRORS)
 
 
-@router.get("/concurrency-stats", summary="The numbers of the moment", responses=described(schemas.Concurrency))
+@router.get("/concurrency-stats", summary="The numbers of the moment", responses=described(responses.Concurrency))
 def concurrency_stats(db: Db, settings: SettingsOf) -> Json:
     return current(db, settings)
 
@@ -98,7 +99,7 @@ def _longest(row: Json) -> Json:
 @router.get(
     "/server-info",
     summary="What this process is, and what its server ID has done",
-    responses=described(schemas.ServerInfo),
+    responses=described(responses.ServerInfo),
 )
 def server_information(db: Db, settings: SettingsOf) -> Json:
     info = server_info(settings)
@@ -108,7 +109,7 @@ def server_information(db: Db, settings: SettingsOf) -> Json:
 @router.get(
     "/forecast",
     summary="When the queue will be empty, by what came and what ended in the last hour",
-    responses=described(schemas.Forecast),
+    responses=described(responses.Forecast),
 )
 def forecast(db: Db) -> Json:
     (row,) = _camel(stats.records(stats.forecast(db)))
@@ -143,7 +144,7 @@ def files(
 @router.get(
     "/files/{id}",
     summary="One file as it stands now; its attempts are its events",
-    responses=described(schemas.File) | schemas.errors({404: "There is no such file."}),
+    responses=described(responses.File) | errors({404: "There is no such file."}),
 )
 def file(db: Db, id: Annotated[Text, Path(description="The file.")]) -> Json:
     row = row_content.file(db, id)
@@ -155,8 +156,7 @@ def file(db: Db, id: Annotated[Text, Path(description="The file.")]) -> Json:
 @router.get(
     "/files/{id}/logs",
     summary="What the attempts at a file have said, oldest first; for operators",
-    responses=described(schemas.Logs)
-    | schemas.errors({401: "The token is missing or wrong.", 403: "Not for viewers."}),
+    responses=described(responses.Logs) | errors({401: "The token is missing or wrong.", 403: "Not for viewers."}),
 )
 def file_logs(
     db: Db,
@@ -212,7 +212,7 @@ def _there_is_more(request: Request, response: Response, cursor: str) -> None:
 @router.get(
     "/doctor",
     summary="What is wrong, why it matters, and what mends it",
-    responses={200: {"model": list[schemas.Finding]}},
+    responses={200: {"model": list[responses.Finding]}},
 )
 def diagnosis(db: Db) -> list[Json]:
     found = doctor.examine(db)

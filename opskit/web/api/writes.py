@@ -11,9 +11,9 @@ from opskit import queue, stats
 from opskit.database.session import Row
 from opskit.queue import nodes
 from opskit.support.wording import count
-from opskit.web.api import schemas
+from opskit.web.api import requests, responses
 from opskit.web.api.dependencies import Actor, Db, Json
-from opskit.web.api.schemas import WRITING_ERRORS, described
+from opskit.web.api.openapi import WRITING_ERRORS, described
 
 router = APIRouter(
     prefix="/processing",
@@ -24,9 +24,9 @@ router = APIRouter(
 )
 
 
-@router.post("/cleanup-stale-locks", summary="End stale claims and orphans", responses=described(schemas.Cleaned))
-def cleanup_stale_locks(db: Db, actor: Actor, body: schemas.CleanupBody | None = None) -> Json:
-    body = body or schemas.CleanupBody()
+@router.post("/cleanup-stale-locks", summary="End stale claims and orphans", responses=described(responses.Cleaned))
+def cleanup_stale_locks(db: Db, actor: Actor, body: requests.CleanupBody | None = None) -> Json:
+    body = body or requests.CleanupBody()
     done = queue.cleanup(db, claims=body.claims, server_id=body.server_id, actor=actor, reason=body.reason)
     return {
         "success": True,
@@ -51,8 +51,8 @@ def _file(row: Row) -> Json:
     }
 
 
-@router.post("/requeue", summary="Queue files again that have ended", responses=described(schemas.Requeued))
-def requeue(db: Db, actor: Actor, body: schemas.RequeueBody) -> Json:
+@router.post("/requeue", summary="Queue files again that have ended", responses=described(responses.Requeued))
+def requeue(db: Db, actor: Actor, body: requests.RequeueBody) -> Json:
     if bool(body.ids) == body.failed:
         raise HTTPException(400, 'say which files: either "ids", or "failed": true')
     if body.ids and (body.error or body.server_id):
@@ -79,9 +79,9 @@ def requeue(db: Db, actor: Actor, body: schemas.RequeueBody) -> Json:
 @router.post(
     "/cancel",
     summary="Cancel files that are queued or in processing: they fail at once",
-    responses=described(schemas.Cancelled),
+    responses=described(responses.Cancelled),
 )
-def cancel(db: Db, actor: Actor, body: schemas.CancelBody) -> Json:
+def cancel(db: Db, actor: Actor, body: requests.CancelBody) -> Json:
     if bool(body.ids) == body.every:
         raise HTTPException(400, 'say which files: either "ids", or "every": true')
     which: dict[str, Any] = {
@@ -121,8 +121,10 @@ def _would_be_cancelled(row: Row) -> Json:
     }
 
 
-@router.post("/expedite", summary="Give queued files a head start in the queue", responses=described(schemas.Expedited))
-def expedite(db: Db, actor: Actor, body: schemas.ExpediteBody) -> Json:
+@router.post(
+    "/expedite", summary="Give queued files a head start in the queue", responses=described(responses.Expedited)
+)
+def expedite(db: Db, actor: Actor, body: requests.ExpediteBody) -> Json:
     rows = queue.expedite(db, body.ids, ahead_seconds=body.ahead_seconds, actor=actor, reason=body.reason)
     return {
         "success": True,
@@ -141,17 +143,19 @@ def expedite(db: Db, actor: Actor, body: schemas.ExpediteBody) -> Json:
 
 
 @router.post(
-    "/pause", summary="Pause a node, or all: no new claims; work in hand goes on", responses=described(schemas.Changed)
+    "/pause",
+    summary="Pause a node, or all: no new claims; work in hand goes on",
+    responses=described(responses.Changed),
 )
-def pause(db: Db, actor: Actor, body: schemas.ScopeBody | None = None) -> Json:
-    body = body or schemas.ScopeBody()
+def pause(db: Db, actor: Actor, body: requests.ScopeBody | None = None) -> Json:
+    body = body or requests.ScopeBody()
     changed = queue.pause(db, body.server_id, actor=actor, reason=body.reason)
     return _changed(body.server_id, bool(changed), "is paused" if changed else "was paused already")
 
 
-@router.post("/resume", summary="Resume a node, or all; ends quarantine, too", responses=described(schemas.Resumed))
-def resume(db: Db, actor: Actor, body: schemas.ScopeBody | None = None) -> Json:
-    body = body or schemas.ScopeBody()
+@router.post("/resume", summary="Resume a node, or all; ends quarantine, too", responses=described(responses.Resumed))
+def resume(db: Db, actor: Actor, body: requests.ScopeBody | None = None) -> Json:
+    body = body or requests.ScopeBody()
     did = nodes.resumption(db, body.server_id, actor=actor, reason=body.reason)
     changed = _changed(body.server_id, did.changed, ("is resumed" if did.changed else "was not paused") + did.more)
     return changed | {"leftQuarantine": list(did.cured), "stillPaused": list(did.held)}
@@ -162,8 +166,8 @@ def _changed(scope: str, changed: bool, what: str) -> Json:
     return {"success": True, "serverId": scope, "changed": changed, "message": f"{name} {what}"}
 
 
-@router.post("/forget", summary="Forget nodes that are gone", responses=described(schemas.Forgotten))
-def forget(db: Db, actor: Actor, body: schemas.ForgetBody) -> Json:
+@router.post("/forget", summary="Forget nodes that are gone", responses=described(responses.Forgotten))
+def forget(db: Db, actor: Actor, body: requests.ForgetBody) -> Json:
     gone = queue.forget(db, body.server_ids, actor=actor, reason=body.reason)
     return {
         "success": True,
@@ -177,7 +181,7 @@ def forget(db: Db, actor: Actor, body: schemas.ForgetBody) -> Json:
     "/files",
     status_code=201,
     summary="Upload files and queue them",
-    responses=described(schemas.Uploaded, 201) | described(schemas.Uploaded, 200),
+    responses=described(responses.Uploaded, 201) | described(responses.Uploaded, 200),
 )
 def upload(
     db: Db,

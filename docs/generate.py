@@ -20,7 +20,8 @@ import opskit
 from opskit import errors, stats
 from opskit.cli.main import build_parser
 from opskit.database import Database
-from opskit.settings import Settings, flag_name
+from opskit.settings import Settings
+from opskit.settings.command_line import flag_name
 from opskit.web.api import metrics
 from opskit.web.api.app import create_api
 

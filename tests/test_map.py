@@ -49,7 +49,7 @@ QUESTIONS = {
     "writes \"1 file\" and \"2 files\"?":
         ("opskit/support/wording.py", r"^def count\("),
     "declares the environment variable OPSKIT_LEASE_SECONDS and its flag?":
-        ("opskit/settings.py", r"lease_seconds: "),
+        ("opskit/settings/fields.py", r"lease_seconds: "),
     "holds that nodes import neither pandas nor Streamlit?":
         ("pyproject.toml", r"A node loads nothing heavy"),
     "draws a lane for each node, with a bar for each attempt?":

@@ -9,7 +9,7 @@ from opskit import queue
 from opskit.cli.verbs import Verbs, actor, confirm
 from opskit.database import Database
 from opskit.queue.cancelling import BATCH, Cancellation
-from opskit.settings import settings_of
+from opskit.settings.command_line import settings_of
 from opskit.support import console, wording
 
 

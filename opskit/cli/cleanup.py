@@ -9,7 +9,7 @@ from opskit.cli.verbs import Verbs, actor
 from opskit.database import Database
 from opskit.queue import reaper
 from opskit.queue.states import Verdict
-from opskit.settings import settings_of
+from opskit.settings.command_line import settings_of
 from opskit.stats.catalog import STATISTICS
 from opskit.support import console
 

@@ -13,7 +13,8 @@ from opskit.database import Database, embedded, queries
 from opskit.doctor import Condition
 from opskit.errors import OpskitError
 from opskit.queue import lanes
-from opskit.settings import ENVIRONMENTS, settings_of
+from opskit.settings import ENVIRONMENTS
+from opskit.settings.command_line import settings_of
 
 SHELLS = ("bash", "zsh", "fish")
 _WHAT = (*SHELLS, "nodes")

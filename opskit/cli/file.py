@@ -11,7 +11,7 @@ from opskit.database.session import Row
 from opskit.errors import OpskitError
 from opskit.queue import row_content
 from opskit.queue.error_identity import last_line
-from opskit.settings import settings_of
+from opskit.settings.command_line import settings_of
 from opskit.support import console
 from opskit.support.logs import masked
 

@@ -15,7 +15,7 @@ from opskit.database import Database
 from opskit.errors import DatabaseUnavailableError, SettingError
 from opskit.queue.error_identity import last_line
 from opskit.queue.requeuing import requeueable
-from opskit.settings import settings_of
+from opskit.settings.command_line import settings_of
 from opskit.support import console, wording
 
 

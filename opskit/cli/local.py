@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 
 from opskit.cli.verbs import Verbs, count_of
-from opskit.database import embedded
+from opskit.database import embedded, psql
 from opskit.errors import MissingExtraError, OpskitError
-from opskit.settings import settings_of
+from opskit.settings.command_line import settings_of
 from opskit.support import console
 
 
@@ -153,5 +153,5 @@ def database(given: argparse.Namespace) -> int:
             raise OpskitError("the embedded PostgreSQL is not running; start it with: opskit db start")
         print(url)
     else:
-        return embedded.psql(settings, given.arguments)
+        return psql.run(settings, given.arguments)
     return 0

@@ -11,7 +11,7 @@ from opskit.cli.verbs import Verbs
 from opskit.database import Database
 from opskit.errors import DatabaseUnavailableError, OpskitError
 from opskit.queue import attempt_logs
-from opskit.settings import settings_of
+from opskit.settings.command_line import settings_of
 from opskit.support import console
 from opskit.support.visible import visible_lines
 

@@ -11,7 +11,7 @@ from opskit import migration
 from opskit.cli.verbs import Verbs, actor, confirm
 from opskit.database import Database
 from opskit.errors import SettingError
-from opskit.settings import settings_of
+from opskit.settings.command_line import settings_of
 from opskit.support import console, wording
 
 

@@ -11,7 +11,7 @@ from opskit.database import Database
 from opskit.errors import SettingError
 from opskit.queue import nodes
 from opskit.queue.control import Change
-from opskit.settings import add_settings, settings_of
+from opskit.settings.command_line import add_settings, settings_of
 from opskit.support import console
 from opskit.support.wording import count
 

@@ -7,7 +7,7 @@ import argparse
 from opskit import jupyter
 from opskit.cli.verbs import Verbs
 from opskit.database import Database
-from opskit.settings import settings_of
+from opskit.settings.command_line import settings_of
 from opskit.support import console
 
 

@@ -12,7 +12,7 @@ from opskit.database import Database, queries
 from opskit.doctor import runbooks
 from opskit.queue.error_identity import last_line
 from opskit.queue.identity import server_info
-from opskit.settings import settings_of
+from opskit.settings.command_line import settings_of
 from opskit.support import console
 
 

@@ -13,7 +13,7 @@ from opskit.database import Database
 from opskit.database.session import Row
 from opskit.errors import SettingError
 from opskit.queue.error_identity import last_line
-from opskit.settings import settings_of
+from opskit.settings.command_line import settings_of
 from opskit.stats.catalog import STATISTICS
 from opskit.support import console, wording
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from opskit.errors import OpskitError
-from opskit.settings import add_settings
+from opskit.settings.command_line import add_settings
 from opskit.support import console
 from opskit.support.actor import person
 

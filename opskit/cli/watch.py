@@ -13,7 +13,7 @@ from opskit.database import Database, Row
 from opskit.doctor.overview import Overview
 from opskit.errors import OpskitError
 from opskit.queue.states import FileState
-from opskit.settings import settings_of
+from opskit.settings.command_line import settings_of
 from opskit.support import console, screen, wording
 from opskit.support.logs import masked
 from opskit.support.screen import Section

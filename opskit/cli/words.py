@@ -7,7 +7,8 @@ import difflib
 from collections.abc import Collection, Sequence
 
 from opskit.errors import SettingError
-from opskit.settings import Settings, flag_name
+from opskit.settings import Settings
+from opskit.settings.command_line import flag_name
 
 _BARE = {flag_name(field.name) for field in dataclasses.fields(Settings) if field.type == "bool"} | {"-v", "--verbose"}
 _VALUED = {flag_name(field.name) for field in dataclasses.fields(Settings)} - _BARE

@@ -1,78 +1,37 @@
-"""The database: connections, the statements of `sql/`, and errors in one sentence.
+"""The database: the statements of `sql/`, and errors in one sentence.
 
 One `Database` serves everything a process does. It is pooled, for readers with many threads, or it is
-one connection of its own, for a node. Values travel as text, as psql sends them: a statement behaves
-the same through every door.
-
-Nothing here lives in a session, so that PgBouncer in transaction mode may stand between; the zone is a
-startup parameter (PGTZ), which PgBouncer tracks.
+one connection of its own, for a node.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import importlib
-import json
-import os
-import threading
-import weakref
-from collections.abc import Iterator, Mapping
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Mapping
+from typing import Any
 
 import psycopg
 from psycopg.pq import ExecStatus
-from psycopg.rows import dict_row, tuple_row
+from psycopg.rows import tuple_row
 
 from opskit.database import parameters, queries
 from opskit.database.cache import Cache
-from opskit.database.connection import NodeConnection
-from opskit.database.names import names as names
-from opskit.database.pool import Pool
-from opskit.database.session import Connection as Connection
-from opskit.database.session import Row as Row
-from opskit.database.session import SessionConnection, fitting, settle
-from opskit.database.translation import READ_ONLY, server_answers, translation
-from opskit.database.translation import translated as translated
-from opskit.errors import ConnectionClosedError, ForbiddenError, MissingExtraError, NotMigratedError
+from opskit.database.connections import Connections
+from opskit.database.session import Connection, Row, fitting
+from opskit.database.translation import READ_ONLY, translation
+from opskit.database.values import as_text
+from opskit.errors import ForbiddenError, MissingExtraError, NotMigratedError
 from opskit.settings import Settings
 from opskit.support import notebook_output
 from opskit.support.actor import person
 from opskit.support.logs import masked
 
-if TYPE_CHECKING:
-    import sqlalchemy
-
-# A black hole (a cut cable, a vanished host) must not hold a process for the kernel's two hours.
-_NETWORK: dict[str, Any] = {
-    "connect_timeout": "5",
-    "keepalives_idle": "5",
-    "keepalives_interval": "2",
-    "keepalives_count": "3",
-    "tcp_user_timeout": "10000",
-}
 _SHOWN_SECONDS = 2.0  # how long a notebook waits for the numbers of an open database
-# What DISCARD ALL does, but for the statements that we have prepared and the channel that we listen to: a connection
-# with others' is given up.
-_RESTORING = (
-    b"CLOSE ALL; RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; SELECT pg_catalog.pg_advisory_unlock_all(); "
-    b"DISCARD TEMP; DISCARD SEQUENCES"
-)
-_FOREIGN = (
-    "SELECT 1 / ((SELECT count(*) FROM pg_catalog.pg_prepared_statements WHERE from_sql) = 0 "
-    "AND NOT EXISTS (SELECT FROM pg_catalog.pg_listening_channels() AS channel WHERE channel <> '{}'))::int"
-)
-_WAIT_FOR_CONNECTION = 10.0
-# Where the server tells nobody's state (track_activities = off), what it waits for still says whether it is at work.
-_AT_WORK = """
-    SELECT CASE WHEN state IN ('active', 'disabled') AND wait_event_type IS DISTINCT FROM 'Client' THEN true
-                ELSE pg_terminate_backend(pid) IS NULL END AS at_work
-      FROM pg_stat_activity WHERE pid = %s AND backend_start = %s::timestamptz
-"""
+_HOLD_ANYTHING = (None, "UTF8", "SQL_ASCII")
 
 
-class Database:
+class Database(Connections):
     """An open database: `db = opskit.connect()`, or `with Database(settings) as db`.
 
     Args:
@@ -100,173 +59,20 @@ class Database:
             url = embedded.start(settings)
         else:
             url = parameters.understood(settings.database_url)
-        self.settings = settings = dataclasses.replace(settings, database_url=url)
-        self.names = names(settings)
+        super().__init__(
+            url,
+            dataclasses.replace(settings, database_url=url),
+            pooled=pooled,
+            statement_seconds=statement_seconds,
+            node=node,
+            name=name,
+        )
         self.actor = actor.strip() or person()
-        self.pooler = False
         self.cache = Cache()
-        self.encoding: str | None = None  # the database's; known once there is a connection
         self._given = {"pooled": pooled, "statement_seconds": statement_seconds, "node": node, "name": name}
         self._given["actor"] = actor
-        self._pooled = pooled
-        self._node = node
-        self._statement_seconds = statement_seconds
         self._texts: dict[str, tuple[queries.Statement, bytes]] = {}
         self._asked: dict[str, tuple[queries.Statement, bytes, dict[str, bool]]] = {}
-        self._own: NodeConnection | None = None
-        self._foreign: NodeConnection | None = None
-        self._closed = False
-        self._lock = threading.RLock()
-        self._silence_seconds = max(1.0, min(5.0, settings.lease_seconds / 6))
-        network = _NETWORK if pooled else _NETWORK | {"connect_timeout": str(max(2, round(self._silence_seconds)))}
-        # The encoding is ours whatever the URL says: the texts that we send and read are UTF-8.
-        self._parameters = network | parameters.parsed(url) | {"client_encoding": "UTF8"}
-        self._parameters.setdefault("application_name", f"opskit {settings.env} {name}".strip()[:63])
-        wait_seconds = _WAIT_FOR_CONNECTION if statement_seconds is None else min(3.0, statement_seconds)
-        self._pool = Pool(self._parameters, self._configure, wait_seconds=wait_seconds)
-        _opened.add(self)
-
-    # -- connections -------------------------------------------------------------------------
-
-    @contextlib.contextmanager
-    def connection(self, *, translate: bool = True) -> Iterator[Connection]:
-        """A connection in autocommit, for one statement or one `with connection.transaction()`.
-
-        Args:
-            translate: Turn the driver's errors into opskit's; False where a user's own statements run.
-
-        Raises:
-            DatabaseUnavailableError: None could be had in time, or it broke.
-        """
-        with translated() if translate else contextlib.nullcontext():
-            self._check_open()
-            if self._pooled:
-                with contextlib.ExitStack() as stack:
-                    yield self._pool.lent(stack)
-            else:
-                with self._lock:
-                    own = self._mine()
-                    with own.used_by_us():
-                        yield own
-
-    @contextlib.contextmanager
-    def lent(self) -> Iterator[Connection]:
-        """A connection for a processor's block of statements; its errors stay the driver's.
-
-        One of its own is not locked meanwhile: a block that another thread has left open must not hold up the node.
-        """
-        if self._pooled:
-            with self.connection(translate=False) as connection:
-                yield connection
-        else:
-            self._check_open()
-            with self._lock:
-                own = self._mine()
-            with own.used_by_all():
-                yield own
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise ConnectionClosedError
-
-    def _mine(self) -> NodeConnection:
-        if self._own is None or not self._own.usable:
-            self.drop_connection()
-            self._own = self._connect()
-        return self._own
-
-    @property
-    def broken(self) -> bool:
-        """Whether the connection of its own has broken, and nothing was asked since."""
-        return self._own is not None and (self._own.broken or self._own.closed)
-
-    def drop_connection(self) -> None:
-        """Give up the connection of its own, whatever its state; the next use makes a new one."""
-        own, self._own = self._own, None
-        if own is not None:
-            with contextlib.suppress(psycopg.Error):
-                own.close()
-
-    def disarm(self) -> None:
-        """In a forked copy: let go of the connection of its own, which is its original's; the next use makes another.
-
-        Its descriptor leads to nowhere: closed, its number would be given to another file, which libpq would write to.
-        """
-        own, self._own, self._lock = self._own, None, threading.RLock()
-        if own is not None and not own.closed:
-            self._foreign = own
-            nowhere = os.open(os.devnull, os.O_RDWR)
-            os.dup2(nowhere, own.fileno(), inheritable=False)
-            os.close(nowhere)
-
-    @property
-    def own(self) -> NodeConnection | None:
-        """The connection of its own, as it is; None while there is none."""
-        return self._own
-
-    def disown(self) -> None:
-        """Forget the connection of its own: its descriptor was closed, and may be another file's by now."""
-        self._foreign, self._own = self._own, None
-
-    def give_up(self) -> None:
-        """Give up the connection of its own while another thread may be using it: its socket is shut down."""
-        self._shut_down()
-        self._own = None
-
-    def _connect(self) -> NodeConnection:
-        os.environ["PGTZ"] = "UTC"
-        connection = NodeConnection.connect(
-            autocommit=True, row_factory=dict_row, prepare_threshold=2, **self._parameters
-        )
-        connection.silence_seconds = self._silence_seconds
-        self._configure(connection)
-        # Only a node's child: a supervisor has deadlines, and behind a pooler nobody can be asked.
-        connection.silence_seconds = self._silence_seconds if self._node and not self.pooler else float("inf")
-        if self._node and not self.pooler:
-            row = connection.execute(
-                "SELECT backend_start::text AS began FROM pg_stat_activity WHERE pid = pg_backend_pid()"
-            ).fetchone()
-            began, pid = row["began"] if row else None, connection.info.backend_pid
-            connection.at_work = lambda: self._at_work(pid, began)
-        connection.guarded = self._node
-        return connection
-
-    def _at_work(self, pid: int, began: str | None) -> bool:
-        """Whether a backend that is silent still works on what it was asked.
-
-        One that itself waits for us in vain is ended, so that it does not go on holding a row's lock.
-        """
-        try:
-            with NodeConnection.connect(autocommit=True, row_factory=dict_row, **self._parameters) as other:
-                other.silence_seconds = self._silence_seconds
-                row = other.execute(_AT_WORK, (pid, began)).fetchone()
-        except psycopg.Error as error:
-            # A server that answers with a refusal (too many connections, say) lives: no reason to give up.
-            return server_answers(self._parameters, error)
-        return bool(row and row["at_work"])
-
-    def _configure(self, connection: SessionConnection) -> None:
-        """Settle what a new session is set to, and learn what stands between us and the database."""
-        self.encoding = connection.info.parameter_status("server_encoding")
-        self.pooler = settle(
-            connection,
-            node=self._node,
-            read_only=self.settings.read_only,
-            statement_seconds=self._statement_seconds,
-        )
-        if self._node and not self.pooler and isinstance(connection, NodeConnection):
-            foreign = _FOREIGN.replace("{}", self.names["channel"].replace("'", "''"))
-            connection.restoring = b"; ".join([_RESTORING, *connection.kept, foreign.encode()])
-
-    @property
-    def engine(self) -> sqlalchemy.Engine:
-        """An SQLAlchemy engine over the pool, for `pandas.read_sql` and the like; its errors are opskit's.
-
-        Raises:
-            MissingExtraError: SQLAlchemy is not installed.
-        """
-        self._check_open()
-        return self._pool.engine()
 
     def read(self, query: str, /, **values: object) -> Any:
         """Read with SQL of your own; nothing can be written.
@@ -328,29 +134,9 @@ class Database:
             # What it has prepared is of the old name.
             self.drop_connection()
 
-    def close(self) -> None:
-        """Close every connection, for good."""
-        with self._lock:
-            self._closed = True
-            self.drop_connection()
-        self._pool.close()
-
-    def _forget(self) -> None:
-        """Begin again in a process that was forked: the connections are its parent's, and are left alone."""
-        self.disarm()
-        self._pool.forget()
-
     def __reduce__(self) -> tuple[Any, ...]:
         """Another process opens the same database anew."""
         return _again, (self.settings, self._given)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     # -- statements --------------------------------------------------------------------------
 
@@ -398,7 +184,7 @@ class Database:
     def ask(self, name: str, /, **values: str) -> dict[str, str | None]:
         """Run a statement that answers one row or none over the connection of its own, without the driver's cursor.
 
-        For the node's hot path; see `OwnConnection.ask`.
+        For the node's hot path; see `NodeConnection.ask`.
 
         Args:
             name: As for `run`.
@@ -447,29 +233,6 @@ class Database:
             )
         return found
 
-    @contextlib.contextmanager
-    def deadline(self, seconds: float) -> Iterator[None]:
-        """Give up on a statement of this connection after *seconds*: the answer to a black hole.
-
-        The client shuts the socket down, because a server that is frozen or cut off cannot be asked to cancel.
-        """
-        timer = threading.Timer(seconds, self._shut_down)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-
-    def _shut_down(self) -> None:
-        import socket
-
-        own = self._own
-        with contextlib.suppress(OSError, psycopg.Error):
-            if own is not None and not own.closed:
-                with socket.socket(fileno=os.dup(own.fileno())) as copy:
-                    copy.shutdown(socket.SHUT_RDWR)
-
     def __repr__(self) -> str:
         settings = self.settings
         url = masked(settings.database_url or "")
@@ -499,31 +262,5 @@ class Database:
         )
 
 
-def as_text(value: object) -> str | None:
-    """A value as psql would send it."""
-    if value is None or type(value) is str:
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, Mapping):
-        return json.dumps(value, ensure_ascii=False)
-    if isinstance(value, (list, tuple, set, frozenset)):
-        quoted = (str(item).replace("\\", "\\\\").replace('"', '\\"') for item in value)
-        return "{" + ",".join(f'"{item}"' for item in quoted) + "}"
-    return str(value)
-
-
-_HOLD_ANYTHING = (None, "UTF8", "SQL_ASCII")
-_opened: weakref.WeakSet[Database] = weakref.WeakSet()
-
-
 def _again(settings: Settings, given: dict[str, Any]) -> Database:
     return Database(settings, **given)
-
-
-def _after_fork() -> None:
-    for database in list(_opened):
-        database._forget()
-
-
-os.register_at_fork(after_in_child=_after_fork)

@@ -8,7 +8,7 @@ The home folder holds:
     pg18.programs/    copy of PostgreSQL's programs, made only where the server's user cannot read them
 
 The folder is ours alone, and so is each file in it: a home that others own or may write is refused, and no link that
-somebody may have prepared is followed (private.py).
+somebody may have prepared is followed (support/private_files.py).
 
 The server belongs to nobody's process: it outlives the one that started it, until `stop`.
 PostgreSQL refuses to run as root, so there it runs as the user `nobody`; where that user cannot
@@ -32,10 +32,9 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 from opskit.database.programs import explained, find_binaries, major_version
 from opskit.errors import EmbeddedServerError
@@ -45,7 +44,7 @@ from opskit.support import private_files
 ELSEWHERE = Path("/var/lib/opskit")
 PORTS = 100  # how many ports are tried, from OPSKIT_PG_PORT upwards
 PATIENCE_SECONDS = 60.0
-_USER = _DATABASE = "opskit"
+USER = DATABASE = "opskit"
 _NO_SUCH_PID = 2**31 - 1
 
 
@@ -132,37 +131,7 @@ def url(settings: Settings) -> str | None:
     # An earlier version gave it to the server's user, as root.
     with os.fdopen(private_files.opened(_beside(data, "password"), os.O_RDONLY, owners=[_owner(data)])) as file:
         password = file.read().strip()
-    return f"postgresql://{_USER}:{password}@127.0.0.1:{postmaster.port}/{_DATABASE}"
-
-
-@explained()
-def psql(settings: Settings, argv: Sequence[str] = ()) -> int:
-    """Run psql on the embedded server, which is started if need be; for the main thread only.
-
-    Args:
-        settings: As for `start`.
-        argv: Arguments of psql, such as ["-c", "SELECT 1"]. Defaults to none: a prompt.
-
-    Returns:
-        The exit code of psql.
-
-    Raises:
-        EmbeddedServerError: The server does not start, or there is no psql.
-    """
-    server = urlsplit(start(settings))
-    folder = find_binaries(settings)
-    program = shutil.which("psql", path=folder) or shutil.which("psql")
-    if program is None:
-        raise EmbeddedServerError(f"there is no psql, neither in {folder} nor on PATH")
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-    environ |= {"PGHOST": "127.0.0.1", "PGPORT": str(server.port), "PGDATABASE": _DATABASE}
-    environ |= {"PGUSER": _USER, "PGPASSWORD": str(server.password)}
-    # Ctrl-C is psql's, to cancel a query: a handler that does nothing is not inherited, SIG_IGN would be.
-    previous = signal.signal(signal.SIGINT, lambda *_: None)
-    try:
-        return subprocess.call([program, *argv], env=environ)
-    finally:
-        signal.signal(signal.SIGINT, previous)
+    return f"postgresql://{USER}:{password}@127.0.0.1:{postmaster.port}/{DATABASE}"
 
 
 def _data_directory(settings: Settings, programs: Path) -> Path:
@@ -299,14 +268,14 @@ def _initialize(programs: Path, data: Path) -> None:
     account = _account(data)
     for path in (fresh, told) if account else ():
         os.chown(path, account["user"], account["group"], follow_symlinks=False)
-    scram = ("-U", _USER, "-A", "scram-sha-256", "--pwfile", told)
+    scram = ("-U", USER, "-A", "scram-sha-256", "--pwfile", told)
     try:
         done = _run(fresh, programs / "initdb", "-D", fresh, "-E", "UTF8", "--no-locale", *scram)
     finally:
         told.unlink(missing_ok=True)
     if done.returncode == 0:
         single = (programs / "postgres", "--single", "-D", fresh, "-c", "exit_on_error=on", "postgres")
-        done = _run(fresh, *single, input=f"CREATE DATABASE {_DATABASE};\n")
+        done = _run(fresh, *single, input=f"CREATE DATABASE {DATABASE};\n")
     if done.returncode != 0:
         shutil.rmtree(fresh, ignore_errors=True)
         raise EmbeddedServerError(f"PostgreSQL cannot make its data directory {data}: {_joined(done.stderr)}")

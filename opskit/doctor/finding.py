@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from opskit.database import Database
-from opskit.settings import Settings
+from opskit.settings import DEFAULT_TABLE, Settings
 from opskit.support import notebook_output
 
 
@@ -114,7 +114,7 @@ def opskit(db: Database, words: str, *, env: str | None = None) -> str:
 def command(settings: Settings, words: str, *, env: str | None = None) -> str:
     """A command of the shell for an environment and a table, spelled alike in every door."""
     flags = f" --env {env or settings.env}" if env or settings.env == "production" else ""
-    if settings.table != type(settings).__dataclass_fields__["table"].default:
+    if settings.table != DEFAULT_TABLE:
         flags += f" --table {shlex.quote(settings.table)}"
     verb, _, rest = words.partition(" ")
     return f"opskit {verb}{flags} {rest}".rstrip()

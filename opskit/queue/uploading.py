@@ -11,8 +11,8 @@ from psycopg import errors as pg
 from psycopg import sql
 
 from opskit.database import Database
-from opskit.database.database import as_text
 from opskit.database.session import Connection, Row
+from opskit.database.values import as_text
 from opskit.files.storage import Stored, arriving, keep
 from opskit.queue.new_rows import check_held, insert_form, insert_one
 

@@ -13,7 +13,8 @@ import streamlit as st
 from starlette.routing import BaseRoute, Mount, Route
 
 from opskit.errors import OpskitError, SettingError
-from opskit.settings import Settings, add_settings, settings_of
+from opskit.settings import Settings
+from opskit.settings.command_line import add_settings, settings_of
 from opskit.support.allowed_hosts import LOOPBACK
 from opskit.support.processes import end_with
 from opskit.web.api.app import create_api

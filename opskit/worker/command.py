@@ -54,7 +54,7 @@ def summary(supervisor: Supervisor) -> dict[str, Any]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """`python -m opskit.worker`: the same as `opskit worker`."""
-    from opskit.settings import add_settings
+    from opskit.settings.command_line import add_settings
 
     parser = argparse.ArgumentParser(prog="opskit worker", description="Run one node: claim and process files.")
     add_worker_flags(parser)
@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run_given(given: argparse.Namespace) -> int:
     """Run the node that a command line describes."""
-    from opskit.settings import settings_of
+    from opskit.settings.command_line import settings_of
 
     if given.parent is not None:
         end_with(given.parent, signal.SIGTERM)
@@ -81,7 +81,7 @@ def run_given(given: argparse.Namespace) -> int:
 
 
 def _run_pool(given: argparse.Namespace) -> int:
-    from opskit.settings import settings_of
+    from opskit.settings.command_line import settings_of
     from opskit.worker.pool import run_pool
 
     flags = [flag for flag, is_given in (("--drain", given.drain), ("--verbose", given.verbose)) if is_given]

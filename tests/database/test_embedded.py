@@ -24,7 +24,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from opskit.database import embedded, programs
+from opskit.database import embedded, programs, psql
 from opskit.errors import EmbeddedServerError
 from opskit.settings import Settings
 from tests.support import servers
@@ -271,9 +271,9 @@ def test_the_password_is_kept_secret_and_asked_for(own: Settings) -> None:
 
 
 def test_psql_meets_the_server_and_returns_its_exit_code(own: Settings, capfd: pytest.CaptureFixture[str]) -> None:
-    assert embedded.psql(own, ["-XAtc", "SELECT current_user"]) == 0
+    assert psql.run(own, ["-XAtc", "SELECT current_user"]) == 0
     assert capfd.readouterr().out == "opskit\n"
-    assert embedded.psql(own, ["-Xc", "nonsense"]) == 1
+    assert psql.run(own, ["-Xc", "nonsense"]) == 1
 
 
 @pytest.mark.slow

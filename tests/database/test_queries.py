@@ -96,7 +96,7 @@ def test_a_value_is_bound_and_an_identifier_quoted(
 ) -> None:
     name = put_query(tmp_path, monkeypatch, """SELECT :'x'::text AS a, 1 AS :"files" """)
     odd = value or "x"
-    monkeypatch.setattr("opskit.database.database.names", lambda _: {"files": odd})
+    monkeypatch.setattr("opskit.database.connections.names", lambda _: {"files": odd})
 
     with Database(settings, pooled=False) as db:
         (found,) = db.run(name, x=value)

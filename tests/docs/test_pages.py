@@ -22,7 +22,8 @@ from opskit.database import Database
 from opskit.doctor import runbooks
 from opskit.doctor.finding import Condition
 from opskit.queue.states import FileState, NodeState
-from opskit.settings import Settings, flag_name
+from opskit.settings import Settings
+from opskit.settings.command_line import flag_name
 from tests.support.pages import DOCS, ROOT, name, of, pages, table
 from tests.support.tables import application, run
 

@@ -11,7 +11,7 @@ from opskit import queue
 from opskit.database import Database
 from opskit.queue.states import FileState
 from opskit.settings import Settings
-from opskit.web.api import schemas
+from opskit.web.api import requests
 from tests.support.api import Client, claimed_by_node, claimed_without_token, run, same_time, served
 from tests.support.tables import boot
 
@@ -194,7 +194,7 @@ def test_a_wrong_method_is_told_all_that_the_path_takes(http: Client) -> None:
 
 
 def test_the_choices_of_the_document_are_those_of_the_database(http: Client) -> None:
-    assert get_args(schemas.Status) == ("", *FileState, "none")
+    assert get_args(requests.Status) == ("", *FileState, "none")
     answer = http.get("/api/processing/events?kind=pauses")
     assert answer.status_code == 422
     assert answer.json()["error"].startswith("kind: Input should be ")

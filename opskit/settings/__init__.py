@@ -1,0 +1,29 @@
+"""Every setting: what it means, where it comes from, and what it may be.
+
+A new setting is a field and a keyword in `fields.py`.
+"""
+
+from opskit.settings.fields import (
+    DEFAULT_PROCESSOR,
+    DEFAULT_TABLE,
+    ENVIRONMENTS,
+    LONGEST_TABLE_NAME,
+    GivenSettings,
+    OtherSettings,
+    env_name,
+)
+from opskit.settings.masking import holds_secret, secret_variables
+from opskit.settings.settings import Settings
+
+__all__ = [
+    "DEFAULT_PROCESSOR",
+    "DEFAULT_TABLE",
+    "ENVIRONMENTS",
+    "LONGEST_TABLE_NAME",
+    "GivenSettings",
+    "OtherSettings",
+    "Settings",
+    "env_name",
+    "holds_secret",
+    "secret_variables",
+]

@@ -16,7 +16,7 @@ from opskit._version import __version__
 from opskit.database import Database
 from opskit.errors import ClaimLostError, OpskitError, Reject, Retry
 from opskit.files.claimed import ClaimedFile
-from opskit.queue.identity import server_id, server_info
+from opskit.queue.server_id import server_id, server_info
 from opskit.settings import OtherSettings, Settings
 
 if TYPE_CHECKING:

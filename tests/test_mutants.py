@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from opskit.database.queries import Statement, statements
+from opskit.database.queries import statements
+from opskit.database.sql_variables import Statement
 from tests.mutants import kept as listed
 from tests.mutants.copies import Copy
 from tests.mutants.kept import ROOT, MisfitError, Mutant, kept

@@ -11,7 +11,7 @@ from opskit.cli.verbs import Verbs
 from opskit.database import Database, queries
 from opskit.doctor import runbooks
 from opskit.queue.error_identity import last_line
-from opskit.queue.identity import server_info
+from opskit.queue.server_id import server_info
 from opskit.settings.command_line import settings_of
 from opskit.support import console
 

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any, Self
 import psycopg
 from psycopg.rows import dict_row
 
-from opskit.database import parameters
+from opskit.database import database_url
 from opskit.database.connection import NodeConnection
+from opskit.database.error_translation import server_answers, translated
 from opskit.database.names import names
 from opskit.database.pool import Pool
 from opskit.database.session import Connection, SessionConnection, settle
-from opskit.database.translation import server_answers, translated
 from opskit.errors import ConnectionClosedError
 from opskit.settings import Settings
 
@@ -90,7 +90,7 @@ class Connections:
         self._silence_seconds = max(1.0, min(5.0, settings.lease_seconds / 6))
         network = _NETWORK if pooled else _NETWORK | {"connect_timeout": str(max(2, round(self._silence_seconds)))}
         # The encoding is ours whatever the URL says: the texts that we send and read are UTF-8.
-        self._parameters = network | parameters.parsed(url) | {"client_encoding": "UTF8"}
+        self._parameters = network | database_url.parsed(url) | {"client_encoding": "UTF8"}
         self._parameters.setdefault("application_name", f"opskit {settings.env} {name}".strip()[:63])
         wait_seconds = _WAIT_FOR_CONNECTION if statement_seconds is None else min(3.0, statement_seconds)
         self._pool = Pool(self._parameters, self._configure, wait_seconds=wait_seconds)

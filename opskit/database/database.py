@@ -15,12 +15,13 @@ import psycopg
 from psycopg.pq import ExecStatus
 from psycopg.rows import tuple_row
 
-from opskit.database import parameters, queries
+from opskit.database import database_url, queries
 from opskit.database.cache import Cache
 from opskit.database.connections import Connections
+from opskit.database.error_translation import READ_ONLY, translation
 from opskit.database.session import Connection, Row, fitting
-from opskit.database.translation import READ_ONLY, translation
-from opskit.database.values import as_text
+from opskit.database.sql_variables import Statement
+from opskit.database.text_values import as_text
 from opskit.errors import ForbiddenError, MissingExtraError, NotMigratedError
 from opskit.settings import Settings
 from opskit.support import notebook_output
@@ -58,7 +59,7 @@ class Database(Connections):
 
             url = embedded.start(settings)
         else:
-            url = parameters.understood(settings.database_url)
+            url = database_url.understood(settings.database_url)
         super().__init__(
             url,
             dataclasses.replace(settings, database_url=url),
@@ -71,8 +72,8 @@ class Database(Connections):
         self.cache = Cache()
         self._given = {"pooled": pooled, "statement_seconds": statement_seconds, "node": node, "name": name}
         self._given["actor"] = actor
-        self._texts: dict[str, tuple[queries.Statement, bytes]] = {}
-        self._asked: dict[str, tuple[queries.Statement, bytes, dict[str, bool]]] = {}
+        self._texts: dict[str, tuple[Statement, bytes]] = {}
+        self._asked: dict[str, tuple[Statement, bytes, dict[str, bool]]] = {}
 
     def read(self, query: str, /, **values: object) -> Any:
         """Read with SQL of your own; nothing can be written.
@@ -223,7 +224,7 @@ class Database(Connections):
         held = text if self.encoding in _HOLD_ANYTHING else fitting(text, self.encoding)
         return held.encode("utf-8", "surrogateescape")
 
-    def _text(self, name: str) -> tuple[queries.Statement, bytes]:
+    def _text(self, name: str) -> tuple[Statement, bytes]:
         found = self._texts.get(name)
         if found is None:
             statement = queries.statement(name)

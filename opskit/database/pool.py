@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg.rows import dict_row, tuple_row
 
+from opskit.database.error_translation import server_answers, translated, translation
 from opskit.database.session import SessionConnection
-from opskit.database.translation import server_answers, translated, translation
 from opskit.errors import MissingExtraError
 
 if TYPE_CHECKING:

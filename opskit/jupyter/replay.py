@@ -22,8 +22,8 @@ from opskit.files.workspace import Workspace
 from opskit.jupyter import side_effects
 from opskit.queue import row_content
 from opskit.queue.error_identity import headline, last_line, of_exception, of_failure
-from opskit.queue.identity import server_id
 from opskit.queue.replaying import Replaying, connections_only_read, is_guard
+from opskit.queue.server_id import server_id
 from opskit.queue.stored import as_json
 from opskit.settings import secret_variables
 from opskit.support import notebook_output

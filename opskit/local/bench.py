@@ -23,7 +23,7 @@ from opskit.errors import OpskitError, SettingError
 from opskit.files.claimed import ClaimedFile
 from opskit.local.nodes import fill, start_node
 from opskit.queue import claims, nodes
-from opskit.queue.identity import Boot
+from opskit.queue.server_id import Boot
 from opskit.settings import Settings
 from opskit.support import wording
 

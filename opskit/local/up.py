@@ -24,7 +24,7 @@ from opskit.files.processor import check_processor
 from opskit.local.nodes import Part
 from opskit.local.samples import SAMPLES
 from opskit.queue import breaker
-from opskit.queue.identity import server_id
+from opskit.queue.server_id import server_id
 from opskit.settings import Settings
 from opskit.support import private_files, wording
 from opskit.support.console import err

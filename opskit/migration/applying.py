@@ -8,8 +8,8 @@ from psycopg import errors as pg
 from psycopg import sql
 
 from opskit.database import Database
+from opskit.database.error_translation import translated
 from opskit.database.session import Connection
-from opskit.database.translation import translated
 from opskit.errors import DatabaseError
 from opskit.migration.planning import plan, survey
 from opskit.migration.progress import Tell, watched

@@ -9,6 +9,7 @@ from psycopg import sql
 
 from opskit.database import Database, queries
 from opskit.database.session import Connection, Row
+from opskit.database.sql_variables import Statement
 from opskit.support import notebook_output
 
 LOCK_SECONDS = 0.8
@@ -111,7 +112,7 @@ def steps(db: Database, part: str, only: Collection[str] | None = None) -> Itera
             yield step(db, part, statement.compose(db.names).as_string(), names=statement.names)
 
 
-def _filled(db: Database, statement: queries.Statement) -> str:
+def _filled(db: Database, statement: Statement) -> str:
     """A statement's text with the names that it takes as values in it."""
     text = statement.compose(db.names).as_string()
     return (

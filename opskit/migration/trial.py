@@ -14,8 +14,8 @@ import psycopg
 from psycopg import errors as pg
 
 from opskit.database import Database
+from opskit.database.error_translation import translated
 from opskit.database.session import Connection
-from opskit.database.translation import translated
 from opskit.migration.steps import PARTS, last_row, steps
 
 # How long a trial waits for somebody else's lock, on whatever the application's triggers touch.

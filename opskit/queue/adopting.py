@@ -10,8 +10,8 @@ from psycopg import sql
 from psycopg.rows import tuple_row
 
 from opskit.database import Database
+from opskit.database.error_translation import translated
 from opskit.database.session import Connection
-from opskit.database.translation import translated
 from opskit.errors import SettingError
 from opskit.queue.readiness import demand_standing
 from opskit.support.notebook_output import notebook_bar

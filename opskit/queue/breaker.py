@@ -18,7 +18,7 @@ from opskit.database.session import Row
 from opskit.errors import DatabaseError, DatabaseUnavailableError
 from opskit.queue.claims import Answer
 from opskit.queue.error_identity import Identity
-from opskit.queue.identity import Boot
+from opskit.queue.server_id import Boot
 from opskit.support import wording
 
 log = logging.getLogger("opskit")

@@ -17,8 +17,8 @@ from opskit.errors import ClaimLostError, DatabaseError, DatabaseUnavailableErro
 from opskit.queue.cancelling import end_cancelled
 from opskit.queue.completing import Completing, completed_by
 from opskit.queue.error_identity import Identity, of_text
-from opskit.queue.identity import Boot
 from opskit.queue.lanes import Lane, Turn
+from opskit.queue.server_id import Boot
 from opskit.queue.stored import as_json, clean_error
 from opskit.support import notebook_output
 from opskit.support.retry import Backoff

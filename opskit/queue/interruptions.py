@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 
 from opskit.database import Database
-from opskit.database.translation import translated
+from opskit.database.error_translation import translated
 from opskit.errors import DatabaseError, DatabaseUnavailableError
 from opskit.queue.cancelling import end_cancelled
 from opskit.queue.stored import clean_error

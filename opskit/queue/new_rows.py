@@ -10,7 +10,7 @@ from psycopg import sql
 
 from opskit.database import Database
 from opskit.database.session import Connection
-from opskit.database.values import as_text
+from opskit.database.text_values import as_text
 from opskit.errors import DatabaseError, SettingError
 from opskit.files.listing import Entry
 from opskit.queue.expediting import head_start

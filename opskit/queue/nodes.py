@@ -11,9 +11,9 @@ from opskit._version import __version__
 from opskit.database import Database
 from opskit.database.session import Row
 from opskit.errors import UnknownNodeError
-from opskit.queue.identity import Boot
 from opskit.queue.lanes import Route
 from opskit.queue.readiness import demand_standing
+from opskit.queue.server_id import Boot
 from opskit.support import notebook_output
 
 

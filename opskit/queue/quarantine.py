@@ -10,7 +10,7 @@ import logging
 
 from opskit.database import Database
 from opskit.errors import DatabaseError
-from opskit.queue.identity import Boot
+from opskit.queue.server_id import Boot
 
 log = logging.getLogger("opskit")
 _MOST_EVIDENCE = 100

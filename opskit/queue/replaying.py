@@ -16,8 +16,8 @@ import psycopg
 from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
 
 from opskit.database import Database
+from opskit.database.error_translation import translated
 from opskit.database.session import begin
-from opskit.database.translation import translated
 from opskit.errors import CompletionError
 from opskit.queue.completing import Completing
 from opskit.support.retry import Backoff

@@ -12,7 +12,7 @@ from psycopg import sql
 
 from opskit.database import Database
 from opskit.database.session import Connection, Row
-from opskit.database.values import as_text
+from opskit.database.text_values import as_text
 from opskit.files.storage import Stored, arriving, keep
 from opskit.queue.new_rows import check_held, insert_form, insert_one
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from opskit.database import Database
-from opskit.database.translation import is_locked
+from opskit.database.error_translation import is_locked
 from opskit.errors import (
     DatabaseError,
     DatabaseUnavailableError,
@@ -36,8 +36,8 @@ from opskit.files.retry_after import asked_seconds
 from opskit.queue import breaker, claims
 from opskit.queue.claims import Answer
 from opskit.queue.error_identity import headline
-from opskit.queue.identity import Boot
 from opskit.queue.interruptions import by_outage, passing
+from opskit.queue.server_id import Boot
 from opskit.queue.stored import as_json
 from opskit.settings import Settings
 from opskit.support.logs import set_up_logging

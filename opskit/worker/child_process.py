@@ -13,7 +13,7 @@ from typing import Any
 
 from opskit.files.workspace import Workspace
 from opskit.queue.error_identity import Identity, of_reason
-from opskit.queue.identity import Boot
+from opskit.queue.server_id import Boot
 from opskit.settings import Settings
 from opskit.worker.status import SharedStatus
 

@@ -15,8 +15,8 @@ from opskit.errors import DatabaseError, DatabaseUnavailableError
 from opskit.files.claimed import ClaimedFile
 from opskit.queue import breaker, claims, lanes, nodes
 from opskit.queue.claims import ALL_OF_THE_QUEUE, Answer
-from opskit.queue.identity import Boot
 from opskit.queue.interruptions import passing
+from opskit.queue.server_id import Boot
 from opskit.worker import quarantine
 from opskit.worker.listener import Listener
 from opskit.worker.patience import patiently

@@ -11,7 +11,7 @@ from typing import Any
 
 from opskit.errors import OpskitError
 from opskit.files.processor import check_processor
-from opskit.queue.identity import server_id
+from opskit.queue.server_id import server_id
 from opskit.settings import Settings
 from opskit.support.logs import set_up_logging
 from opskit.support.processes import end_with, peak_bytes

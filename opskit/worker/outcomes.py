@@ -15,8 +15,8 @@ from opskit.queue import breaker, claims, completing
 from opskit.queue.deferring import defer
 from opskit.queue.error_identity import Identity, last_line, of_exception, of_failure
 from opskit.queue.error_text import told
-from opskit.queue.identity import Boot
 from opskit.queue.interruptions import interrupt
+from opskit.queue.server_id import Boot
 from opskit.support.retry_rules import Rule
 from opskit.worker.context import WorkerContext
 from opskit.worker.patience import patiently

@@ -15,7 +15,7 @@ from typing import Any
 from opskit.database import Database
 from opskit.files.processor import check_processor
 from opskit.local.nodes import Part
-from opskit.queue.identity import check_server_id, server_id
+from opskit.queue.server_id import check_server_id, server_id
 from opskit.settings import Settings
 from opskit.support.logs import set_up_logging
 from opskit.worker.child_process import cause_of_death

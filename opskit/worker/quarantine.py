@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 from opskit.database import Database
 from opskit.errors import DatabaseError, DatabaseUnavailableError
-from opskit.queue.identity import Boot
 from opskit.queue.quarantine import judge, log
+from opskit.queue.server_id import Boot
 from opskit.worker.status import SharedStatus, Snapshot
 
 LONGEST_REST = 8.0

@@ -10,7 +10,7 @@ from socket import gethostname
 from opskit import queue
 from opskit.database import Database
 from opskit.queue import claims, nodes
-from opskit.queue.identity import Boot
+from opskit.queue.server_id import Boot
 
 log = logging.getLogger("opskit")
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from opskit.database import Database
 from opskit.queue import claims, nodes
 from opskit.queue.cancelling import end_cancelled
-from opskit.queue.identity import Boot
 from opskit.queue.interruptions import interrupt
+from opskit.queue.server_id import Boot
 from opskit.worker.child_process import Ending
 
 log = logging.getLogger("opskit")

@@ -15,8 +15,8 @@ from opskit.database import Database
 from opskit.errors import DatabaseError, DatabaseUnavailableError, NotMigratedError
 from opskit.files.workspace import Workspace, sweep_dead
 from opskit.queue import nodes
-from opskit.queue.identity import Boot, server_id
 from opskit.queue.interruptions import passing
+from opskit.queue.server_id import Boot, server_id
 from opskit.settings import Settings
 from opskit.support.retry import Backoff
 from opskit.worker import quarantine

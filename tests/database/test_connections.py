@@ -18,7 +18,7 @@ from psycopg import sql
 
 from opskit import stats
 from opskit.database import Database
-from opskit.database.translation import server_answers
+from opskit.database.error_translation import server_answers
 from opskit.errors import ConnectionClosedError, DatabaseError, DatabaseUnavailableError
 from opskit.settings import Settings
 from tests.support.tables import application, run

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from opskit.database import parameters
+from opskit.database import database_url
 from opskit.errors import SettingError
 
 UNDERSTOOD = {
@@ -45,7 +45,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("url", UNDERSTOOD)
 def test_a_url_of_another_library_is_understood(url: str) -> None:
-    found = parameters.parsed(parameters.understood(url))
+    found = database_url.parsed(database_url.understood(url))
 
     assert UNDERSTOOD[url].items() <= found.items()
 
@@ -53,7 +53,7 @@ def test_a_url_of_another_library_is_understood(url: str) -> None:
 @pytest.mark.parametrize("url", REFUSED)
 def test_a_url_that_cannot_be_used_is_told_in_a_sentence_without_its_password(url: str) -> None:
     with pytest.raises(SettingError, match=REFUSED[url]) as refused:
-        parameters.parsed(parameters.understood(url))
+        database_url.parsed(database_url.understood(url))
 
     assert "s3" not in str(refused.value)
     assert "cret" not in str(refused.value)

@@ -13,7 +13,7 @@ from opskit import doctor, migration, queue, stats
 from opskit.database import Database
 from opskit.errors import DatabaseError, ForbiddenError
 from opskit.queue import claims, nodes, reaper
-from opskit.queue.identity import Boot
+from opskit.queue.server_id import Boot
 from opskit.settings import Settings
 from tests.support.tables import application, boot, claim, claimed, files, opskit, put_node, run
 

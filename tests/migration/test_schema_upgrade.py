@@ -17,7 +17,7 @@ from opskit.database import Database, queries
 from opskit.errors import DatabaseError
 from opskit.migration import applying
 from opskit.queue.claims import new_token
-from opskit.queue.identity import Boot
+from opskit.queue.server_id import Boot
 from opskit.settings import Settings
 from tests.migration.test_migration import dump
 from tests.support.nodes import ask, until

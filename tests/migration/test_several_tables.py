@@ -15,7 +15,7 @@ from opskit.database import Database, queries
 from opskit.database.names import names
 from opskit.errors import MigrationRefusedError, SettingError
 from opskit.queue import claims, nodes
-from opskit.queue.identity import Boot
+from opskit.queue.server_id import Boot
 from opskit.settings import LONGEST_TABLE_NAME, Settings
 from tests.migration.test_migration import dump
 from tests.support.nodes import ask

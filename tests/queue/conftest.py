@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from opskit.database import Database
-from opskit.queue.identity import Boot
+from opskit.queue.server_id import Boot
 from tests.support.tables import boot
 
 

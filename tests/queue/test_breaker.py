@@ -20,7 +20,7 @@ from opskit.queue import breaker, claims, nodes
 from opskit.queue.breaker import Breaker, Failure
 from opskit.queue.claims import Answer
 from opskit.queue.error_identity import Identity, of_exception
-from opskit.queue.identity import Boot
+from opskit.queue.server_id import Boot
 from tests.support.nodes import (
     SUPPORT,
     Node,

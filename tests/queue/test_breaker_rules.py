@@ -11,7 +11,7 @@ import pytest
 
 from opskit.database import Database
 from opskit.queue import claims
-from opskit.queue.identity import Boot
+from opskit.queue.server_id import Boot
 from tests.support.tables import application, boot, files, put, put_node, row, run
 
 SINCE = "2020-01-01T00:00:00Z"

@@ -9,7 +9,7 @@ import pytest
 from opskit.database import Database
 from opskit.errors import NotClaimableError
 from opskit.queue import claims
-from opskit.queue.identity import Boot
+from opskit.queue.server_id import Boot
 from tests.support.nodes import add_files, record, violations
 from tests.support.tables import boot
 

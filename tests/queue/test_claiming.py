@@ -11,7 +11,7 @@ from opskit import queue
 from opskit.database import Database
 from opskit.errors import NotClaimableError
 from opskit.queue import claims, nodes
-from opskit.queue.identity import Boot
+from opskit.queue.server_id import Boot
 from tests.support.tables import application, boot, claim, fail, files, put, put_node, run
 
 # -- the claim -------------------------------------------------------------------------------

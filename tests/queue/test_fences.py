@@ -12,7 +12,7 @@ import pytest
 from opskit.database import Database
 from opskit.errors import NotClaimableError
 from opskit.queue import claims
-from opskit.queue.identity import Boot
+from opskit.queue.server_id import Boot
 from tests.support.tables import application, boot, claimed, files, put, put_node, row, run
 
 STRANGER = str(uuid.UUID(int=7))

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from opskit.errors import SettingError
-from opskit.queue.identity import LONGEST, check_server_id, server_id, server_info
+from opskit.queue.server_id import LONGEST, check_server_id, server_id, server_info
 from opskit.settings import Settings
 
 HOST = re.escape(socket.gethostname()[:60])

@@ -9,7 +9,7 @@ import pytest
 from opskit import queue
 from opskit.database import Database
 from opskit.queue import claims, nodes
-from opskit.queue.identity import Boot
+from opskit.queue.server_id import Boot
 from tests.support.nodes import until
 from tests.support.promises import events, waiting
 from tests.support.tables import boot, claim, claimed, files, run

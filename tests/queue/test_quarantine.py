@@ -10,8 +10,8 @@ import pytest
 from opskit import queue
 from opskit.database import Database
 from opskit.queue import nodes
-from opskit.queue.identity import Boot
 from opskit.queue.quarantine import judge
+from opskit.queue.server_id import Boot
 from tests.support.nodes import ask
 from tests.support.quarantine import complete, convicting, failed_by, state
 from tests.support.tables import attempts, boot, files, put_node

@@ -13,8 +13,8 @@ from opskit import doctor, migration, queue, stats
 from opskit.database import Database
 from opskit.errors import SettingError
 from opskit.queue import claims, nodes
-from opskit.queue.identity import Boot
 from opskit.queue.quarantine import judge
+from opskit.queue.server_id import Boot
 from tests.support.api import Client, served
 from tests.support.nodes import ask, until
 from tests.support.quarantine import convicting, quarantined, state

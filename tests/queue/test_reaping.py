@@ -11,7 +11,7 @@ from opskit import queue
 from opskit.database import Database
 from opskit.errors import ClaimLostError
 from opskit.queue import claims, nodes
-from opskit.queue.identity import Boot
+from opskit.queue.server_id import Boot
 from tests.support.cleaning import cleanup, ended, lease_ended
 from tests.support.tables import attempts, boot, claimed, files, put, put_node, row, rows
 

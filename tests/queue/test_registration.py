@@ -14,7 +14,7 @@ from opskit import queue
 from opskit.database import Database
 from opskit.errors import ClaimLostError, DatabaseError
 from opskit.queue import claims, nodes
-from opskit.queue.identity import Boot
+from opskit.queue.server_id import Boot
 from tests.support.nodes import until
 from tests.support.promises import events, waiting
 from tests.support.tables import application, attempts, boot, claimed, files, put_node, rows, run

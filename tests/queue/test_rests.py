@@ -5,8 +5,8 @@ from __future__ import annotations
 from opskit import queue
 from opskit.database import Database
 from opskit.queue import claims, nodes
-from opskit.queue.identity import Boot
 from opskit.queue.quarantine import judge
+from opskit.queue.server_id import Boot
 from opskit.worker.quarantine import Rest, Watch, probed
 from opskit.worker.status import SharedStatus, Snapshot
 from tests.support.nodes import ask

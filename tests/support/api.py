@@ -14,7 +14,7 @@ from starlette.routing import Mount
 
 from opskit.database import Database
 from opskit.queue import claims, nodes
-from opskit.queue.identity import Boot
+from opskit.queue.server_id import Boot
 from opskit.settings import Settings
 from opskit.web.api.app import create_api
 from opskit.web.api.probes import probe_routes

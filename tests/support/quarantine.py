@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from opskit.database import Database
 from opskit.queue import claims
-from opskit.queue.identity import Boot
+from opskit.queue.server_id import Boot
 from tests.support.nodes import ask
 from tests.support.tables import fail, files, put_node
 

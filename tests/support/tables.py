@@ -26,7 +26,7 @@ from opskit.database.names import names
 from opskit.database.session import Connection
 from opskit.queue import claims, nodes
 from opskit.queue.claims import Answer
-from opskit.queue.identity import Boot
+from opskit.queue.server_id import Boot
 from opskit.settings import Settings
 from tests.support import servers
 

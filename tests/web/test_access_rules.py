@@ -14,7 +14,8 @@ from opskit.settings import Settings
 from opskit.support import allowed_hosts
 from opskit.web import proxies
 from opskit.web.authorization import Caller, content_allowed, token_fits, writing_allowed
-from opskit.web.dashboard import identity, sign_in
+from opskit.web.dashboard import sign_in
+from opskit.web.dashboard.user import shared_tenant_of, user_of
 from tests.support.asgi_calls import scope
 
 SETTINGS = Settings.load({})
@@ -206,7 +207,7 @@ def test_a_proxy_shows_in_headers_in_half_an_upgrade_and_in_an_old_protocol(
     ],
 )
 def test_a_tenant_of_every_organisation_is_known_by_its_path(url: str, shared: str) -> None:
-    assert identity.shared_tenant(url) == shared
+    assert shared_tenant_of(url) == shared
 
 
 @pytest.mark.parametrize(
@@ -225,7 +226,7 @@ def test_a_tenant_of_every_organisation_is_known_by_its_path(url: str, shared: s
 def test_an_address_is_verified_by_the_provider_or_by_trust(
     claims: dict[str, object], trust: bool, verified: bool
 ) -> None:
-    assert identity.user_of(claims, hours=1, trust_unverified=trust).verified is verified
+    assert user_of(claims, hours=1, trust_unverified=trust).verified is verified
 
 
 @pytest.mark.parametrize(
@@ -236,12 +237,12 @@ def test_a_sign_in_holds_for_its_hours_and_one_from_the_future_for_none(issued: 
     plain = isinstance(issued, int) and not isinstance(issued, bool)
     claims = {"iat": time.time() + issued if plain else issued}
 
-    assert identity.user_of(claims, hours=1, trust_unverified=False).expired is expired
+    assert user_of(claims, hours=1, trust_unverified=False).expired is expired
 
 
 def test_a_sign_in_dated_true_is_expired_however_long_it_may_hold() -> None:
     # True counts as the number 1, the first second of 1970.
-    assert identity.user_of({"iat": True}, hours=1e9, trust_unverified=False).expired
+    assert user_of({"iat": True}, hours=1e9, trust_unverified=False).expired
 
 
 @pytest.fixture

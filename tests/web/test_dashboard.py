@@ -16,7 +16,7 @@ from opskit.database import Database
 from opskit.errors import DatabaseError, DatabaseUnavailableError
 from opskit.queue import searching
 from opskit.stats import counts, listings
-from opskit.web.dashboard import readings, sources
+from opskit.web.dashboard import downloads, readings
 from tests.support.dashboard import AWAY, Open, choose, click, execute, fine, metric, said, tables, tick
 
 PAGES = [
@@ -298,7 +298,7 @@ def test_a_download_holds_no_formula(text: str) -> None:
         }
     )
 
-    kept = pd.read_csv(io.BytesIO(sources.csv(frame)), keep_default_na=False, dtype=str)
+    kept = pd.read_csv(io.BytesIO(downloads.csv(frame)), keep_default_na=False, dtype=str)
 
     told = text if text.startswith("ok") else "'" + text
     assert list(kept["name"]) == [told, "plain=1", ""]

@@ -14,7 +14,8 @@ from starlette.applications import Starlette
 from opskit.database import Database
 from opskit.web import server
 from opskit.web.authorization import Caller
-from opskit.web.dashboard import identity, permission, readings, sign_in
+from opskit.web.dashboard import permission, readings, sign_in
+from opskit.web.dashboard.user import user_of
 from tests.support.dashboard import ROLES, Open, click, said
 
 # -- sign-in --------------------------------------------------------------------------------------
@@ -183,7 +184,7 @@ def test_where_people_sign_in_the_api_reads_for_the_token_only(
 def test_an_address_counts_when_the_provider_or_a_setting_says_so(
     claims: dict[str, object], trust: bool, verified: bool
 ) -> None:
-    assert identity.user_of(claims, hours=12, trust_unverified=trust).verified is verified
+    assert user_of(claims, hours=12, trust_unverified=trust).verified is verified
 
 
 @pytest.mark.parametrize(
@@ -192,9 +193,9 @@ def test_an_address_counts_when_the_provider_or_a_setting_says_so(
 def test_a_sign_in_holds_for_some_hours(age_hours: float, expired: bool) -> None:
     claims = {"iat": time.time() - age_hours * 3600}
 
-    assert identity.user_of(claims, hours=12, trust_unverified=False).expired is expired
+    assert user_of(claims, hours=12, trust_unverified=False).expired is expired
 
 
 @pytest.mark.parametrize("iat", [None, "", "1790000000", True, float("nan"), float("inf"), [], -1])
 def test_a_sign_in_that_does_not_say_when_it_was_does_not_hold(iat: object) -> None:
-    assert identity.user_of({"iat": iat}, hours=12, trust_unverified=False).expired
+    assert user_of({"iat": iat}, hours=12, trust_unverified=False).expired

@@ -12,7 +12,7 @@ from fastapi import FastAPI, Request
 
 from opskit.settings import Settings
 from opskit.web import middleware, throttle
-from opskit.web.api import middleware as api_middleware
+from opskit.web.api import guard as api_guard
 from opskit.web.api.token_required import TokenAlone
 from tests.support.asgi_calls import called, scope, status, through
 
@@ -80,7 +80,7 @@ def gate(limit: int = 2 << 20, **settings: Any) -> FastAPI:
     async def size(request: Request) -> int:
         return len(await request.body())
 
-    api_middleware.guard(api, dataclasses.replace(SETTINGS, **settings), upload_limit_bytes=limit)
+    api_guard.guard(api, dataclasses.replace(SETTINGS, **settings), upload_limit_bytes=limit)
     return api
 
 

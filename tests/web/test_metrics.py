@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from opskit import migration, queue, stats
 from opskit.database import Database, queries
 from opskit.queue import claims, nodes
-from opskit.queue.identity import Boot
+from opskit.queue.server_id import Boot
 from opskit.settings import Settings
 from opskit.web.api import metrics
 from tests.support.nodes import add_files, ask

@@ -24,7 +24,7 @@ from opskit.cli.main import build_parser
 from opskit.database import Database
 from opskit.settings import Settings
 from opskit.web.api.app import create_api
-from opskit.web.dashboard import readings, sources
+from opskit.web.dashboard import downloads, readings, sources
 from tests.support.dashboard import Open, execute, fine, old_claim, said
 from tests.support.tables import ask_psql, psql
 from tests.support.tables import opskit as tables_opskit
@@ -183,8 +183,8 @@ def test_every_reading_has_its_doors_and_its_files(open_page: Open, busy: Databa
     if line:
         done = psql(own, *shlex.split(line)[2:])
         assert done.returncode == 0, done.stderr
-    frame = sources.as_frame(reading)
-    again = pd.read_parquet(io.BytesIO(sources._parquet(frame)))
+    frame = downloads.as_frame(reading)
+    again = pd.read_parquet(io.BytesIO(downloads.parquet(frame)))
     assert len(again) == len(frame)
 
 

@@ -12,7 +12,7 @@ from opskit import queue
 from opskit.database import Database
 from opskit.files.claimed import ClaimedFile
 from opskit.queue import claims, nodes
-from opskit.queue.identity import Boot
+from opskit.queue.server_id import Boot
 from opskit.worker.child import Child
 from opskit.worker.status import SharedStatus
 from tests.support.nodes import counts

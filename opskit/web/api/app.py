@@ -13,11 +13,11 @@ from fastapi import FastAPI
 
 from opskit._version import __version__
 from opskit.database import Database
-from opskit.queue.identity import server_id
+from opskit.queue.server_id import server_id
 from opskit.settings import Settings
 from opskit.web.api import metrics, probes, reads, writes
 from opskit.web.api.events import StatsStream
-from opskit.web.api.middleware import guard
+from opskit.web.api.guard import guard
 
 STATEMENT_SECONDS = 5.0
 """Longest time a statement of page or API may take [s]: nobody waits longer for a page."""

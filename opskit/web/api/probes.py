@@ -9,7 +9,7 @@ from starlette.routing import BaseRoute, Route
 from opskit import migration, stats
 from opskit._version import __version__
 from opskit.errors import OpskitError
-from opskit.queue.identity import server_id
+from opskit.queue.server_id import server_id
 from opskit.web.api import documentation, metrics, responses
 from opskit.web.api.dependencies import Db, SettingsOf, database
 from opskit.web.api.openapi import READING_ERRORS, described

@@ -18,7 +18,7 @@ from opskit import doctor, stats
 from opskit.database import Database
 from opskit.errors import DatabaseError
 from opskit.queue import attempt_logs, row_content
-from opskit.queue.identity import server_id, server_info
+from opskit.queue.server_id import server_id, server_info
 from opskit.queue.states import FileState
 from opskit.settings import Settings
 from opskit.web.api import responses

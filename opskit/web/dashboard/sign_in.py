@@ -20,8 +20,7 @@ from streamlit.errors import StreamlitAuthError, StreamlitMissingAuthlibError
 
 from opskit.errors import ForbiddenError
 from opskit.settings import Settings
-from opskit.web.dashboard import identity
-from opskit.web.dashboard.identity import User
+from opskit.web.dashboard.user import User, shared_tenant_of, user_of
 
 KEYS = ("redirect_uri", "cookie_secret", "client_id", "client_secret", "server_metadata_url")
 """What `.streamlit/secrets.toml` has to say in its section [auth]."""
@@ -80,7 +79,7 @@ def shared_tenant() -> str:
     section: Mapping[str, object] = {} if lacking() else st.secrets["auth"]
     for part in (section, *(value for value in section.values() if isinstance(value, Mapping))):
         url = str(part.get("server_metadata_url") or "")
-        if identity.shared_tenant(url):
+        if shared_tenant_of(url):
             return url
     return ""
 
@@ -91,7 +90,7 @@ def user() -> User | None:
     if claims.get("is_logged_in") is not True:
         return None
     settings = Settings.load()
-    return identity.user_of(claims, hours=settings.sign_in_hours, trust_unverified=settings.trust_unverified_email)
+    return user_of(claims, hours=settings.sign_in_hours, trust_unverified=settings.trust_unverified_email)
 
 
 def role() -> Role | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import io
 import json
 import shlex
 from collections.abc import Callable, Mapping
@@ -12,17 +11,14 @@ from datetime import UTC
 from typing import Any
 from urllib.parse import urlencode
 
-import pandas as pd
 import streamlit as st
 
 from opskit import stats
 from opskit.database import queries
 from opskit.doctor.finding import command
 from opskit.settings import Settings
-from opskit.web.dashboard import markdown, readings, sign_in, times
+from opskit.web.dashboard import downloads, markdown, readings, sign_in, times
 
-_FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
-"""What a cell begins with that a spreadsheet runs; the wide ones do in Japanese and Chinese."""
 _RENAMED = {"limit": "row_limit"}
 
 
@@ -98,15 +94,17 @@ def doors(reading: readings.Reading) -> None:
     tabs = {name: content for name, content in tabs.items() if content[0]}
     for tab, (text, language) in zip(st.tabs(list(tabs)), tabs.values(), strict=True):
         tab.code(text, language=language, wrap_lines=language == "bash", height=320 if text.count("\n") > 14 else None)
-    frame = as_frame(reading)
+    frame = downloads.as_frame(reading)
     with st.container(horizontal=True):
-        _download("CSV", f"{reading.name}.csv", "text/csv", lambda: csv(frame))
+        _download("CSV", f"{reading.name}.csv", "text/csv", lambda: downloads.csv(frame))
         if tabs.get("Notebook"):
             _download(
                 "Notebook", f"{reading.name}.ipynb", "application/x-ipynb+json",
                 lambda: notebook_file(source, reading, settings),
             )  # fmt: skip
-        _download("Parquet", f"{reading.name}.parquet", "application/vnd.apache.parquet", lambda: _parquet(frame))
+        _download(
+            "Parquet", f"{reading.name}.parquet", "application/vnd.apache.parquet", lambda: downloads.parquet(frame)
+        )
 
 
 def _download(label: str, name: str, mime: str, make: Callable[[], bytes]) -> None:
@@ -190,42 +188,6 @@ def origin() -> str:
     """How the browser reached this page."""
     host = st.context.headers.get("Host") or f"{readings.settings().host}:{readings.settings().port}"
     return f"{'https' if (st.context.url or '').startswith('https:') else 'http'}://{host}"
-
-
-def as_frame(reading: readings.Reading) -> pd.DataFrame:
-    """A reading as a frame that any file format takes."""
-    if isinstance(reading.frame, pd.DataFrame):
-        return reading.frame
-    rows = [
-        {
-            key: json.dumps(value, default=str) if isinstance(value, (dict, list)) else value
-            for key, value in row.items()
-        }
-        for row in reading.rows()
-    ]
-    return pd.DataFrame(rows)
-
-
-def harmless(frame: pd.DataFrame) -> pd.DataFrame:
-    """A frame whose texts no spreadsheet takes for a formula: what begins like one gets an apostrophe before it."""
-    texts = [name for name, column in frame.items() if pd.api.types.is_string_dtype(column) or column.dtype == object]
-    return frame.assign(**{str(name): frame[name].map(_as_text, na_action="ignore") for name in texts})
-
-
-def csv(frame: pd.DataFrame) -> bytes:
-    """A frame as CSV that a spreadsheet opens without running anything."""
-    # With these line ends (RFC 4180's) a carriage return within a text is quoted, and begins no line of its own.
-    return harmless(frame).to_csv(index=False, lineterminator="\r\n").encode()
-
-
-def _as_text(value: object) -> object:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULAS) else value
-
-
-def _parquet(frame: pd.DataFrame) -> bytes:
-    buffer = io.BytesIO()
-    frame.to_parquet(buffer, index=False)
-    return buffer.getvalue()
 
 
 def _unusual(source: Source, reading: readings.Reading) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def user_of(claims: Mapping[str, object], *, hours: float, trust_unverified: boo
     return User(str(claims.get("email") or ""), _verified(claims, trust_unverified), _expired(claims, hours * 3600))
 
 
-def shared_tenant(metadata_url: str) -> str:
+def shared_tenant_of(metadata_url: str) -> str:
     """The part of a provider's URL that lets accounts of every organisation in; "" when there is none.
 
     Microsoft's `/common/`, `/organizations/` and `/consumers/` do, and there any tenant's administrator says which

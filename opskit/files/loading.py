@@ -14,7 +14,7 @@ from opskit.files import typed_columns
 from opskit.files.claimed import ClaimedFile
 from opskit.files.readers import Reading, open_table
 from opskit.files.sql_names import loaded_name
-from opskit.files.table import Table
+from opskit.files.table import LateColumnError, Table
 
 if TYPE_CHECKING:
     Connection = psycopg.Connection[dict[str, Any]]
@@ -85,30 +85,71 @@ def load_table(
             "SELECT set_config('opskit.file_id', %s, true), set_config('statement_timeout', '0', true)",
             (file_id(file),),
         )
-        stage = typed_columns.STAGE if _is_on(typed) and found.binary is None else None
-        columns = found.columns
-        if stage is not None:
-            typed_columns.make_stage(connection, columns)
-            there = dict.fromkeys(columns, "text")
+        load = _Load(connection, file, target, name=name, mode=mode, typed=_is_on(typed))
+        if found.whole is None:
+            said = load.table(found)
         else:
-            there = _provide(connection, target, columns)
-            _make_room(connection, file, target, mode)
+            try:
+                with connection.transaction():
+                    said = load.table(found)
+            except LateColumnError:
+                # Nothing of the first try is left: neither rows nor columns nor locks.
+                said = load.table(found.whole())
+    return {"table": f"{schema}.{name}" if schema else name} | said
+
+
+class _Load:
+    """Loads one file into one table, within a transaction."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        file: ClaimedFile,
+        target: sql.Identifier,
+        *,
+        name: str,
+        mode: str,
+        typed: bool,
+    ) -> None:
+        self._connection, self._file, self._target = connection, file, target
+        self._name, self._mode, self._typed = name, mode, typed
+
+    def table(self, found: Table) -> dict[str, Any]:
+        """Copy the rows; how many, their columns, and what was decided.
+
+        Raises:
+            Reject: PostgreSQL refuses a value.
+            LateColumnError: There are other columns than the table says.
+        """
+        connection, columns = self._connection, found.columns
+        stage = typed_columns.STAGE if self._typed and found.binary is None else None
+        if stage is not None:
+            there = columns | _types(connection, self._target)
+            typed_columns.make_stage(connection, columns)
+        else:
+            there = self._provide(columns)
         binary = found.binary(there) if found.binary else None
         is_binary = binary is not None
         try:
-            rows = _copy(connection, stage or target, found, binary or found.blocks(there), is_binary=is_binary)
+            rows = _copy(connection, stage or self._target, found, binary or found.blocks(there), is_binary=is_binary)
             if stage is not None:
                 columns = typed_columns.types_of_values(connection, columns)
-                there = _provide(connection, target, columns)
-                _make_room(connection, file, target, mode)
-                rows = typed_columns.insert_from_stage(connection, target, {name: there[name] for name in columns})
+                there = self._provide(columns)
+                types = {name: there[name] for name in columns}
+                rows = typed_columns.insert_from_stage(connection, self._target, types)
         except psycopg.Error as error:
             if (error.sqlstate or "")[:2] not in _REFUSED:
                 raise
-            context_of = name if stage is None else "opskit_loading"
-            raise _rejection(file, found, there, error, name=context_of, is_binary=is_binary) from error
-    said = found.said | ({"types": columns} if stage is not None else {})
-    return {"table": f"{schema}.{name}" if schema else name, "rows": rows, "columns": list(columns)} | said
+            name = self._name if stage is None else "opskit_loading"
+            raise _rejection(self._file, found, there, error, name=name, is_binary=is_binary) from error
+        types_told = {"types": columns} if stage is not None else {}
+        return {"rows": rows, "columns": list(columns)} | found.said | types_told
+
+    def _provide(self, columns: Mapping[str, str]) -> dict[str, str]:
+        """Make the table ready; the type of each of its columns."""
+        there = _provide(self._connection, self._target, columns)
+        _make_room(self._connection, self._file, self._target, self._mode)
+        return there
 
 
 def _is_on(value: bool | str) -> bool:

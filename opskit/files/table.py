@@ -20,6 +20,10 @@ ROWS_PER_BLOCK = 4096
 _QUOTED_OR_END = re.compile(rb'"[^"]*+"|\n')
 
 
+class LateColumnError(Exception):
+    """A file has columns, or kinds of values, that its beginning did not show."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Table:
     """A file's rows, ready for COPY.
@@ -34,6 +38,7 @@ class Table:
         place: Where in the file a row of the blocks stands, given its index. Defaults to the same place.
         locate: The same, given the line of the blocks as PostgreSQL counts them. Defaults to counting the rows.
         binary: Given the type of each column as it is, the rows as binary COPY takes them, or None when it cannot.
+        whole: Reads all of the file for its columns; given where the blocks may raise `LateColumnError`.
         said: What was decided, for the result.
     """
 
@@ -45,6 +50,7 @@ class Table:
     place: Callable[[int], int] | None = None
     locate: Callable[[int], int] | None = None
     binary: Callable[[Mapping[str, str]], Iterable[bytes] | None] | None = None
+    whole: Callable[[], Table] | None = None
     said: dict[str, Any] = field(default_factory=dict)
 
     def where(self, line: int, types: Mapping[str, str], *, binary: bool) -> str:

@@ -8,40 +8,51 @@ from __future__ import annotations
 
 import itertools
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from json.decoder import scanstring  # type: ignore[attr-defined]  # what its own object parser calls
 from typing import Any
 
 from opskit.errors import Reject
 from opskit.files import collector
 from opskit.files.claimed import ClaimedFile
+from opskit.files.formats.json_members import members_of
 from opskit.files.limits import LONGEST_JSON_LINE, MOST_COLUMNS
-from opskit.files.table import Table, columns_of
+from opskit.files.table import LateColumnError, Table, columns_of
 
+_FIRST_PORTION = 1 << 22
 _MOST_SHAPES = 10_000
 _LONGEST_IN_PYTHON = 1 << 22  # its decoder makes an object of each value
-_BLANK = re.compile(r"[ \t\r\n]*")
-_CONSTANT = re.compile(r'"(?:[^"\\]|\\.)*"|-?Infinity|NaN')
 _JSON_TYPES = ("json", "jsonb")
 Lines = Callable[[], Iterable[bytes]]
+Row = tuple[Any, ...]
+"""A record's values in the order of the columns, as they are written; None where it has none."""
 
 
 def open_jsonl(file: ClaimedFile, blocks: Lines) -> Table:
-    """Look through the file for its keys; text columns, jsonb where a value is an object or a list.
+    """Look through the file's beginning for its keys; text columns, jsonb where a value is an object or a list.
+
+    What comes later may have other keys, or the first object under a key: then the table's blocks raise
+    `LateColumnError`, and the table of the whole file takes its place. So most files are read once.
 
     Args:
         file: The claimed file.
-        blocks: Opens its text in UTF-8; read twice.
+        blocks: Opens its text in UTF-8.
 
     Raises:
         Reject: A line is no JSON object.
     """
+    return _opened(file, blocks, _FIRST_PORTION)
+
+
+def _opened(file: ClaimedFile, blocks: Lines, portion: int | None) -> Table:
+    """The table with the columns of so many bytes; of all when they hold no key, or when it is None."""
     reader = _Reader(file)
     keys: dict[str, str] = {}
-    count = 0
+    read, is_whole = 0, True
     for chunk, records in reader.chunks(blocks()):
-        count += len(records)
+        if portion is not None and read >= portion and keys:
+            is_whole = False
+            break
+        read += len(chunk.text)
         _note_keys(keys, chunk, records)
         if len(keys) > MOST_COLUMNS:
             break
@@ -49,13 +60,15 @@ def open_jsonl(file: ClaimedFile, blocks: Lines) -> Table:
 
     def rows(types: Mapping[str, str]) -> Iterator[bytes]:
         nested = [types.get(column, kind) in _JSON_TYPES for column, kind in columns.items()]
-        done = 0
-        for chunk, records in reader.chunks(blocks()):
-            yield reader.as_csv(chunk, records, list(keys), nested)
-            done += len(records)
-            file.progress(done, count)
+        yield from reader.as_csv(blocks(), list(keys), nested, is_whole=is_whole)
 
-    return Table(columns=columns, blocks=rows, unit="line", place=lambda row: reader.line_of(blocks(), row))
+    return Table(
+        columns=columns,
+        blocks=rows,
+        unit="line",
+        place=lambda row: reader.line_of(blocks(), row),
+        whole=None if is_whole else lambda: _opened(file, blocks, None),
+    )
 
 
 class _Chunk:
@@ -79,6 +92,10 @@ class _Chunk:
     def begins(self) -> int:
         """How many lines begin with an object."""
         return self.text.count(b"\n{") + self.text.startswith(b"{")
+
+    def has(self, count: int) -> bool:
+        """Whether so many objects are one a line: a decoder takes two on a line for two, and one on two for one."""
+        return count == self.begins and (count == self.ends or count == self.filled)
 
     @property
     def filled(self) -> int:
@@ -140,8 +157,7 @@ class _Reader:
             except self._errors:
                 pass
             else:
-                # It takes two objects on a line for two, and one on two lines for one.
-                if len(records) == chunk.ends == chunk.begins or len(records) == chunk.filled == chunk.begins:
+                if chunk.has(len(records)):
                     return records
         return [self._record(number, line) for number, line in chunk.lines()]
 
@@ -160,7 +176,7 @@ class _Reader:
         if len(line) > _LONGEST_IN_PYTHON:
             raise Reject(f"{where}: longer than {_LONGEST_IN_PYTHON >> 20} MB, which takes opskit[formats]")
         try:
-            found = list(_members(line.decode()))
+            found = list(members_of(line.decode()))
         except json.JSONDecodeError as error:
             begins, ends = line.lstrip()[:1], line.rstrip()[-1:]
             hint = ""
@@ -186,34 +202,99 @@ class _Reader:
     # -- writing -----------------------------------------------------------------------------
 
     def as_csv(
-        self, chunk: _Chunk, records: Sequence[Mapping[str, Any]], keys: Sequence[str], nested: Sequence[bool]
+        self, blocks: Iterable[bytes], keys: Sequence[str], nested: Sequence[bool], *, is_whole: bool
+    ) -> Iterator[bytes]:
+        """The records as CSV, a block for each chunk.
+
+        Args:
+            blocks: The file's text.
+            keys: The columns.
+            nested: Which of them are written as JSON.
+            is_whole: The file has no others, and objects and lists in no others.
+
+        Raises:
+            LateColumnError: It has.
+        """
+        decoder = self._decoder_of(keys)
+        known = set(keys)
+        for chunk in _chunks(self._file.name, blocks):
+            with collector.paused():
+                rows = self._rows(decoder, chunk)
+                if rows is None:
+                    records = self._records(chunk)
+                    if not is_whole and not all(known.issuperset(record) for record in records):
+                        raise LateColumnError
+                    rows = [tuple(map(record.get, keys)) for record in records]
+                    members = sum(map(len, records))
+                else:
+                    members = len(rows) * len(keys)
+                block = self._block(chunk, rows, nested, members, is_whole=is_whole)
+            yield block
+
+    def _decoder_of(self, keys: Sequence[str]) -> Any:
+        """Decodes records that have all of these keys and no other, at half the cost; None without msgspec."""
+        if self._decoder is None:
+            return None
+        import msgspec
+
+        fields = [(f"f{place}", msgspec.Raw, msgspec.field(name=key)) for place, key in enumerate(keys)]
+        return msgspec.json.Decoder(msgspec.defstruct("Record", fields, forbid_unknown_fields=True, gc=False))
+
+    def _rows(self, decoder: Any, chunk: _Chunk) -> list[Row] | None:
+        """The values of each record, by such a decoder; None where a record has other keys, or something is wrong."""
+        if decoder is None:
+            return None
+        try:
+            records = decoder.decode_lines(chunk.text)
+        except self._errors:
+            return None
+        if not chunk.has(len(records)):
+            return None
+        import msgspec
+
+        return list(map(msgspec.structs.astuple, records))
+
+    def _block(
+        self, chunk: _Chunk, rows: Sequence[Row], nested: Sequence[bool], members: int, *, is_whole: bool
     ) -> bytes:
-        """The records as CSV."""
+        """A chunk's rows as CSV.
+
+        Args:
+            chunk: Where they stand.
+            rows: Their values, as they are written or None.
+            nested: Which columns are written as JSON.
+            members: How many keys the records have.
+            is_whole: Objects and lists are in no other columns.
+        """
         text = chunk.text
-        layout = tuple(keys)
-        # Then each value is a field of CSV as it is written.
-        plain = not any(nested) and not any(mark in text for mark in (b"\\", b"null", b"["))
-        plain = plain and text.count(b"{") == len(records)
+        odd = [mark for mark in (b"\\", b"null", b"[") if mark in text]
+        if text.count(b"{") != len(rows):
+            odd.append(b"{")
+        plain = not any(nested)
         lines: list[bytes] = []
         quotes = 0
-        for index, record in enumerate(records):
-            if plain and tuple(record) == layout:
-                line = b",".join(record.values())
-            else:
+        for index, row in enumerate(rows):
+            if plain:
                 try:
-                    line = b",".join(
-                        [_field(record.get(key), as_json) for key, as_json in zip(keys, nested, strict=True)]
-                    )
-                except UnicodeEncodeError as error:
-                    half = f"\\u{ord(error.object[error.start]):04x}"
-                    number = self._number(chunk, index)
-                    raise Reject(f"{self._file.name}, line {number}: holds half a character ({half})") from error
-                quotes += sum(bytes(value).count(b'"') for value in record.values()) - line.count(b'"')
+                    line = b",".join(row)
+                except TypeError:  # a key is missing
+                    line = b",".join([value or b"" for value in row])
+                # Then each value is a field of CSV as it is written.
+                if not odd or not any(mark in line for mark in odd):
+                    lines.append(line)
+                    continue
+            try:
+                line = b",".join([_field(value, as_json, is_whole) for value, as_json in zip(row, nested, strict=True)])
+            except UnicodeEncodeError as error:
+                half = f"\\u{ord(error.object[error.start]):04x}"
+                number = self._number(chunk, index)
+                raise Reject(f"{self._file.name}, line {number}: holds half a character ({half})") from error
+            quotes += sum(bytes(value).count(b'"') for value in row if value is not None) - line.count(b'"')
             lines.append(line)
         lines.append(b"")
         block = b"\n".join(lines)
         # A key that is there twice hides the quotes of its first value.
-        if text.count(b'"') != block.count(b'"') + quotes + 2 * sum(map(len, records)):
+        if text.count(b'"') != block.count(b'"') + quotes + 2 * members:
             for number, line in chunk.lines():
                 if len(line) <= _LONGEST_IN_PYTHON:
                     self._members(number, line)
@@ -248,67 +329,12 @@ def _note_keys(keys: dict[str, str], chunk: _Chunk, records: Sequence[Mapping[st
                     keys[key] = "jsonb"
 
 
-def _members(text: str) -> Iterator[tuple[str, str]]:
-    """The keys of an object and their values as they are written.
+def _field(value: Any, as_json: bool, is_whole: bool) -> bytes:
+    """A value as a field of CSV: as JSON in a column of that type, else a text as itself.
 
     Raises:
-        json.JSONDecodeError: It is none.
+        LateColumnError: It is nested in a column that had no such value before, in the part that was looked through.
     """
-    at = _skip(text, 0)
-    if text[at : at + 1] != "{":
-        json.JSONDecoder().raw_decode(text, at)
-        raise json.JSONDecodeError("not a JSON object", text, at)
-    at = _skip(text, at + 1)
-    if text[at : at + 1] == "}":
-        _end(text, at + 1)
-        return
-    while True:
-        if text[at : at + 1] != '"':
-            raise json.JSONDecodeError("Expecting property name enclosed in double quotes", text, at)
-        key, at = scanstring(text, at + 1, True)
-        at = _skip(text, at)
-        if text[at : at + 1] != ":":
-            raise json.JSONDecodeError("Expecting ':' delimiter", text, at)
-        at = _skip(text, at + 1)
-        _, end = _VALUES.raw_decode(text, at)
-        yield key, _without_constants(text[at:end])
-        at = _skip(text, end)
-        if text[at : at + 1] == "}":
-            _end(text, at + 1)
-            return
-        if text[at : at + 1] != ",":
-            raise json.JSONDecodeError("Expecting ',' delimiter", text, at)
-        at = _skip(text, at + 1)
-
-
-def _nothing(_: str) -> None:
-    """A number whose value nobody asks for: an integer of 5,000 digits has one that Python will not make."""
-
-
-_VALUES = json.JSONDecoder(parse_float=_nothing, parse_int=_nothing, parse_constant=_nothing)
-
-
-def _skip(text: str, at: int) -> int:
-    found = _BLANK.match(text, at)
-    assert found is not None  # it matches nothing, too
-    return found.end()
-
-
-def _end(text: str, at: int) -> None:
-    at = _skip(text, at)
-    if at != len(text):
-        raise json.JSONDecodeError("Extra data", text, at)
-
-
-def _without_constants(raw: str) -> str:
-    """The same with NaN and the infinities, which JSON does not know, as text."""
-    if "NaN" not in raw and "Infinity" not in raw:
-        return raw
-    return _CONSTANT.sub(lambda found: found[0] if found[0].startswith('"') else f'"{found[0]}"', raw)
-
-
-def _field(value: Any, as_json: bool) -> bytes:
-    """A value as a field of CSV: as JSON in a column of that type, else a text as itself."""
     if value is None:
         return b""
     raw = bytes(value)
@@ -319,6 +345,8 @@ def _field(value: Any, as_json: bool) -> bytes:
             return raw
         text: str = json.loads(raw)
         return b'"' + text.encode().replace(b'"', b'""') + b'"'
+    if not as_json and not is_whole and raw[:1] in (b"{", b"["):
+        raise LateColumnError
     if as_json or raw[:1] in (b"{", b"["):
         return b'"' + raw.replace(b'"', b'""') + b'"'
     return raw

@@ -1,5 +1,8 @@
 # `make up` and `make test` are the two commands; each sets itself up with nothing but Python 3.11 or newer.
 
+# Dozens of Python programs are started by each target: without its compiled form kept, each compiles all that it loads.
+unexport PYTHONDONTWRITEBYTECODE
+
 PYTHON ?= python3
 # Another interpreter has an environment of its own.
 VENV   := .venv$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))
@@ -8,6 +11,8 @@ READY  := $(VENV)/.ready
 FILES  ?=
 NODES  ?= 3
 WORKERS ?= 3
+# Neighbours stay in one process, with what they share; who has nothing left to do takes from the others.
+PYTEST  = $(RUN)/python -m pytest -n $(WORKERS) --dist worksteal
 FAULT_WORKERS ?= 4
 TIMES  ?= 1
 KILLS  ?= 200
@@ -38,16 +43,16 @@ up: $(UP)        ## embedded PostgreSQL, migration, sample files (or FILES=dir),
 	@$(RUN)/opskit up --nodes $(NODES) $(FILES)
 
 test: $(READY)   ## the tests that take seconds each
-	@$(RUN)/python -m pytest -n $(WORKERS) -m 'not slow and not browser'
+	@$(PYTEST) -m 'not slow and not browser'
 
 test-python: $(READY) ## what depends on the interpreter: make PYTHON=python3.13 test-python
-	@$(RUN)/python -m pytest -n $(WORKERS) -m 'not slow and not browser' tests/database/test_connections.py tests/worker/test_child.py \
+	@$(PYTEST) -m 'not slow and not browser' tests/database/test_connections.py tests/worker/test_child.py \
 	  tests/queue/test_enqueuing.py tests/worker/test_worker.py tests/worker/test_bad_ends.py tests/files/test_samples.py \
 	  tests/files/test_inspecting.py tests/files/test_loading.py tests/files/test_rejections.py tests/queue/test_completing.py \
 	  tests/stats/test_stats.py tests/web/test_api_*.py tests/database/test_embedded.py tests/database/test_read_only.py
 
 test-all: $(READY) ## all tests, slow ones and the browser's too (alone: a browser needs the machine for itself)
-	@$(RUN)/python -m pytest -n $(WORKERS) -m 'not browser' && $(RUN)/python -m pytest -m browser
+	@$(PYTEST) -m 'not browser' && $(RUN)/python -m pytest -m browser
 
 test-faults: $(READY) ## the fault suite, slow ones too: real kills, cuts, failovers, full disks; TIMES=10 writes figures
 	@$(RUN)/python tests/faults/runs.py --times $(TIMES) --workers $(FAULT_WORKERS) \
@@ -70,7 +75,7 @@ bench-scale: $(READY) ## a table of ten million rows: each query with its plan, 
 	@cd benchmarks && ../$(RUN)/python scale.py && ../$(RUN)/python page.py --rows 1000 1000000 10000000
 
 test-slow: $(READY) ## only what `make test` leaves out
-	@$(RUN)/python -m pytest -n $(WORKERS) -m 'slow and not browser' && $(RUN)/python -m pytest -m browser
+	@$(PYTEST) -m 'slow and not browser' && $(RUN)/python -m pytest -m browser
 
 screenshots: $(READY) ## take README's pictures of the page anew
 	@$(RUN)/python -m tests.support.screenshots

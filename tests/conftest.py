@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +16,9 @@ from opskit.database import Database
 from opskit.settings import Settings
 from tests.support import servers
 
+# jsonschema can check IRIs and nobody asks it to; to load the grammar for that takes more than two seconds.
+sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
+
 
 def pytest_configure() -> None:
     """Have programs under test begin with their usual signals: what nohup or a background job ignores is inherited.
@@ -23,6 +28,19 @@ def pytest_configure() -> None:
     for number in (signal.SIGHUP, signal.SIGINT):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not load a module of which no test is wanted: some load for seconds."""
+    if collection_path.suffix != ".py" or any(collection_path.name in argument for argument in config.args):
+        return None
+    return unwanted(collection_path.read_text(encoding="utf-8"), str(config.option.markexpr)) or None
+
+
+def unwanted(module: str, expression: str) -> bool:
+    """Whether a module says that all its tests are slow, or the browser's, and these are left out."""
+    mark = re.search(r"^pytestmark = \[?\s*pytest\.mark\.(slow|browser)\b", module, re.MULTILINE)
+    return mark is not None and f"not {mark[1]}" in expression.split(" and ")
 
 
 @pytest.hookimpl(tryfirst=True)

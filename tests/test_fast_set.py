@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conftest import spread
+from tests.conftest import spread, unwanted
 
 
 @pytest.mark.parametrize(
@@ -13,6 +13,22 @@ from tests.conftest import spread
 )
 def test_fast_cases_are_the_first_the_last_and_evenly_between(cases: int, wanted: int, fast: set[int]) -> None:
     assert spread(cases, wanted) == fast
+
+
+@pytest.mark.parametrize(
+    ("marks", "expression", "left_out"),
+    [
+        ("pytestmark = pytest.mark.slow", "not slow and not browser", True),
+        ("pytestmark = [\n    pytest.mark.browser,\n]", "slow and not browser", True),
+        ("pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]", "slow and not browser", False),
+        ("pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]", "not slow or browser", False),
+        ("pytestmark = pytest.mark.slow", "", False),
+        ("pytestmark = pytest.mark.slower", "not slow", False),
+        ("@pytest.mark.slow\ndef test_one() -> None:", "not slow", False),
+    ],
+)
+def test_only_a_module_without_a_wanted_test_is_not_loaded(marks: str, expression: str, left_out: bool) -> None:
+    assert unwanted(f"import pytest\n\n{marks}\n", expression) is left_out
 
 
 @pytest.mark.fast_cases(2)

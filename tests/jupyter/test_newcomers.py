@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import nbformat
-import papermill
 import pytest
 
 from opskit import jupyter, stats
@@ -88,6 +87,8 @@ def test_three_who_welcome_at_once_give_each_sample_once(as_embedded: Settings) 
 
 @pytest.mark.slow
 def test_a_notebook_takes_the_name_of_the_variable_that_holds_the_url(db: Database, tmp_path: Path) -> None:
+    import papermill  # loads the clients of three clouds: two seconds
+
     add_files(db, "a.csv")
     made = tmp_path / "made.ipynb"
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-import papermill
 import pytest
 from nbclient.exceptions import CellExecutionError
 
@@ -182,6 +181,8 @@ def test_the_incident_is_found_cleaned_up_and_survived_and_the_real_data_are_not
 def test_the_capacity_is_computed_from_the_numbers_of_opskit_stats_by_papermill(
     busy: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import papermill  # loads the clients of three clouds: two seconds
+
     before = everything(busy)
     ended = shell(busy.settings, "stats", "throughput")
     probe = notebook("04_capacity")

@@ -14,7 +14,6 @@ import time
 from pathlib import Path
 
 import nbformat
-import papermill
 import pytest
 from playwright.sync_api import expect
 
@@ -161,6 +160,8 @@ def test_the_end_of_a_kernel_ends_the_session_of_its_panel(db: Database, tmp_pat
 
 @pytest.mark.slow
 def test_an_exported_notebook_keeps_the_last_state_as_a_table(db: Database, tmp_path: Path) -> None:
+    import papermill  # loads the clients of three clouds: two seconds
+
     claimed(db, "node-a")
     lab.write(tmp_path / "in.ipynb", "import opskit\nopskit.watch(opskit.connect(), every_seconds=0.2)")
     settings = db.settings.environ()

@@ -81,6 +81,8 @@ class Copy:
             "PATH": f"{self._python.parent}{os.pathsep}{os.environ['PATH']}",
             "VIRTUAL_ENV": str(self._python.parents[1]),
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+            # Of two mutants of one second and one size, the first's compiled form would be taken for the second's.
+            "PYTHONDONTWRITEBYTECODE": "1",
         }
         return subprocess.Popen(
             [self._python, "tests/mutants/nursery.py"],

@@ -19,6 +19,9 @@ from opskit.queue import claims, nodes
 from opskit.settings import Settings
 from opskit.web.api.app import create_api
 
+pytestmark = pytest.mark.slow  # the whole module: to draw the cases alone takes seconds
+pytest_plugins = ["schemathesis.pytest.plugin"]
+
 TOKEN = "a token"
 HEADERS = {"Authorization": f"Bearer {TOKEN}"}
 
@@ -72,7 +75,6 @@ CHOOSY = (
 )
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("something_everywhere")
 # The pool's own threads roll dice while a case is drawn.
 @pytest.mark.filterwarnings("ignore:Do not use the `random` module:hypothesis.errors.HypothesisDeprecationWarning")

@@ -21,6 +21,8 @@ from opskit.web.api.app import create_api
 from opskit.web.api.probes import probe_routes
 from opskit.web.api.token_required import TokenAlone
 from opskit.web.dashboard import ahead, readings, sign_in
+from opskit.web.dashboard.pages import HIDDEN, PAGES
+from opskit.web.index import index_routes
 from opskit.web.middleware import middleware
 
 PAGE = Path(__file__).with_name("dashboard").joinpath("frame.py").absolute()
@@ -37,10 +39,11 @@ def routes(settings: Settings) -> list[BaseRoute]:
     """
     api = create_api(readings.database, settings)
     health, numbers = probe_routes(api)
+    html = index_routes(["", *PAGES[1:], *HIDDEN])
     if not sign_in.roles():
-        return [Mount("/api", api), health, numbers]
+        return [Mount("/api", api), health, numbers, *html]
     closed = TokenAlone(api, settings)
-    return [Mount("/api", closed), health, Route("/metrics", endpoint=closed)]
+    return [Mount("/api", closed), health, Route("/metrics", endpoint=closed), *html]
 
 
 def parts(settings: Settings) -> dict[str, Any]:

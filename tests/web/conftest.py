@@ -55,8 +55,7 @@ def open_tab(browser: Browser, url: str) -> Iterator[Callable[..., Page]]:
     errors: list[str] = []
 
     def note(message: ConsoleMessage) -> None:
-        # Opened by a page's own address, Streamlit looks for its server below that first.
-        if message.type == "error" and not re.search(r"/\w+/_stcore/", message.location.get("url", "")):
+        if message.type == "error":
             errors.append(f"{message.text} {message.location.get('url')}")
 
     contexts = []

@@ -56,6 +56,7 @@ def drawn(page: Page) -> Locator:
     """What a page shows once it has been drawn; tables in tabs that are not chosen are there, too, but hidden."""
     return (
         page.get_by_test_id("stDataFrame")
+        .or_(page.locator(".rows table"))
         .or_(page.get_by_test_id("stPlotlyChart"))
         .or_(page.get_by_role("checkbox", name="stale.csv"))
         .or_(page.get_by_role("button", name="Examine again"))

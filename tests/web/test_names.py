@@ -49,7 +49,7 @@ def test_the_overview_shows_three_alike_nodes_apart_and_whole_on_hover(open_page
     app = open_page()
 
     page = said(app)
-    shown = re.findall(r'<a href="node\?id=([^"]+)" target="_self" title="([^"]+)">([^<]+)</a>', page)
+    shown = re.findall(r'<a href="node\?id=([^"]+)" title="([^"]+)">([^<]+)</a>', page)
     assert {whole for _, whole, _ in shown} == set(SAME_ENDS)
     assert len({short for *_, short in shown}) == 3
     (chart,) = app.get("vega_lite_chart") or app.get("arrow_vega_lite_chart")

@@ -10,15 +10,9 @@ from streamlit.navigation.page import StreamlitPage
 from opskit.errors import OpskitError
 from opskit.support.logs import masked
 from opskit.web.dashboard import actions, banners, permission, readings, rows, sign_in
+from opskit.web.dashboard.pages import HIDDEN, HOME, PAGES, TICKING
 
 HERE = Path(__file__).parent
-PAGES = ("overview", "nodes", "files", "failures", "cleanup", "timeline", "doctor", "history")
-"""The pages, by their file and their address; the first one's address is the page's own."""
-HIDDEN = ("file", "node")
-"""Pages that are led to from others."""
-HOME = PAGES[0]
-TICKING = ("", "nodes", "file")
-"""The pages with parts that renew themselves, by their address."""
 # Streamlit leaves six lines empty above a page; at night every line counts.
 # Streamlit's own download writes formulas raw; ours, in each panel's menu, makes them harmless.
 # Streamlit's grey for what is said small has too little contrast: 4.3 : 1, its green for names 3.0 : 1,

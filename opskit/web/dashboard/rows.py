@@ -6,13 +6,15 @@ import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from urllib.parse import urlencode
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from opskit.support import wording
 from opskit.support.visible import directions_shown
-from opskit.web.dashboard import times
+from opskit.web.dashboard import columns, times
 
 MOST_CARDS = 100
 LONGEST_NAME = 40
@@ -37,6 +39,8 @@ STYLE = """
 .rows td, .rows td.number {border: 0; padding: .1rem 0; text-align: left; white-space: normal; overflow-wrap: anywhere}
 .rows td:empty {display: none} .rows td:first-child {font-weight: 600}
 .rows td:first-child a {display: inline-block; padding: .2rem 0; min-height: 1.5rem}
+.rows td:not(:first-child), .rows td.number:not(:first-child) {display: inline-block; margin-right: .9rem}
+.rows td:empty:not(:first-child) {display: none}
 .rows td:not(:first-child)::before {content: attr(data-label) " "; opacity: .85}
 }
 """
@@ -46,19 +50,24 @@ COLORS = {
 }  # fmt: skip
 
 
+STATE_COLORS: dict[str, str] = {**columns.BADGES, **columns.NODE_BADGES}
+TITLE = "What"
+"""The column that is a card's title, where there is one; else the first one is."""
+WIDE_ONLY = ("Host", "Process", "Version", "Started", "For example", "Place", "7 d")
+"""The columns that a card leaves out: the page that it leads to has them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Name:
     """A name of others, shortened in its middle where it is long; whole where one points at it.
 
     Attributes:
         whole: The name.
-        page: The page that it leads to, by its address; "" for none.
-        asked: What stands in that address.
+        address: Where it leads to, below the server's own address; "" for nowhere.
     """
 
     whole: str
-    page: str = ""
-    asked: Mapping[str, str] | None = None
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,15 +116,50 @@ def table(lines: Sequence[Mapping[str, Cell]], *, phone: bool = False) -> None:
         st.html(f'<p class="rows phone">The first {len(shown):,} of {len(lines):,}; a wider screen shows all.</p>')
 
 
-def cards(name: str, lines: Sequence[Mapping[str, Cell]]) -> st.delta_generator.DeltaGenerator:
-    """Draw rows as cards for phones; answers the place for the table that wider screens show instead.
+def cards(name: str, lines: Sequence[Mapping[str, Any]], addresses: Sequence[str]) -> DeltaGenerator:
+    """Draw the rows of a table as cards for phones; answers the place for the table that wider screens show.
 
     Args:
         name: The table's name on its page.
-        lines: The rows.
+        lines: Its rows, as `st.dataframe` takes them: states are lists of one, shares are floats.
+        addresses: Where each row's card leads to; "" for nowhere.
     """
-    table(lines, phone=True)
+    table([_card(line, address) for line, address in zip(lines, addresses, strict=True)], phone=True)
     return st.container(key=f"wide-{name}")
+
+
+def node(server_id: str) -> Name:
+    """A node's name, which leads to its page."""
+    return Name(server_id, address("node", id=server_id))
+
+
+def file(file_id: str, name: str | None) -> Name:
+    """A file's name, which leads to its page."""
+    return Name(name or file_id, address("file", id=file_id))
+
+
+def address(page: str, **asked: str) -> str:
+    """A page with what is asked of it; "" for the page that is open, with what is asked of that already."""
+    known = {} if page else {name: st.query_params.get_all(name) for name in st.query_params}
+    return f"{page}?{urlencode(known | asked, doseq=True)}"
+
+
+def _card(line: Mapping[str, Any], address: str) -> dict[str, Cell]:
+    """A row of a wide table; its title leads on."""
+    card: dict[str, Cell] = {}
+    title = TITLE if TITLE in line else next(iter(line))
+    for name in (title, *(name for name in line if name != title and name not in WIDE_ONLY)):
+        value = line[name]
+        if name == title:
+            shown = f"{times.local(value):%Y-%m-%d %H:%M:%S}" if isinstance(value, datetime) else str(value or "–")
+            card[name] = Name(shown, address)
+        elif isinstance(value, list):
+            card[name] = State(str(value[0]), STATE_COLORS.get(str(value[0]), "gray")) if value else None
+        elif isinstance(value, float):
+            card[name] = Share(value) if name == "Progress" else f"{value:,g}"
+        else:
+            card[name] = value
+    return card
 
 
 def _cell(column: str, value: Cell, apart: Mapping[str, str]) -> str:
@@ -141,10 +185,9 @@ def _cell(column: str, value: Cell, apart: Mapping[str, str]) -> str:
 
 def _name(name: Name, short: str) -> str:
     title = f' title="{_safe(name.whole)}"' if short != name.whole else ""
-    if not name.page:
+    if not name.address:
         return f"<span{title}>{_safe(short)}</span>"
-    address = html.escape(f"{name.page}?{urlencode(name.asked or {})}")
-    return f'<a href="{address}" target="_self"{title}>{_safe(short)}</a>'
+    return f'<a href="{html.escape(name.address)}"{title}>{_safe(short)}</a>'
 
 
 def _safe(text: str) -> str:

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
+
+from opskit.web.dashboard import rows
 
 MOST = 200
 """So many ticked rows stand in the address."""
 
 
-def table(name: str, rows: Sequence[Any], ids: Sequence[str], *, single: bool = False, **how: Any) -> list[str]:
+def table(
+    name: str,
+    lines: Sequence[Mapping[str, Any]],
+    ids: Sequence[str],
+    *,
+    single: bool = False,
+    page: str = "",
+    **how: Any,
+) -> list[str]:
     """A table whose rows can be ticked; answers the names of those that are.
 
     Args:
         name: Its parameter in the address.
-        rows: What it shows.
+        lines: What it shows; on a phone as cards.
         ids: The name of each row.
         single: One row at a time. Defaults to several.
+        page: The page that a card leads to, as `?id=`. Defaults to this page with the card's row chosen.
         how: As `st.dataframe` takes it.
     """
     # A new list is a new table: a tick never moves to another row.
@@ -34,8 +45,9 @@ def table(name: str, rows: Sequence[Any], ids: Sequence[str], *, single: bool = 
         st.session_state[f"{name} ticked"] = True
         st.query_params[name] = now[:MOST]
 
-    st.dataframe(
-        rows,
+    addresses = [rows.address(page, id=one) if page else rows.address("", **{name: one}) for one in ids]
+    rows.cards(name, lines, addresses).dataframe(
+        lines,
         key=key,
         on_select=ticked,
         selection_mode="single-row" if single else "multi-row",

@@ -11,6 +11,7 @@ from opskit.database.session import Row
 from opskit.queue.error_identity import last_line
 from opskit.support import wording
 from opskit.web.dashboard import actions, banners, columns, dialog, links, markdown, readings, selection, sources, times
+from opskit.web.dashboard import rows as drawn
 
 WITHIN = {"": "all", "3600": "1 h", "86400": "24 h", "604800": "7 d"}
 MOST_FILES = 200
@@ -140,18 +141,19 @@ def members(group: Row) -> None:
         newest = f"The newest {MOST_FILES:,} of them." if len(rows) == MOST_FILES else ""
         st.caption(f"{newest} Tick files to read their story or to queue just these again.".strip(), width="content")
         sources.menu(found)
-    ticked = st.dataframe(
-        [
-            {
-                "File": readings.shown(row["original_filename"]),
-                "Failed": row["processing_completed_at"],
-                "Server": row["processing_server_id"] or "",
-                "Attempts": row["processing_attempt"],
-                "Error": readings.shown(last_line(row["processing_errors"])),
-                "Id": row["id"],
-            }
-            for row in rows
-        ],
+    lines = [
+        {
+            "File": readings.shown(row["original_filename"]),
+            "Failed": row["processing_completed_at"],
+            "Server": row["processing_server_id"] or "",
+            "Attempts": row["processing_attempt"],
+            "Error": readings.shown(last_line(row["processing_errors"])),
+            "Id": row["id"],
+        }
+        for row in rows
+    ]
+    ticked = drawn.cards("members", lines, [drawn.address("file", id=row["id"]) for row in rows]).dataframe(
+        lines,
         column_config={"Failed": columns.time_column(), "Error": st.column_config.TextColumn(width="large")},
         hide_index=True,
         placeholder="None in this time.",

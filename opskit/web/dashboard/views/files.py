@@ -13,6 +13,7 @@ from opskit.queue.states import FileState
 from opskit.stats.listings import SEARCH_ROWS
 from opskit.support import wording
 from opskit.web.dashboard import actions, banners, columns, dialog, links, readings, sources
+from opskit.web.dashboard import rows as drawn
 
 STATES: dict[str, str] = {"": "all states", **{state: str(state) for state in FileState}, "none": "no status yet"}
 TOOK_TOO_LONG = "57014"
@@ -132,20 +133,21 @@ def example() -> str:
 
 def table(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The files as a table; answers those that are ticked."""
-    ticked = st.dataframe(
-        [
-            {
-                "File": readings.shown(row["original_filename"]),
-                "State": [row["processing_status"]] if row["processing_status"] else [],
-                "Server": row["processing_server_id"] or "",
-                "Last event": row["last_at"],
-                "Size": row["file_size"],
-                "Attempts": row["processing_attempt"],
-                "Error": readings.shown(last_line(row["processing_errors"])),
-                "Id": row["id"],
-            }
-            for row in rows
-        ],
+    lines = [
+        {
+            "File": readings.shown(row["original_filename"]),
+            "State": [row["processing_status"]] if row["processing_status"] else [],
+            "Server": row["processing_server_id"] or "",
+            "Last event": row["last_at"],
+            "Size": row["file_size"],
+            "Attempts": row["processing_attempt"],
+            "Error": readings.shown(last_line(row["processing_errors"])),
+            "Id": row["id"],
+        }
+        for row in rows
+    ]
+    ticked = drawn.cards("files", lines, [drawn.address("file", id=row["id"]) for row in rows]).dataframe(
+        lines,
         column_config={
             "State": columns.state_column(columns.BADGES),
             "Last event": columns.time_column(),

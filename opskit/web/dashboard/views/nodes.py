@@ -59,6 +59,7 @@ def table() -> None:
             "node",
             [line(row, done.get(row["server_id"])) for row in shown],
             [row["server_id"] for row in shown],
+            page="node",
             column_config={
                 "Progress": columns.progress_column(),
                 "Started": columns.time_column(),

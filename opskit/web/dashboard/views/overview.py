@@ -175,7 +175,7 @@ def spread(distribution: readings.Reading) -> None:
 
 
 def _server(name: str) -> rows.Name:
-    return rows.Name(name) if name.startswith("(") else rows.Name(name, "node", {"id": name})
+    return rows.Name(name) if name.startswith("(") else rows.node(name)
 
 
 def workers(nodes: readings.Reading) -> None:
@@ -219,7 +219,7 @@ def oldest(longest: readings.Reading) -> None:
 
 
 def _file(file_id: str | None, name: str | None) -> rows.Name | None:
-    return rows.Name(name or file_id, "file", {"id": file_id}) if file_id else None
+    return rows.file(file_id, name) if file_id else None
 
 
 buttons()

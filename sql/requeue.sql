@@ -4,6 +4,7 @@
 --
 -- which       ids: the files named, failed or completed; failed: every failed file that error and server_id let through
 -- ids         the files, as an array literal (default '{}')
+-- attempts    of the files named only those that are failed at this attempt still, as id/attempt (default '{}': all)
 -- error       only failed files of this group, as failures.sql names it; '' means any
 -- server_id   only failed files of this server; '' means any
 -- cancelled   true: cancelled files as well; they are left out of `failed` otherwise, but by their ids or their error
@@ -12,6 +13,7 @@
 -- actor, reason   who and why, for the history, which keeps the row as it was before
 \ir _session.sql
 \if :{?ids} \else \set ids '{}' \endif
+\if :{?attempts} \else \set attempts '{}' \endif
 \if :{?error} \else \set error '' \endif
 \if :{?server_id} \else \set server_id '' \endif
 \if :{?row_limit} \else \set row_limit 10000 \endif
@@ -38,6 +40,8 @@ WITH RECURSIVE kinds AS MATERIALIZED (
       FROM :"files" AS f
      WHERE deleted IS NOT TRUE AND :'error' = ''
        AND (:'which' = 'ids' AND processing_status IN ('failed', 'completed') AND id = ANY (:'ids')
+                     AND (:'attempts'::text[] = '{}' OR processing_status = 'failed'
+                          AND f.id::text || '/' || coalesce(f.processing_attempt, 0) = ANY (:'attempts'::text[]))
             OR :'which' = 'failed' AND processing_status = 'failed'
                      AND (:'cancelled'::boolean OR (f.processing_failure -> 'cancelled') IS NULL
                           OR f.processing_failure ->> 'attempt' <> f.processing_attempt::text)

@@ -34,6 +34,7 @@ VERBS: dict[str, str] = {
     "logs": "logs:add_logs",
     "requeue": "files:add_requeue",
     "cancel": "cancel:add_cancel",
+    "undo": "undo:add_undo",
     "expedite": "files:add_expedite",
     "pause": "nodes:add_pause",
     "resume": "nodes:add_resume",

@@ -9,13 +9,14 @@ from opskit.queue.expediting import expedite
 from opskit.queue.nodes import prune
 from opskit.queue.reaper import Cleanup, Preview, cleanup, preview
 from opskit.queue.requeuing import Requeued, requeue
+from opskit.queue.undoing import Undo, preview_undo, undo
 from opskit.queue.uploading import upload
 from opskit.queue.watching import Watch
 
 __all__ = [
-    "Cancellation", "Cleanup", "Preview", "Requeued", "Watch", "adopt", "cancel", "cleanup", "drain", "enqueue",
-    "expand", "expedite", "forget", "insert", "pause", "preview", "preview_cancel", "prune", "requeue",
-    "resume", "upload",
+    "Cancellation", "Cleanup", "Preview", "Requeued", "Undo", "Watch", "adopt", "cancel", "cleanup", "drain", "enqueue",
+    "expand", "expedite", "forget", "insert", "pause", "preview", "preview_cancel", "preview_undo", "prune",
+    "requeue", "resume", "undo", "upload",
 ]  # fmt: skip
 
 

@@ -37,6 +37,7 @@ def requeue(
     db: Database,
     ids: Iterable[str] = (),
     *,
+    attempts: Iterable[str] = (),
     failed: bool = False,
     error: str = "",
     server_id: str = "",
@@ -50,6 +51,7 @@ def requeue(
     Args:
         db: An open database.
         ids: These files, failed or completed.
+        attempts: With *ids*: only those that are failed at this attempt still, as "id/attempt". Defaults to all.
         failed: Every failed file that *error* (as `stats.failures` groups it) and *server_id* let through.
         cancelled: With *failed*: cancelled ones, too. Left out otherwise, but by their ids or their error.
         limit: Most rows. Defaults to all, which are queued in batches: what is queued stays so if a later one fails.
@@ -65,14 +67,14 @@ def requeue(
     SQL: sql/requeue.sql
     """
     db.writing()
-    ids = list(ids)
+    ids, attempts = list(ids), list(attempts)
     if ids and failed:
         raise SettingError("give the files, or say that every failed one is meant; not both")
 
     def batch(rows: int, which: str, *, ids: Sequence[str] = (), before: str = "") -> list[Row]:
         return db.run(
-            "requeue", which=which, ids=list(ids), error=error, server_id=server_id, row_limit=rows, before=before,
-            cancelled=cancelled, actor=actor or db.actor, reason=reason,
+            "requeue", which=which, ids=list(ids), attempts=attempts, error=error, server_id=server_id, row_limit=rows,
+            before=before, cancelled=cancelled, actor=actor or db.actor, reason=reason,
         )  # fmt: skip
 
     queued = Requeued()
@@ -94,6 +96,7 @@ def requeueable(
     db: Database,
     ids: Iterable[str] = (),
     *,
+    attempts: Iterable[str] = (),
     failed: bool = False,
     error: str = "",
     server_id: str = "",
@@ -106,6 +109,7 @@ def requeueable(
     Args:
         db: An open database.
         ids: These files, failed or completed.
+        attempts: With *ids*: only those that are failed at this attempt still, as "id/attempt".
         failed: Every failed file that *error* and *server_id* let through.
         error: Only this error, as `stats.failures` groups it.
         server_id: Only files that this node failed.
@@ -115,8 +119,9 @@ def requeueable(
     """
     db.writing()
     values = {
-        "which": "failed" if failed else "ids", "ids": list(ids), "error": error, "server_id": server_id,
-        "cancelled": cancelled, "row_limit": _REQUEUED, "before": "", "actor": db.actor, "reason": "dry run",
+        "which": "failed" if failed else "ids", "ids": list(ids), "attempts": list(attempts), "error": error,
+        "server_id": server_id, "cancelled": cancelled, "row_limit": _REQUEUED, "before": "",
+        "actor": db.actor, "reason": "dry run",
     }  # fmt: skip
     with db.connection() as connection, connection.transaction(force_rollback=True):
         return Requeued(db.run_on(connection, "requeue", **values))

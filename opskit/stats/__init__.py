@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from opskit.errors import MissingExtraError
 from opskit.stats.catalog import STATISTICS, Statistic
 from opskit.stats.columns import (
+    ACTS,
     CONCURRENCY,
     DISTRIBUTION,
     EVENTS,
@@ -38,12 +39,13 @@ if TYPE_CHECKING:
     from opskit.stats.counts import concurrency, counted, counted_at, distribution, failures, server_counts
     from opskit.stats.current import evidence, lanes, longest_running, node_work, nodes, pauses, stale
     from opskit.stats.frames import records
-    from opskit.stats.listings import events, files, logs, place
+    from opskit.stats.listings import acts, events, files, logs, place
     from opskit.stats.periods import forecast, throughput, timeline
 
     marks, trends = STATISTICS["marks"], STATISTICS["trends"]
 
 __all__ = [
+    "ACTS",
     "CONCURRENCY",
     "DISTRIBUTION",
     "EVENTS",
@@ -64,6 +66,7 @@ __all__ = [
     "TIMELINE",
     "TRENDS",
     "Statistic",
+    "acts",
     "concurrency",
     "counted",
     "counted_at",
@@ -91,7 +94,7 @@ _MODULES = {
     "counts": ("concurrency", "counted", "counted_at", "distribution", "failures", "server_counts"),
     "current": ("evidence", "lanes", "longest_running", "node_work", "nodes", "pauses", "stale"),
     "frames": ("records",),
-    "listings": ("events", "files", "logs", "place"),
+    "listings": ("acts", "events", "files", "logs", "place"),
     "periods": ("forecast", "throughput", "timeline"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}

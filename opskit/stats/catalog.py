@@ -224,6 +224,12 @@ _ALL = (
         first=("at", "kind", "outcome", "file_id", "reason", "actor", "server_id", "next_status"),
     ),
     Statistic(
+        name="acts", sentence="What was done, newest first: one row an act, and what would undo it",
+        columns=columns.ACTS, sql=("filenames", "acts"), one_statement=False, page="history",
+        parameters=(_limit(100),), empty="nothing was done yet",
+        first=("act", "at", "kind", "actor", "file_count", "files", "reason", "undo", "server_ids"),
+    ),
+    Statistic(
         name="pauses", sentence="What is paused, since when, by whom and why", columns=columns.PAUSES,
         empty="nothing is paused",
     ),

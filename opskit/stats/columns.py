@@ -162,6 +162,20 @@ EVENTS = {
     "actor": TEXT,
     "token": TEXT,
 }
+ACTS = {
+    "act": NUMBER,
+    "at": TIME,
+    "kind": TEXT,
+    "actor": TEXT,
+    "by_node": FLAG,
+    "event_count": NUMBER,
+    "file_count": FILES_COUNT,
+    "files": TEXT,
+    "server_ids": TEXT,
+    "changed": TEXT,
+    "reason": TEXT,
+    "undo": TEXT,
+}
 TIMELINE = {
     "kind": TEXT,
     "server_id": TEXT,

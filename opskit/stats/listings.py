@@ -1,4 +1,4 @@
-"""Pages of a long list, newest first: the files, and the history of what happened to them."""
+"""Long lists, newest first: the files, the history of what happened to them, and the acts that it tells of."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ import pandas as pd
 from opskit.database import Database
 from opskit.errors import SettingError
 from opskit.queue import attempt_logs, lanes
-from opskit.stats.columns import EVENTS, FILES, LOGS
+from opskit.stats.columns import ACTS, EVENTS, FILES, LOGS
 from opskit.stats.frames import cut_frame, frame_of, most, on_page
+from opskit.support import wording
 
 _PLACE = re.compile(r"-infinity|\d{4,6}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:?\d\d)?")
 SEARCH_ROWS = 100_000
@@ -143,6 +144,45 @@ def events(
         )
     page = on_page(db, "file", id=file_id) if file_id else on_page(db, "history")
     return cut_frame(rows, EVENTS, limit, "newest events", empty="nothing of that kind has happened", **page)
+
+
+def acts(db: Database, *, limit: int = 100) -> pd.DataFrame:
+    """What was done, newest first: one row an act, however many files or nodes it changed.
+
+    Events of one kind, by one actor, for one reason are one act while no more than 10 seconds lie between two of them.
+
+    Args:
+        db: An open database.
+        limit: Most rows, >= 1. Defaults to 100.
+
+    Returns:
+        | column                  | dtype   | unit                                                               |
+        |-------------------------|---------|--------------------------------------------------------------------|
+        | act                     | Int64   | number of its last event: what `queue.undo` takes                  |
+        | at                      | time    | when it began, UTC                                                 |
+        | kind                    | string  | requeue, cancel, expedite, cleanup, pause, resume, state, adopt,   |
+        |                         |         | migrate or forget                                                  |
+        | actor, reason           | string  | who and why                                                        |
+        | by_node                 | boolean | a node did it by itself                                            |
+        | event_count, file_count | Int64   | how many events it left, and of how many files                     |
+        | files                   | string  | the names of the first five, and how many more                     |
+        | server_ids              | string  | the first five of its nodes; * for all                             |
+        | changed                 | string  | how many went from which state to which                            |
+        | undo                    | string  | requeue or resume; NA: nothing would undo it, or nothing is left   |
+
+        Empty: the same columns, no rows. `attrs["more"]` says whether there are more than *limit*.
+
+    SQL: sql/acts.sql; names of files from sql/filenames.sql
+    """
+    rows = db.run("acts", row_limit=most(limit) + 1)
+    # Events hold ids as text, the table may hold numbers: their names are asked for by the ids' own type.
+    ids = sorted({id for row in rows for id in row["file_ids"] or ()})
+    names = {row["id"]: row["original_filename"] for row in db.run("filenames", ids=ids)} if ids else {}
+    for row in rows:
+        shown = [names.get(id) or id for id in row["file_ids"] or ()]
+        row["files"] = wording.named(shown, total=row["file_count"]) if shown else None
+        row["server_ids"] = ", ".join(row["server_ids"]) if row["server_ids"] else None
+    return cut_frame(rows, ACTS, limit, "newest acts", empty="nothing was done yet", **on_page(db, "history"))
 
 
 def logs(db: Database, id: str, *, after: attempt_logs.Place | None = None) -> pd.DataFrame:

@@ -56,10 +56,16 @@ def count(number: int, what: str, many: str = "", *, most: int | None = None) ->
 _NAMED = 5  # of a longer list, so many are named
 
 
-def named(names: Iterable[str]) -> str:
-    """A list in words, its end counted only."""
+def named(names: Iterable[str], *, total: int | None = None) -> str:
+    """A list in words, its end counted only.
+
+    Args:
+        names: The list, or its beginning.
+        total: How long the whole list is. Defaults to what *names* holds.
+    """
     listed = list(names)
-    more = f" and {len(listed) - _NAMED} more" if len(listed) > _NAMED else ""
+    left = (len(listed) if total is None else total) - len(listed[:_NAMED])
+    more = f" and {left:,} more" if left > 0 else ""
     return ", ".join(listed[:_NAMED]) + more
 
 

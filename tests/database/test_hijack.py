@@ -116,6 +116,8 @@ def test_no_reading_calls_a_function_of_theirs(hijacked: Database) -> None:
     )
     given: dict[str, dict[str, object]] = {
         "event": {"event_id": 1},
+        "act": {"act": 1},
+        "filenames": {"ids": ["1"]},
         "file": {"file_id": "1"},
         "own_columns": {"file_id": "1"},
         "logs": {"file_id": "1"},
@@ -155,7 +157,9 @@ def test_no_action_calls_a_function_of_theirs(hijacked: Database) -> None:
         "processing_started_at = now() - interval '3 hours' WHERE id = 4",
     )
     assert len(queue.cleanup(hijacked, actor="me").ended) == 1
-    assert len(queue.requeue(hijacked, failed=True, actor="me")) == 2
+    cleaned = next(row["act"] for row in hijacked.run("acts", row_limit=9) if row["kind"] == "cleanup")
+    assert len(queue.undo(hijacked, cleaned, actor="me").files) == 1
+    assert len(queue.requeue(hijacked, failed=True, actor="me")) == 1
     assert queue.pause(hijacked, actor="me")
     assert queue.resume(hijacked, actor="me")
     queue.drain(hijacked, "node-a", actor="me")

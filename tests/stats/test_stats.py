@@ -34,6 +34,7 @@ TABLES = {
     "files": stats.FILES,
     "timeline": stats.TIMELINE,
     "events": stats.EVENTS,
+    "acts": stats.ACTS,
     "pauses": stats.PAUSES,
     "lanes": stats.LANES,
 }

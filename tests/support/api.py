@@ -23,11 +23,11 @@ BOOT = "00000000-0000-0000-0000-00000000000{}"
 
 GETS = (
     "concurrency-stats", "server-info", "distribution", "longest-running", "nodes", "stale", "throughput", "failures",
-    "node-work", "forecast", "timeline", "files", "events", "pauses", "doctor", "trends", "marks",
+    "node-work", "forecast", "timeline", "files", "events", "pauses", "doctor", "trends", "marks", "acts",
 )  # fmt: skip
 
 
-POSTS = ("cleanup-stale-locks", "requeue", "cancel", "expedite", "pause", "resume", "forget", "files")
+POSTS = ("cleanup-stale-locks", "requeue", "cancel", "expedite", "pause", "resume", "forget", "undo", "files")
 
 
 class Client:

@@ -277,8 +277,9 @@ def test_the_history_keeps_the_row_as_it_was_before(open_page: Open, full: Datab
     (bad,) = execute(full, "SELECT id::text AS id FROM {files} WHERE original_filename = 'bad.csv'")
     queue.requeue(full, [bad["id"]], actor="ann", reason="parser mended")
     app = open_page("history.py")
+    app.pills(key="kind").set_value("events").run()
 
-    tick(app, "events ", 0)
+    choose(app, "event", str(full.run("events", file_id="", kind="", row_limit=1)[0]["id"]))
 
     before = "\n".join(element.value.to_string() for element in app.table).replace("\\", "")
     assert "The row as it was before" in said(app)

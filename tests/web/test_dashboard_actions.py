@@ -11,7 +11,7 @@ from opskit import queue
 from opskit.database import Database
 from opskit.web.authorization import Caller
 from opskit.web.dashboard import permission, readings
-from tests.support.dashboard import Open, click, execute, fine, old_claim, said, status, tables
+from tests.support.dashboard import Open, click, execute, fine, old_claim, said, status
 
 
 def test_all_nodes_are_paused_and_resumed(open_page: Open, db: Database) -> None:
@@ -107,22 +107,3 @@ def test_a_token_unlocks_the_actions(open_page: Open, db: Database, monkeypatch:
 
     assert fine(app)
     assert not app.button(key="cleanup").disabled
-
-
-def test_the_history_tells_operators_from_nodes(open_page: Open, full: Database) -> None:
-    old_claim(full, "stale.csv", 120)
-    app = click(click(open_page(), "cleanup"), "confirm_button")
-    execute(
-        full,
-        "INSERT INTO {events} (kind, outcome, server_id, reason, actor) "
-        "VALUES ('attempt', 'raised', 'node-1', 'by itself', 'node-1')",
-    )
-    app.switch_page("views/history.py").run()
-    assert "by itself" in tables(app)
-
-    app.pills(key="kind").set_value("operators").run()
-
-    assert fine(app)
-    assert "by itself" not in tables(app)
-    assert "Processing timeout" in tables(app)
-    assert "disk *full*" in tables(app)

@@ -119,3 +119,10 @@ class ForgetBody(_Body):
     """Which nodes to forget."""
 
     server_ids: list[Text] = Field(min_length=1, max_length=1000, description="Nodes that have stopped or died.")
+
+
+class UndoBody(_Body):
+    """Which act to undo."""
+
+    act: int = Field(ge=1, lt=2**63, description="Its number, as /acts gives it.")
+    dry_run: bool = Field(default=False, description="Only say what would be undone.")

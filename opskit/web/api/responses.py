@@ -230,6 +230,19 @@ class Cancelled(_Answer):
     skipped: list[str] = Field(description="Files asked for that are neither queued nor in processing.")
 
 
+class Undone(_Answer):
+    """What an undo did, or would do."""
+
+    success: bool
+    act: int
+    kind: str = Field(description="What the act was.")
+    how: Literal["", "requeue", "resume"] = Field(description="Empty: nothing of it can be undone any more.")
+    files: list[RequeuedFile] = Field(description="Queued again.")
+    resumed: list[str] = Field(description='Nodes that are resumed, or "*" for all.')
+    kept: int = Field(description="Files or pauses left as they are, because something has happened since.")
+    message: str
+
+
 class ExpeditedFile(_Answer):
     """A file that has a head start."""
 

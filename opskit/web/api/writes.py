@@ -122,6 +122,28 @@ def _would_be_cancelled(row: Row) -> Json:
 
 
 @router.post(
+    "/undo",
+    summary="Undo an act: queue again what it failed, resume what it paused",
+    responses=described(responses.Undone),
+)
+def undo(db: Db, actor: Actor, body: requests.UndoBody) -> Json:
+    if body.dry_run:
+        done = queue.preview_undo(db, body.act)
+    else:
+        done = queue.undo(db, body.act, actor=actor, reason=body.reason)
+    return {
+        "success": True,
+        "act": done.act,
+        "kind": done.kind,
+        "how": done.how,
+        "files": [_file(row) | {"was": row["was"]} for row in done.files],
+        "resumed": list(done.scopes),
+        "kept": done.kept,
+        "message": done.message[:1].upper() + done.message[1:],
+    }
+
+
+@router.post(
     "/expedite", summary="Give queued files a head start in the queue", responses=described(responses.Expedited)
 )
 def expedite(db: Db, actor: Actor, body: requests.ExpediteBody) -> Json:

@@ -308,6 +308,27 @@ def expedite(ids: Sequence[str], names: Sequence[str] = ()) -> None:
     ask(f"Expedite {wording.count(len(ids), 'file')}?", show, act)
 
 
+def undo(act: int) -> None:
+    """Undo an act: exactly what stands so still, counted anew when it is confirmed."""
+
+    def show() -> str:
+        would = queue.preview_undo(readings.database(), act)
+        st.markdown(markdown.escaped(readings.capital(would.message)) + ".")
+        for row in would.files[:20]:
+            st.markdown(f"- {markdown.escaped(row['original_filename'] or row['id'])}")
+        if len(would.files) > 20:
+            st.caption(f"and {len(would.files) - 20:,} more")
+        if not would:
+            return ""
+        return "Resume" if would.how == "resume" else f"Requeue {wording.count(len(would.files), 'file')}"
+
+    def act_(db: Database, actor: str, reason: str) -> Result:
+        done = queue.undo(db, act, actor=actor, reason=reason)
+        return Result(f"{readings.capital(done.message)}.", fine=bool(done))
+
+    ask("Undo this act?", show, act_)
+
+
 def requeue_group(error: str, file_count: int) -> None:
     """Queue every failed file of one error again."""
 

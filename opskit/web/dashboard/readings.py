@@ -86,6 +86,8 @@ STATISTICS: dict[str, Callable[..., Any]] = {one.name: _statistic(one) for one i
     "evidence": stats.evidence,
     "claims": _claims,
     "doctor": _examined,
+    "act": lambda db, *, act: db.run("act", act=act),
+    "filenames": lambda db, *, ids: db.run("filenames", ids=list(ids)),
     "event": lambda db, *, event_id: db.run("event", event_id=event_id),
     "failed_files": lambda db, *, limit, **values: db.run("failed_files", row_limit=limit, **values),
     "file": _file,

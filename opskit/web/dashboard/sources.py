@@ -52,6 +52,7 @@ SOURCES: dict[str, Source] = {
         ("look", "stale"), "stats.stale", "stale?every=true", "cleanup --dry-run --json", given={"every": "true"}
     ),
     "doctor": Source((), "doctor.examine", "doctor", "doctor --json"),
+    "act": Source(("act",), 'db.run("act"'),
     "event": Source(("event",), 'db.run("event"'),
     "failed_files": Source(("failed_files",), 'db.run("failed_files"', renamed={"limit": "row_limit"}),
     "file": Source(("file",), 'db.run("file"', renamed={"file_id": "id"}),

@@ -83,12 +83,13 @@ class Worker:
         self._nursery = self._copy.nursery()
 
     def unchanged(self, tests: tuple[str, ...], leaving_out: str) -> tuple[int, str]:
-        """Run tests without a mutant.
+        """Run tests without a mutant, once more when they fail: the machine may have been busy.
 
         Returns:
             pytest's exit code and what it wrote.
         """
-        return self._run(tests, leaving_out, fresh=False)
+        code, output = self._run(tests, leaving_out, fresh=False)
+        return (code, output) if code in (0, 5) else self._run(tests, leaving_out, fresh=False)
 
     def tries(self, mutant: Mutant, killer: str) -> Verdict:
         """Run a mutant's tests, the one that killed it last time first."""

@@ -81,7 +81,8 @@ class Server:
 def running_server() -> Iterator[Server]:
     """Start a server for this test process; stop and remove it at the end."""
     if SHARED:
-        yield Server(SHARED.rpartition("/")[0] + "/opskit")
+        with contextlib.closing(Server(SHARED.rpartition("/")[0] + "/opskit")) as shared:
+            yield shared
         return
     with _own_folder() as home:
         settings = Settings.load({}, home=str(home), pg_bin=PG_BIN, pg_port=FIRST_PORT)

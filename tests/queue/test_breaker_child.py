@@ -18,7 +18,7 @@ from opskit.queue import breaker, claims
 from opskit.queue.breaker import Breaker, Failure
 from opskit.queue.claims import Answer
 from opskit.queue.error_identity import Identity
-from opskit.queue.identity import Boot
+from opskit.queue.server_id import Boot
 from tests.support.tables import application, boot, files, put, put_node, row, run
 
 WORLD = Identity("it broke", "a.py", "world")

@@ -12,7 +12,7 @@ from opskit.database import Database
 from opskit.database.session import Connection
 from opskit.errors import DatabaseError
 from opskit.queue import claims, nodes
-from opskit.queue.identity import Boot
+from opskit.queue.server_id import Boot
 from tests.queue.test_fences import GIVEN, ended
 from tests.support.tables import application, boot, claimed, files, put, put_node, row, run
 

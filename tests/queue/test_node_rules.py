@@ -9,7 +9,7 @@ import pytest
 from opskit import queue
 from opskit.database import Database
 from opskit.queue import nodes
-from opskit.queue.identity import Boot
+from opskit.queue.server_id import Boot
 from tests.support.tables import application, boot, claimed, files, put, put_node, run
 
 STRANGER = "00000000-0000-0000-0000-000000000007"

@@ -11,8 +11,8 @@ from opskit import queue
 from opskit.database import Database
 from opskit.errors import DatabaseError
 from opskit.queue import claims
-from opskit.queue.identity import Boot
 from opskit.queue.quarantine import judge
+from opskit.queue.server_id import Boot
 from tests.support.quarantine import complete, convicting, failed_by, state
 from tests.support.tables import application, boot, files, put, put_node, run
 

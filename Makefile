@@ -17,9 +17,10 @@ FAULT_WORKERS ?= 4
 TIMES  ?= 1
 KILLS  ?= 200
 SEED   ?= 1
+CASES  ?= 2000
 ONLY   ?=
 
-.PHONY: docs lock audit up screenshots test test-python test-all test-slow mutants bench bench-quick bench-scale test-faults soak lint types clean help
+.PHONY: differential docs lock audit up screenshots test test-python test-all test-slow mutants bench bench-quick bench-scale test-faults soak lint types clean help
 
 help:            ## show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -61,6 +62,10 @@ test-faults: $(READY) ## the fault suite, slow ones too: real kills, cuts, failo
 soak: $(READY)   ## a storm of random kills, KILLS=1000 SEED=1: prints its figures, exit 1 if a promise is broken
 	@$(RUN)/python -m tests.faults.soak --kills $(KILLS) --seed $(SEED) \
 	  $(if $(filter 1000,$(KILLS)),--figures benchmarks/results/soak.json)
+
+differential: $(READY) ## CASES=200000 generated files through the readers and through independent ones: exit 1 if any is read otherwise
+	@nice -n 19 $(RUN)/python -m tests.files.differential --cases $(CASES) --seed $(SEED) --processes $(WORKERS) \
+	  $(if $(filter 200000,$(CASES)),--figures benchmarks/results/readers-differential.json)
 
 mutants: $(READY) ## a few hundred one-line faults, one after the other: each must be noticed by the tests; ONLY=requeue for some
 	@$(RUN)/python -m tests.mutants $(if $(ONLY),--only '$(ONLY)',--figures benchmarks/results/mutants.json)

@@ -1,6 +1,6 @@
 """Generated files through `load_table` and through an independent reader: the same, or rejected.
 
-2,000 files a run; OPSKIT_DIFFERENTIAL_FILES=200000 tries more. What differs by a decision stands in
+2,000 files a run; `make differential CASES=200000` tries more. What differs by a decision stands in
 docs/howto/loading.md and is taken into account here: an empty field of CSV is NULL, an empty line at the end of a file
 is no row.
 """
@@ -35,12 +35,15 @@ from psycopg import sql
 from psycopg.rows import dict_row, tuple_row
 
 from opskit.errors import Reject
+from opskit.files import text
 from opskit.files.claimed import ClaimedFile
+from opskit.files.formats import json_lines
 from opskit.files.inspecting import inspect_file
 from opskit.files.loading import load_table, table_name
 from tests.support.loads import Connection, RealDesk, claimed
 
 EACH = int(os.environ.get("OPSKIT_DIFFERENTIAL_FILES", "2000")) // 5
+TALLY = os.environ.get("OPSKIT_DIFFERENTIAL_TALLY")
 MANY = settings(
     max_examples=EACH,
     deadline=None,
@@ -104,10 +107,12 @@ def differ(server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Di
     server.drop_database(url)
 
 
-def enough(differ: Differ, share: float) -> None:
+def enough(differ: Differ, what: str, share: float) -> None:
     """Most files are loaded: a reader that rejects everything is right, and of no use."""
     counts, differ.tally = differ.tally, Counter()
-    print(dict(counts))
+    if TALLY:
+        with open(TALLY, "a") as target:
+            target.write(json.dumps({"what": what, "counts": counts}) + "\n")
     assert counts["loaded"] >= share * sum(counts.values()), counts
 
 
@@ -152,16 +157,16 @@ def check_written_csv(made: tuple[bytes, list[str], list[list[str]]], differ: Di
 
 def test_csv_as_programs_write_it_is_read_as_it_was_written(differ: Differ) -> None:
     check_written_csv(differ=differ)
-    enough(differ, 0.7)
+    enough(differ, "CSV as it is written", 0.7)
 
 
 @MANY
-@given(text=st.text(st.sampled_from('ab1,;"\n\r\t \\.'), max_size=40))
-def check_soup(text: str, differ: Differ) -> None:
-    loaded = differ.load("a.csv", text.encode())
+@given(soup=st.text(st.sampled_from('ab1,;"\n\r\t \\.'), max_size=40))
+def check_soup(soup: str, differ: Differ) -> None:
+    loaded = differ.load("a.csv", soup.encode())
     if loaded is None:
         return
-    rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=loaded["delimiter"]))
+    rows = list(csv.reader(io.StringIO(soup, newline=""), delimiter=loaded["delimiter"]))
     header, *rows = rows
     while rows and not rows[-1]:
         rows.pop()
@@ -172,7 +177,7 @@ def check_soup(text: str, differ: Differ) -> None:
 
 def test_any_text_is_read_as_pythons_reader_does_or_rejected(differ: Differ) -> None:
     check_soup(differ=differ)
-    enough(differ, 0.05)
+    enough(differ, "CSV of any text", 0.05)
 
 
 # -- JSON lines ----------------------------------------------------------------------------------
@@ -190,10 +195,19 @@ def exactly(text: str) -> Any:
 
 
 @MANY
-@given(records=RECORDS, escaped=st.booleans(), blanks=st.sampled_from(["\n", "\r\n", "\n\n", " \n"]))
-def check_json(records: list[dict[str, Any]], escaped: bool, blanks: str, differ: Differ) -> None:
+@given(
+    records=RECORDS,
+    escaped=st.booleans(),
+    blanks=st.sampled_from(["\n", "\r\n", "\n\n", " \n"]),
+    block=st.sampled_from([16, 64, 1 << 20]),
+)
+def check_json(records: list[dict[str, Any]], escaped: bool, blanks: str, block: int, differ: Differ) -> None:
     lines = [json.dumps(record, ensure_ascii=escaped) for record in records]
-    loaded = differ.load("a.jsonl", blanks.join(lines).encode(), as_text=True)
+    # With small blocks most of the file is beyond the part that is looked through for keys.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(text, "BLOCK", block)
+        patch.setattr(json_lines, "_FIRST_PORTION", block)
+        loaded = differ.load("a.jsonl", blanks.join(lines).encode(), as_text=True)
     keys = list(dict.fromkeys(key for record in records for key in record))
     if loaded is None:
         assert not keys
@@ -212,7 +226,7 @@ def check_json(records: list[dict[str, Any]], escaped: bool, blanks: str, differ
 
 def test_json_lines_are_read_as_they_were_written(differ: Differ) -> None:
     check_json(differ=differ)
-    enough(differ, 0.8)
+    enough(differ, "JSON lines", 0.8)
 
 
 # -- Parquet -------------------------------------------------------------------------------------
@@ -271,7 +285,7 @@ def check_parquet(content: bytes, differ: Differ) -> None:
 
 def test_parquet_is_read_as_duckdb_reads_it(differ: Differ) -> None:
     check_parquet(differ=differ)
-    enough(differ, 1.0)
+    enough(differ, "Parquet", 1.0)
 
 
 # -- Excel ---------------------------------------------------------------------------------------
@@ -332,4 +346,4 @@ def check_excel(rows: list[list[Any]], program: str, differ: Differ) -> None:
 
 def test_workbooks_are_read_as_calamine_reads_them(differ: Differ) -> None:
     check_excel(differ=differ)
-    enough(differ, 1.0)
+    enough(differ, "Excel", 1.0)

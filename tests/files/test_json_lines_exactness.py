@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from psycopg import sql
 
 from opskit.errors import Reject
 from opskit.files import text
@@ -26,9 +27,9 @@ def reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 
 def as_text(connection: Connection, loaded: dict[str, Any]) -> list[tuple[Any, ...]]:
     """The rows with nested values as PostgreSQL writes them: their digits, not Python's."""
-    names = ", ".join(f'"{name}"::text' for name in loaded["columns"])
-    query = f'SELECT {names} FROM "{loaded["table"]}" ORDER BY ctid'
-    return [tuple(row.values()) for row in connection.execute(query)]  # type: ignore[call-overload]
+    names = sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(name)) for name in loaded["columns"])
+    query = sql.SQL("SELECT {} FROM {} ORDER BY ctid").format(names, sql.Identifier(loaded["table"]))
+    return [tuple(row.values()) for row in connection.execute(query)]
 
 
 @pytest.mark.usefixtures("reader")

@@ -168,3 +168,15 @@ def test_a_load_that_goes_back_holds_no_lock_of_its_first_try(
 
     assert load_table(file)["columns"] == ["a", "b", "late"]
     assert 0 in held
+
+
+@pytest.mark.parametrize("key", ['q"', "back\\slash", "tab\there", "new\nline", "ünï€𝄞", " ", "class", "f0"])
+@pytest.mark.parametrize("escaped", [True, False])
+def test_a_key_may_have_any_character(connection: Connection, load: Load, key: str, escaped: bool) -> None:
+    records = [{key: f"text {number}", "b": number} for number in range(50)]
+    content = "".join(json.dumps(record, ensure_ascii=escaped) + "\n" for record in records)
+
+    loaded = load("a.jsonl", content.encode())
+
+    assert loaded["columns"] == [key.strip() or "column_1", "b"]
+    assert as_text(connection, loaded) == [(f"text {number}", str(number)) for number in range(50)]

@@ -232,13 +232,19 @@ class _Reader:
             yield block
 
     def _decoder_of(self, keys: Sequence[str]) -> Any:
-        """Decodes records that have all of these keys and no other, at half the cost; None without msgspec."""
+        """Decodes records that have all of these keys and no other, at half the cost.
+
+        None without msgspec, and for keys that it does not take, with quotes, backslashes or control characters.
+        """
         if self._decoder is None:
             return None
         import msgspec
 
         fields = [(f"f{place}", msgspec.Raw, msgspec.field(name=key)) for place, key in enumerate(keys)]
-        return msgspec.json.Decoder(msgspec.defstruct("Record", fields, forbid_unknown_fields=True, gc=False))
+        try:
+            return msgspec.json.Decoder(msgspec.defstruct("Record", fields, forbid_unknown_fields=True, gc=False))
+        except ValueError:
+            return None
 
     def _rows(self, decoder: Any, chunk: _Chunk) -> list[Row] | None:
         """The values of each record, by such a decoder; None where a record has other keys, or something is wrong."""

@@ -25,7 +25,7 @@ from tests.support.cluster import Cluster, running_cluster
 from tests.support.nodes import Node, add_files, ask, counts, record, running_nodes, status, until, violations
 from tests.support.waiting import eventually, prove
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 FILES = 420
 SEED = int(os.environ.get("SEED", "3"))
 # The guide's own table, as its application makes it.
@@ -88,7 +88,7 @@ def test_the_applications_server_program_and_node_complete_each_file_once_beside
         nodes |= {name: begin(name, **program) for name in ("exec-0", "exec-1")}
         nodes |= {"py-0": begin("py-0", act="effect", ACT_SECONDS="0.1")}
         typescript = {name: launch(guide, "node.js", name=name, **quick) for name in ("ts-0", "ts-1")}
-        eventually(lambda: counts(guide).get("completed", 0) > 20, 60)
+        eventually(lambda: counts(guide).get("completed", 0) > 20, 120)
 
         # A node of each kind is killed at work: with its child, without it, and the one that is no Python.
         os.kill(nodes["exec-0"].own_child(), signal.SIGKILL)
@@ -117,7 +117,7 @@ def test_the_applications_server_program_and_node_complete_each_file_once_beside
         for pid in reversed(zombies):
             send(pid, signal.SIGCONT)
         cluster.restart_immediately()
-        eventually(lambda: counts(guide) == {"completed": FILES}, 150, "every file")
+        eventually(lambda: counts(guide) == {"completed": FILES}, 300, "every file")
 
         prove(guide, FILES)
         by = {each["server_id"] for each in ask(guide, "SELECT DISTINCT server_id FROM effects")}

@@ -52,7 +52,8 @@ def test_a_child_frozen_for_longer_than_stale_after_is_ended_by_its_own_supervis
 ) -> None:
     record(db)
     file, later = add_files(db, "a", "b")
-    node = start("node-a", act="effect", ACT_SECONDS="2", OPSKIT_STALE_AFTER_SECONDS="4")
+    # The later file takes no time: on a busy machine it could be stale as well.
+    node = start("node-a", act="effect", ACT_SECONDS="2", ACT_FILE="a", OPSKIT_STALE_AFTER_SECONDS="4")
     until(lambda: in_hand(db, node) == file)
 
     freeze_child(db, node, file)

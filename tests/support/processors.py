@@ -22,8 +22,12 @@ def nothing(file: opskit.ClaimedFile) -> None:
 
 
 def effect(file: opskit.ClaimedFile) -> dict[str, Any]:
-    """Write one row of effect in the completion's own transaction; exactly once or not at all."""
-    time.sleep(float(os.environ.get("ACT_SECONDS", "0")))
+    """Write one row of effect in the completion's own transaction; exactly once or not at all.
+
+    It takes ACT_SECONDS; where ACT_FILE names a file, that file alone does.
+    """
+    if os.environ.get("ACT_FILE", file.original_filename) == file.original_filename:
+        time.sleep(float(os.environ.get("ACT_SECONDS", "0")))
     with file.completing() as tx:
         tx.execute(
             "INSERT INTO effects (file_id, token, server_id) VALUES (%s, %s, %s)", (file.id, file.token, file.server_id)

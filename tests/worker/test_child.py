@@ -23,13 +23,17 @@ Begin = Callable[..., Child]
 
 @pytest.fixture
 def begin(db: Database) -> Iterator[Begin]:
-    """A child of this process's own, under a new boot."""
+    """A child of this process's own, under a new boot, over one connection as every child.
+
+    A pool would hand out another connection each time as soon as its second one is there: to listen begins anew then.
+    """
     shared_status = SharedStatus()
+    with Database(db.settings, pooled=False) as own:
 
-    def start(processor: Callable[[ClaimedFile], Any] = lambda file: None, node: Boot | None = None) -> Child:
-        return Child(db, shared_status, node or boot(db), processor)
+        def start(processor: Callable[[ClaimedFile], Any] = lambda file: None, node: Boot | None = None) -> Child:
+            return Child(own, shared_status, node or boot(db), processor)
 
-    yield start
+        yield start
     shared_status.close()
 
 

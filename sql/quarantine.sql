@@ -53,7 +53,8 @@ WITH evidence AS MATERIALIZED (
      WHERE n.server_id = :'server_id' AND n.boot = :'boot'::uuid AND n.state = 'active' AND (SELECT sick FROM verdict)
     RETURNING n.server_id, n.boot
 ), said AS (
-    SELECT pg_catalog.format('%s files that it failed were then completed by other nodes, as %s: %s', count(*),
+    SELECT pg_catalog.format('%s %s then completed by other nodes, as %s: %s', count(*),
+                  CASE count(*) WHEN 1 THEN 'file that it failed was' ELSE 'files that it failed were' END,
                   (pg_catalog.array_agg(name ORDER BY completed_at DESC))[1], (pg_catalog.array_agg(error ORDER BY completed_at DESC))[1]) AS reason,
            pg_catalog.jsonb_build_object('files', jsonb_path_query_array(
                pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object('id', id, 'name', name, 'error', error, 'completedBy', completed_by)

@@ -12,7 +12,7 @@ import pytest
 from opskit import doctor, migration
 from opskit.database import Database
 from opskit.queue import claims
-from opskit.support.notebook_output import notebook_bar
+from opskit.support.progress import Progress, counting
 from tests.support.notebooks import execute
 
 CELLS = """
@@ -20,8 +20,8 @@ CELLS = """
     assert asyncio.get_running_loop().is_running()  # the kernel's own; no call of opskit's minds it
     import opskit
     from opskit import migration, queue, stats
-    from opskit.support import notebook_output
-    notebook_output.DELAY_SECONDS = 0
+    from opskit.support import progress
+    progress.DELAY_SECONDS = 0
     db = opskit.connect()
     ---
     migration.rollback(db)
@@ -64,16 +64,18 @@ def test_in_a_notebook_long_calls_show_a_bar_and_the_event_loop_is_not_in_the_wa
 
 
 def test_outside_a_notebook_there_is_no_bar_and_ones_own_is_called(capsys: pytest.CaptureFixture[str]) -> None:
-    said: list[tuple[int, ...]] = []
+    said: list[Progress] = []
 
-    with notebook_bar("adopting", "rows", total=9) as told:
+    with counting("adopting", "row", total=9) as told:
         told(3)
-    with notebook_bar("adopting", "rows", total=9, on_progress=lambda *given: said.append(given)) as told:
+    with counting("adopting", "row", total=9, on_progress=said.append) as told:
         told(3)
-    with notebook_bar("queueing", "files", on_progress=lambda *given: said.append(given)) as told:
+    with counting("queueing", "file", on_progress=said.append) as told:
         told(4)
 
-    assert said == [(3, 9), (4,)]
+    assert [(now.done, now.total, now.text) for now in said] == [
+        (3, 9, "adopting: 3 of 9 rows"), (4, None, "queueing: 4 files"),
+    ]  # fmt: skip
     assert capsys.readouterr() == ("", "")
 
 

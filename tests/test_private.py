@@ -17,12 +17,12 @@ import pytest
 
 from opskit.database import embedded, programs
 from opskit.errors import EmbeddedServerError, OpskitError, SettingError
-from opskit.files import storage
 from opskit.local.nodes import Part
 from opskit.settings import Settings
 from opskit.support import private_files
 from tests.database.test_embedded import as_root, as_user, data_directory, free_port, kill_postmaster
 from tests.support import servers
+from tests.support.storing import stored
 
 USERS = (0, pwd.getpwnam("nobody").pw_uid) if os.geteuid() == 0 else (os.geteuid(),)
 DAEMON = pwd.getpwnam("daemon").pw_uid
@@ -59,7 +59,7 @@ def refused(user: int, verb: Callable[[Settings], Any], settings: Settings) -> s
 
 
 def upload(settings: Settings) -> str:
-    return storage.store(settings, "a.txt", io.BytesIO(b"secret"), limit_bytes=100).path
+    return stored(settings, "a.txt", io.BytesIO(b"secret"), limit_bytes=100).path
 
 
 def start_fast(settings: Settings) -> str:

@@ -21,6 +21,7 @@ from opskit.stats import figures
 from opskit.support import console
 from opskit.support.logs import set_up_logging
 from opskit.support.notebook_output import record
+from opskit.support.progress import Progress
 from opskit.support.visible import directions_shown, visible, visible_lines
 from tests.support.nodes import add_files, ask, running_nodes
 
@@ -181,7 +182,7 @@ def test_a_progress_line_is_data(capsys: pytest.CaptureFixture[str], monkeypatch
 
     with console.progress() as bar:
         bar.line(NASTY)
-        bar.at(0.5, NASTY)
+        bar.at(Progress(text=NASTY, share=0.5))
 
     assert steering(told.getvalue()) == []
     assert all(line.startswith((" ", "a\\x1b")) for line in told.getvalue().splitlines())

@@ -58,9 +58,7 @@ def enqueue(given: argparse.Namespace) -> int:
             with console.progress(quiet=given.json) as bar:
                 count = queue.adopt(
                     db, "true" if given.where is None else given.where, actor=actor(), dry_run=given.dry_run,
-                    on_progress=lambda done, total: bar.at(
-                        done / total, f"{done:,} of {wording.count(total, 'row')} adopted"
-                    ),
+                    on_progress=bar.at,
                 )  # fmt: skip
             what = f"{wording.count(count, 'row')} from before {'would be adopted' if given.dry_run else 'adopted'}"
         else:
@@ -74,7 +72,7 @@ def enqueue(given: argparse.Namespace) -> int:
                 count = queue.enqueue(
                     db, given.paths, columns=columns, skip_known=given.skip_known,
                     ahead_seconds=given.ahead,
-                    on_progress=lambda done: bar.at(None, f"{wording.count(done, 'file')} queued"), on_line=bar.line,
+                    on_progress=bar.at, on_line=bar.line,
                 )  # fmt: skip
             what = f"{wording.count(count, 'file')} queued"
     if given.json:

@@ -70,12 +70,12 @@ def _migrate_one(db: Database, given: argparse.Namespace) -> dict[str, Any]:
             since = "are queued from now on" if given.queue_new else "wait without a status"
             say(f"{env}: new rows of {table} {since}")
         elif given.lane_column is not None or given.no_lanes:
-            ran_lanes = migration.set_lanes(db, given.lane_column, actor=actor(), on_line=say, on_progress=_teller(bar))
+            ran_lanes = migration.set_lanes(db, given.lane_column, actor=actor(), on_line=say, on_progress=bar.at)
             answer["ran"], answer["lanes"] = [asdict(step) for step in ran_lanes], given.lane_column
             now = f"the lanes of {table} are the values of {given.lane_column}"
             say(f"{env}: {now if given.lane_column else f'{table} has no lanes'}")
         else:
-            ran = migration.migrate(db, wake=given.wake, actor=actor(), on_line=say, on_progress=_teller(bar))
+            ran = migration.migrate(db, wake=given.wake, actor=actor(), on_line=say, on_progress=bar.at)
             answer["ran"], cleaned = [asdict(step) for step in ran], ran.cleaned
             answer["cleaned"] = len(cleaned.ended)
             answer["missing"] = migration.missing(db)
@@ -142,15 +142,3 @@ def _rendered(step: migration.Step) -> str:
         return f"SET statement_timeout = 0;\n{step.sql};"
     limits = f"SET LOCAL lock_timeout = '{migration.LOCK_SECONDS:g}s';\nSET LOCAL statement_timeout = 0;"
     return f"BEGIN;\n{limits}\n{step.sql};\nCOMMIT;"
-
-
-def _teller(bar: console.Bar) -> migration.Tell:
-    """Show how far a statement is."""
-
-    def tell(now: migration.Progress) -> None:
-        what = now.phase or now.step.what
-        if now.waits_for:
-            what += f": {now.waits_for}"
-        bar.at(now.share, what)
-
-    return tell

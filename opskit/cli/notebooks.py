@@ -9,6 +9,7 @@ from opskit.cli.verbs import Verbs
 from opskit.database import Database
 from opskit.settings.command_line import settings_of
 from opskit.support import console
+from opskit.support.wording import count
 
 
 def add_notebooks(verbs: Verbs) -> None:
@@ -32,7 +33,7 @@ def notebooks(given: argparse.Namespace) -> int:
         answer = {"folder": folder, "copied": [str(path) for path in copied]}
         console.as_json(answer | {"differing": [path.name for path in older]})
     else:
-        console.out.print(f"{len(copied)} notebooks copied to {folder}", soft_wrap=True)
+        console.out.print(f"{count(len(copied), 'notebook')} copied to {folder}", soft_wrap=True)
         if older:
             names = ", ".join(path.name for path in older)
             told = f"kept, and not as this version has them: {names}; --overwrite replaces them"

@@ -102,9 +102,10 @@ def connections(db: Database) -> Iterator[Finding]:
         needed = max(4, 2 * row["live"], row["most"] // 10 if row["kind"] == "server" else 0)
         if left < needed:
             how = "; this takes a restart, or PgBouncer before the server" if row["kind"] == "server" else ""
+            of_all = f"of {count(row['most'], 'connection')} of the {row['kind']}"
             yield Finding(
                 "warning",
-                f"{row['used']} of {row['most']} connections of the {row['kind']} are in use",
+                count(row["used"], f"{of_all} is in use", f"{of_all} are in use"),
                 f"{count(row['live'], 'node takes', 'nodes take')} two each, "
                 "and a deploy may start the new ones before the old ones end" + how,
                 row["mend"],
@@ -147,7 +148,8 @@ def durability(db: Database) -> Iterator[Finding]:
     elif commit != "local" and now["there"] is not None and now["there"] < wanted:
         yield Finding(
             "error",
-            f"{wanted} synchronous standbys must confirm each commit, and {now['there']} are connected",
+            f"{count(wanted, 'synchronous standby')} must confirm each commit, "
+            f"and {count(now['there'], 'is', 'are')} connected",
             "every commit waits: nothing is claimed or completed. Start the standby, or give up what it promises:",
             "ALTER SYSTEM SET synchronous_standby_names = '';\nSELECT pg_reload_conf();",
             condition=Condition.STANDBYS_MISSING,

@@ -6,6 +6,7 @@ which ends with the claim.
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import errno
 import json
@@ -180,7 +181,7 @@ class Program:
         )
 
 
-class _Reader:
+class _Reader(abc.ABC):
     """Our end of a pipe that a program writes to."""
 
     def __init__(self, stack: contextlib.ExitStack) -> None:
@@ -213,9 +214,9 @@ class _Reader:
             if not self.read():
                 return
 
+    @abc.abstractmethod
     def take(self, data: bytes) -> None:
         """What to do with what was read."""
-        raise NotImplementedError
 
 
 class _Said(_Reader):

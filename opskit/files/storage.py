@@ -46,24 +46,6 @@ class Stored:
     sha256: str
 
 
-def store(settings: Settings, name: str | None, stream: BinaryIO, *, limit_bytes: int) -> Stored:
-    """Keep a stream's bytes under `settings.storage_root`, as <sha256[:2]>/<sha256><.ext>.
-
-    Args:
-        settings: Where.
-        name: What the uploader calls it; of it only a plain extension shows in the path.
-        stream: Its bytes, read to the end.
-        limit_bytes: Most bytes taken.
-
-    Raises:
-        TooLargeError: It is larger.
-        OpskitError: The storage failed. Nothing is left behind, in either case.
-    """
-    with arriving(settings, name, stream, limit_bytes=limit_bytes) as arrived:
-        keep([arrived])
-        return arrived.stored
-
-
 @dataclass(frozen=True, slots=True)
 class Arrival:
     """A file that has been written whole, beside its place."""
@@ -76,7 +58,18 @@ class Arrival:
 
 @contextlib.contextmanager
 def arriving(settings: Settings, name: str | None, stream: BinaryIO, *, limit_bytes: int) -> Iterator[Arrival]:
-    """A stream's bytes, written and summed up; gone at the end unless they were kept (see `store`)."""
+    """A stream's bytes, written beside their place and summed up; gone at the end unless `keep` has kept them.
+
+    Args:
+        settings: Where: `storage_root`, as <sha256[:2]>/<sha256><.ext>.
+        name: What the uploader calls it; of it only a plain extension shows in the path.
+        stream: Its bytes, read to the end.
+        limit_bytes: Most bytes taken [bytes].
+
+    Raises:
+        TooLargeError: It is larger.
+        OpskitError: The storage failed. Nothing is left behind, in either case.
+    """
     shown = clean_name(name)
     with _said_plainly():
         if not settings.storage:

@@ -22,7 +22,7 @@ from opskit.database import Database
 from opskit.errors import OpskitError, SettingError
 from opskit.settings import Settings
 from opskit.support import private_files
-from opskit.support.notebook_output import notebook_bar
+from opskit.support.progress import counting
 
 _TELL_SECONDS = 1.0
 _VARIABLES = {field.metadata["env"] for field in dataclasses.fields(Settings)}
@@ -86,7 +86,7 @@ def work(db: Database, *names: str, max_files: int | None = None) -> list[dict[s
     """
     before = db.one("live", stale_after_seconds=db.settings.stale_after_seconds)["queued"]
     total = before if max_files is None else min(before, max_files * len(names))
-    with notebook_bar("processing", "files", total=total) as told:
+    with counting("processing", "file", total=total) as told:
 
         def tell() -> None:
             now = db.one("live", stale_after_seconds=db.settings.stale_after_seconds)

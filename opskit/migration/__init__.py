@@ -27,14 +27,14 @@ from opskit.migration.cut_over import cut_over_step, preview, queue_new
 from opskit.migration.estimating import Estimate, estimate
 from opskit.migration.laning import chosen_lanes, plan_lanes, set_lanes
 from opskit.migration.planning import plan, survey
-from opskit.migration.progress import Progress, Tell
+from opskit.migration.progress import StepProgress
 from opskit.migration.rolling_back import plan_rollback, rollback
 from opskit.migration.state import check, exists, missing, queues_new, wakes
 from opskit.migration.steps import LOCK_SECONDS, Step
 from opskit.settings import ENVIRONMENTS
 
 __all__ = [
-    "LOCK_SECONDS", "Estimate", "Migrated", "Progress", "Step", "Tell", "blocker", "both", "check", "chosen_lanes",
+    "LOCK_SECONDS", "Estimate", "Migrated", "Step", "StepProgress", "blocker", "both", "check", "chosen_lanes",
     "cut_over_step", "estimate", "exists", "migrate", "missing", "plan", "plan_lanes", "plan_rollback", "preview",
     "queue_new", "queues_new", "rollback", "set_lanes", "survey", "wakes",
 ]  # fmt: skip

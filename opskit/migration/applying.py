@@ -12,12 +12,12 @@ from opskit.database.error_translation import translated
 from opskit.database.session import Connection
 from opskit.errors import DatabaseError
 from opskit.migration.planning import plan, survey
-from opskit.migration.progress import Tell, watched
+from opskit.migration.progress import watched
 from opskit.migration.state import still_lacking
 from opskit.migration.steps import INDEXES, LOCK_SECONDS, Say, Step
 from opskit.queue import cleanup
 from opskit.queue.reaper import Cleanup
-from opskit.support.notebook_output import notebook_bar
+from opskit.support.progress import OnProgress, counting
 from opskit.support.retry import Backoff
 
 PATIENCE_SECONDS = 60.0
@@ -47,7 +47,7 @@ def migrate(
     wake: bool | None = None,
     actor: str = "migration",
     on_line: Say = lambda _: None,
-    on_progress: Tell | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Migrated:
     """Migrate this environment's tables. Idempotent; safe on a live system; can be interrupted and run again.
 
@@ -61,7 +61,8 @@ def migrate(
         wake: Whether inserts are to wake nodes, or nodes only poll. Defaults to what was chosen, at first they do.
         actor: Who does it, for the history.
         on_line: Called with a line for each statement, and for whoever is in its way.
-        on_progress: Called several times a second with how far a long statement is, from a thread of its own.
+        on_progress: Called several times a second with a StepProgress while a long statement runs, from a thread of
+            its own.
 
     Returns:
         The steps that were run, none when everything was there; their `cleaned` is what the cleanup has ended.
@@ -75,7 +76,7 @@ def migrate(
     """
     db.writing()
     planned = plan(db, wake=wake)
-    with notebook_bar("migrating", "statements", total=len(planned)) as done:
+    with counting("migrating", "statement", total=len(planned)) as done:
         for count, step in enumerate(planned):
             on_line(f"{db.settings.files}: {step.what}")
             with watched(db, step, on_progress):

@@ -5,10 +5,11 @@ from __future__ import annotations
 from opskit.database import Database
 from opskit.errors import DatabaseError, SettingError
 from opskit.migration.applying import run
-from opskit.migration.progress import Tell, watched
+from opskit.migration.progress import watched
 from opskit.migration.steps import Say, Step, steps
 from opskit.queue import lanes
 from opskit.queue.readiness import demand_standing
+from opskit.support.progress import OnProgress
 
 _NO_OPERATOR_CLASS = "42704"
 
@@ -39,7 +40,7 @@ def set_lanes(
     *,
     actor: str = "",
     on_line: Say = lambda _: None,
-    on_progress: Tell | None = None,
+    on_progress: OnProgress | None = None,
 ) -> list[Step]:
     """Let the values of a column take turns in the queue; nodes go over to it within a minute.
 
@@ -48,7 +49,8 @@ def set_lanes(
         column: The column, of any type that an index takes; None switches lanes off again.
         actor: Who does it, for the history. Defaults to the connection's.
         on_line: Called with a line for each statement.
-        on_progress: Called several times a second with how far a long statement is, from a thread of its own.
+        on_progress: Called several times a second with a StepProgress while a long statement runs, from a thread of
+            its own.
 
     Returns:
         The statements that were run, none when it was so already.

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from opskit.database import Database
 from opskit.errors import OpskitError
 from opskit.migration.steps import Step
+from opskit.support.progress import OnProgress, Progress
 
 EVERY_SECONDS = 0.25
 """How often is looked [s]."""
@@ -29,30 +30,25 @@ _PHASES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a step is.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepProgress(Progress):
+    """How far a step of the migration is.
 
     Attributes:
         step: The step.
         phase: What it is doing, in PostgreSQL's words; empty where PostgreSQL tells nothing.
-        share: How much of the step is done, 0 to 1; None where PostgreSQL tells nothing.
         seconds: How long it has been running [s].
         waits_for: Whoever it waits for, in words; empty when it does not wait.
     """
 
     step: Step
     phase: str
-    share: float | None
     seconds: float
     waits_for: str = ""
 
 
-Tell = Callable[[Progress], None]
-
-
 @contextlib.contextmanager
-def watched(db: Database, step: Step, on_progress: Tell | None) -> Iterator[None]:
+def watched(db: Database, step: Step, on_progress: OnProgress | None) -> Iterator[None]:
     """Tell how far a step is while it runs, if it is one that takes long.
 
     It is asked for over a second connection (pg_stat_progress_create_index).
@@ -70,7 +66,7 @@ def watched(db: Database, step: Step, on_progress: Tell | None) -> Iterator[None
         watcher.join()
 
 
-def _watch(db: Database, step: Step, on_progress: Tell, ended: threading.Event) -> None:
+def _watch(db: Database, step: Step, on_progress: OnProgress, ended: threading.Event) -> None:
     began = time.monotonic()
     with Database(db.settings, pooled=False, statement_seconds=2.0, name="progress") as other:
         while not ended.wait(EVERY_SECONDS):
@@ -81,11 +77,17 @@ def _watch(db: Database, step: Step, on_progress: Tell, ended: threading.Event) 
             seconds = time.monotonic() - began
             if found and not ended.is_set():
                 row = found[0]
-                on_progress(
-                    Progress(step, row["phase"], _whole(row["phase"], row["share"]), seconds, row["waits_for"] or "")
-                )
+                on_progress(_progress(step, seconds, row["phase"], row["share"], row["waits_for"] or ""))
             elif not ended.is_set():
-                on_progress(Progress(step, "", None, seconds))
+                on_progress(_progress(step, seconds))
+
+
+def _progress(
+    step: Step, seconds: float, phase: str = "", share: float | None = None, waits_for: str = ""
+) -> StepProgress:
+    text = f"{phase or step.what}: {waits_for}" if waits_for else phase or step.what
+    whole = _whole(phase, share)
+    return StepProgress(text=text, share=whole, step=step, phase=phase, seconds=seconds, waits_for=waits_for)
 
 
 def _whole(phase: str, share: float | None) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from psycopg import errors as pg
 from psycopg import sql
@@ -14,7 +14,7 @@ from opskit.database.error_translation import translated
 from opskit.database.session import Connection
 from opskit.errors import SettingError
 from opskit.queue.readiness import demand_standing
-from opskit.support.notebook_output import notebook_bar
+from opskit.support.progress import OnProgress, counting
 
 
 @contextlib.contextmanager
@@ -47,7 +47,7 @@ def adopt(
     *,
     actor: str = "",
     dry_run: bool = False,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> int:
     """Queue rows from before: those without a status that meet a condition, in batches.
 
@@ -57,7 +57,8 @@ def adopt(
             operator's own SQL, run with the operator's rights.
         actor: Who does it, for the history. Defaults to the connection's.
         dry_run: Only count.
-        on_progress: Called with (adopted so far, all). Defaults to a bar in a notebook, elsewhere to nothing.
+        on_progress: Called with a Progress after each batch of rows. Defaults to a bar in a notebook, elsewhere to
+            nothing.
 
     Returns:
         How many rows were adopted, or would be.
@@ -73,7 +74,7 @@ def adopt(
     if dry_run:
         return int(count)
     adopted, following = 0, ""
-    with notebook_bar("adopting", "rows", total=int(count), on_progress=on_progress) as told:
+    with counting("adopting", "row", total=int(count), on_progress=on_progress) as told:
         while True:
             # Chosen and queued in one transaction: what the application has done with a row meanwhile counts.
             with _judging(db, where) as connection:

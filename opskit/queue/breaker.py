@@ -110,9 +110,9 @@ class Breaker:
             )
             if done["opened"]:
                 log.error(
-                    "the breaker is open: %d files failed on %s, none went well: %s; they lose no try (%d were failed "
-                    "and are queued again), and one file is tried now and then until one goes well",
-                    len(evidence["ids"]), ", ".join(evidence["nodes"]), error, done["requeued"],
+                    "the breaker is open: %s failed on %s, none went well: %s; they lose no try (queued again: %d), "
+                    "and one file is tried now and then until one goes well",
+                    wording.count(len(evidence["ids"]), "file"), ", ".join(evidence["nodes"]), error, done["requeued"],
                 )  # fmt: skip
                 self._told = True
                 return failure.id in evidence["ids"]

@@ -13,7 +13,7 @@ from opskit.database.session import Connection
 from opskit.files.listing import Entry, expand
 from opskit.queue.new_rows import Form, check_held, insert_form
 from opskit.support import wording
-from opskit.support.notebook_output import notebook_bar
+from opskit.support.progress import OnProgress, counting
 
 _log = logging.getLogger(__name__)
 _BATCH = 5000
@@ -26,7 +26,7 @@ def enqueue(
     columns: Mapping[str, str] | None = None,
     skip_known: bool = False,
     ahead_seconds: float = 0.0,
-    on_progress: Callable[[int], None] | None = None,
+    on_progress: OnProgress | None = None,
     on_line: Callable[[str], None] | None = None,
 ) -> int:
     """Queue files: every file under the given folders, and the files and URLs given themselves.
@@ -38,7 +38,7 @@ def enqueue(
         columns: Values for other columns of the application's table, such as {"file_type": "merchant"}.
         ahead_seconds: A head start in the queue, as `expedite` gives it [s]. Defaults to none.
         skip_known: Leave out what is in the table already, by storage_path.
-        on_progress: Called with the number of rows queued so far. Defaults to a bar in a notebook, else to nothing.
+        on_progress: Called with a Progress after each 5,000 rows. Defaults to a bar in a notebook, else to nothing.
         on_line: Called with a sentence where links were left out, or the table has not taken every row. Defaults to
             the log.
 
@@ -71,7 +71,7 @@ def insert(
     *,
     columns: Mapping[str, str] | None = None,
     ahead_seconds: float = 0.0,
-    on_progress: Callable[[int], None] | None = None,
+    on_progress: OnProgress | None = None,
     on_line: Callable[[str], None] | None = None,
 ) -> int:
     """Queue files that are where they belong, in one transaction; nothing is looked at.
@@ -81,7 +81,7 @@ def insert(
         rows: Each file as (storage path, name, size in bytes or None).
         columns: Values for other columns of the application's table.
         ahead_seconds: A head start in the queue [s]. Defaults to none.
-        on_progress: Called with the number of rows queued so far. Defaults to a bar in a notebook, else to nothing.
+        on_progress: Called with a Progress after each 5,000 rows. Defaults to a bar in a notebook, else to nothing.
         on_line: Called with a sentence where the table has not taken every row. Defaults to the log.
 
     Returns:
@@ -98,7 +98,7 @@ def insert(
         check_held(db, value)
     command = sql.SQL("COPY {} ({}) FROM STDIN").format(sql.Identifier(db.settings.files), form.names)
     count = 0
-    with notebook_bar("queueing", "files", on_progress=on_progress) as told:
+    with counting("queueing", "file", on_progress=on_progress) as told:
         with db.connection() as connection, connection.transaction(), connection.cursor() as cursor:
             with cursor.copy(command) as target:
                 for count, row in enumerate(rows, 1):

@@ -65,7 +65,7 @@ def timeline(
     traces: list[Any] = [_bars(kind, found, place, there) for kind, found in bars.items()]
     traces += [_marks(kind, found, place, there) for kind, found in marks.items() if found]
     hidden = len({_lane(row) for row in rows}) - len(lanes)
-    title = f"What each server did [{zone}]" + (f", {hidden} more servers not shown" if hidden else "")
+    title = f"What each server did [{zone}]" + (f", {wording.count(hidden, 'more server')} not shown" if hidden else "")
     figure = horizontal_bars(traces, title, lanes, f"time [{zone}]", nothing="nothing happened in this time")
     figure.update_xaxes(type="date", rangemode="normal", tickformat=None)
     figure.update_yaxes(range=[len(lanes) - 0.5, -0.8], autorange=False)

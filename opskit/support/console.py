@@ -15,11 +15,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from opskit.support.progress import Progress
 from opskit.support.visible import visible, visible_lines
 
 if TYPE_CHECKING:
     # What few verbs use is loaded by them: it takes longer than the rest of rich.
-    from rich.progress import Progress, TaskID
+    from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
 
 
 class Terminal(Console):
@@ -95,7 +97,7 @@ class Bar:
     LINE_SECONDS = 10.0
     """How often a line says how far the work is where there is no terminal [s]."""
 
-    def __init__(self, progress: Progress | None, *, quiet: bool) -> None:
+    def __init__(self, progress: RichProgress | None, *, quiet: bool) -> None:
         self._progress, self._quiet = progress, quiet
         self._task: TaskID | None = None
         self._told = time.monotonic()
@@ -106,15 +108,11 @@ class Bar:
         if not self._quiet:
             err.print(text, soft_wrap=True)
 
-    def at(self, share: float | None, text: str) -> None:
-        """Show how far the work is.
-
-        Args:
-            share: 0 to 1; None where nobody knows.
-            text: What is being done.
-        """
+    def at(self, now: Progress) -> None:
+        """Show how far the work is: what a verb calls as its `on_progress`."""
         if self._quiet:
             return
+        share, text = now.share, now.text
         if self._progress is not None:
             total, done = (None, 0) if share is None else (100, 100 * share)
             if self._task is None:
@@ -141,7 +139,8 @@ def progress(*, quiet: bool = False) -> Iterator[Bar]:
     if quiet or not err.is_terminal:
         yield Bar(None, quiet=quiet)
         return
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as RichProgress
 
     columns = (
         TextColumn("  {task.description}", markup=False),
@@ -149,7 +148,7 @@ def progress(*, quiet: bool = False) -> Iterator[Bar]:
         TaskProgressColumn(),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=err, transient=True) as shown:
+    with RichProgress(*columns, console=err, transient=True) as shown:
         yield Bar(shown, quiet=False)
 
 

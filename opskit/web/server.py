@@ -17,6 +17,7 @@ from opskit.settings import Settings
 from opskit.settings.command_line import add_settings, settings_of
 from opskit.support.allowed_hosts import LOOPBACK
 from opskit.support.processes import end_with
+from opskit.support.wording import count
 from opskit.web.api.app import create_api
 from opskit.web.api.probes import probe_routes
 from opskit.web.api.token_required import TokenAlone
@@ -78,7 +79,7 @@ def check(settings: Settings) -> None:
         )
     if settings.api_token and len(settings.api_token) < LEAST_TOKEN:
         raise SettingError(
-            f"OPSKIT_API_TOKEN has {len(settings.api_token)} characters, which can be guessed; take at least "
+            f"OPSKIT_API_TOKEN has {count(len(settings.api_token), 'character')}, which can be guessed; take at least "
             f"{LEAST_TOKEN}, better 32 of: openssl rand -hex 16"
         )
     if settings.host not in LOOPBACK and settings.api_token is None and not wanted:

@@ -18,6 +18,7 @@ from opskit.local.nodes import Part
 from opskit.queue.server_id import check_server_id, server_id
 from opskit.settings import Settings
 from opskit.support.logs import set_up_logging
+from opskit.support.wording import count
 from opskit.worker.child_process import cause_of_death
 
 log = logging.getLogger("opskit")
@@ -145,7 +146,7 @@ class Pool:
     def _ask_to_stop(self) -> None:
         """Have every node finish its file; told a second time, give it back."""
         if self._stop_asked_at is None:
-            log.info("stopping %d nodes; the files in hand may take %g s more", len(self._members), self._grace)
+            log.info("stopping %s; files in hand may take %g s more", count(len(self._members), "node"), self._grace)
             self._stop_asked_at = time.monotonic()
         for member in self._members:
             member.part.signal(signal.SIGTERM)

@@ -10,6 +10,7 @@ from opskit.database import Database
 from opskit.errors import DatabaseError, DatabaseUnavailableError
 from opskit.queue.quarantine import judge, log
 from opskit.queue.server_id import Boot
+from opskit.support.wording import count
 from opskit.worker.status import SharedStatus, Snapshot
 
 LONGEST_REST = 8.0
@@ -51,7 +52,8 @@ class Rest:
         if shared:
             return
         seconds = min(LONGEST_REST, 2.0 ** min(snapshot.streak - after, 10))
-        log.warning("%d attempts in a row ended badly; resting %g s before the next claim", snapshot.streak, seconds)
+        attempts = count(snapshot.streak, "attempt in a row", "attempts in a row")
+        log.warning("%s ended badly; resting %g s before the next claim", attempts, seconds)
         over = time.monotonic() + seconds
         while not stopping() and (left := over - time.monotonic()) > 0:
             pause(left)

@@ -48,7 +48,7 @@ BEGIN
                     ON CONFLICT DO NOTHING', own[1], common[1], shared[1], files) USING pg_catalog.cardinality(others) = 0;
     EXECUTE pg_catalog.format('INSERT INTO %I (%s) SELECT %2$s FROM %I ON CONFLICT DO NOTHING', own[3], common[3], shared[3]);
     EXECUTE pg_catalog.format('INSERT INTO %I (kind, outcome, actor, reason, details) VALUES (''migrate'', ''separated'', current_user, $1, $2)', own[2])
-      USING pg_catalog.format('%s events moved here from %s; %s stay there, of files whose id another table has, too', moved, shared[2], unknown),
+      USING pg_catalog.format('events moved here from %s: %s; left there, of files whose id another table has, too: %s', shared[2], moved, unknown),
             pg_catalog.jsonb_build_object('table', files, 'moved', moved, 'unknown', unknown);
     EXECUTE pg_catalog.format('SELECT count(*) FROM %I', shared[2]) INTO unknown;
     IF pg_catalog.cardinality(others) = 0 AND unknown = 0 THEN

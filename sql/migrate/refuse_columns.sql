@@ -54,9 +54,10 @@ SELECT coalesce(
         -- A table of the states may well have all of them: trial.sql looks.
         AND a.attname IN (SELECT name FROM needs) AND (a.attname <> 'processing_status' OR pg_catalog.cardinality(k.conkey) > 1)
       ORDER BY k.conname LIMIT 1),
-    (SELECT pg_catalog.format('%s has room for %s more columns where %s are needed, because PostgreSQL counts dropped ones, too; '
+    (SELECT pg_catalog.format('%s has room for %s more %s where %s %s needed, because PostgreSQL counts dropped ones, too; '
                    'make it anew without them (CREATE TABLE ... (LIKE %I INCLUDING ALL), and copy its rows)',
-                   :'files'::text, 1600 - there.columns, lacking.columns, :'files'::text)
+                   :'files'::text, 1600 - there.columns, CASE there.columns WHEN 1599 THEN 'column' ELSE 'columns' END,
+                   lacking.columns, CASE lacking.columns WHEN 1 THEN 'is' ELSE 'are' END, :'files'::text)
        FROM (SELECT coalesce(max(attnum), 0) AS columns FROM columns) AS there,
             (SELECT count(*) AS columns FROM needs
               WHERE NOT EXISTS (SELECT FROM columns WHERE attname = needs.name AND NOT attisdropped)) AS lacking

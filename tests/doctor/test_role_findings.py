@@ -109,7 +109,7 @@ def test_row_level_security_that_hides_rows_from_the_node(healthy: Database) -> 
 def test_a_limit_on_a_roles_connections(healthy: Database) -> None:
     limited = f"{WRITER} CONNECTION LIMIT 3"
     with role(healthy.settings, "node", limited) as theirs, Database(theirs, pooled=False) as db:
-        finding = the_one(db, "^1 of 3 connections of the role are in use")
+        finding = the_one(db, "^1 of 3 connections of the role is in use")
         mend(healthy.settings, finding)
 
         assert re.match(r"ALTER ROLE node_\w+ CONNECTION LIMIT 26;", finding.mend)

@@ -19,6 +19,7 @@ from opskit.files import storage
 from opskit.files.claimed import ClaimedFile
 from opskit.settings import Settings
 from opskit.support import private_files
+from tests.support.storing import stored
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
 DAEMON = pwd.getpwnam("daemon").pw_uid
@@ -130,7 +131,7 @@ def kept(tmp_path: Path) -> Settings:
 
 
 def upload(settings: Settings, name: str = "a.CSV", content: bytes = b"1234") -> Path:
-    return Path(storage.store(settings, name, io.BytesIO(content), limit_bytes=4).path)
+    return Path(stored(settings, name, io.BytesIO(content), limit_bytes=4).path)
 
 
 @pytest.mark.parametrize(("name", "end"), [("a.CSV.gz", ".csv.gz"), ("a", ""), ("a.c-v", ""), ("a.c v", "")])

@@ -18,6 +18,7 @@ from opskit.migration import cut_over
 from opskit.queue import adopting, claims
 from opskit.queue.claims import Answer
 from opskit.settings import Settings
+from opskit.support.progress import Progress
 from tests.support.nodes import Node, counts, record, running_nodes, until
 from tests.support.tables import Shape, application, ask_psql, attempts, boot, opskit, psql, put, row, rows, run
 
@@ -329,8 +330,8 @@ def test_the_condition_is_judged_again_when_a_row_is_queued(live: Database, monk
     """The application has processed the second row when the first has been queued, and says so in its own column."""
     monkeypatch.setattr(adopting, "_BATCH", 1)
 
-    def meanwhile(done: int, total: int) -> None:
-        assert (done, total) == (1, 2)
+    def meanwhile(now: Progress) -> None:
+        assert (now.done, now.total) == (1, 2)
         with application(live.settings) as connection:
             run(connection, f"UPDATE {TABLE} SET processed = true")
 

@@ -17,6 +17,7 @@ from opskit.errors import DatabaseError
 from opskit.migration import applying, progress
 from opskit.settings import Settings
 from opskit.support import console
+from opskit.support.progress import Progress
 from tests.support.nodes import ask, until
 from tests.support.tables import Shape, application, boot, files, opskit
 
@@ -130,7 +131,7 @@ def test_a_migration_that_gives_up_says_who_was_in_the_way(bare: Database, monke
 def test_how_far_an_index_is_is_told_while_it_is_built_and_whom_it_waits_for(db: Database) -> None:
     files(db, "one")
     ask(db, f"DROP INDEX {TABLE}_processing_queue")
-    told: list[migration.Progress] = []
+    told: list[Progress] = []
     with (
         Database(db.settings, pooled=False) as own,
         psycopg.connect(db.settings.database_url or "", application_name="writer") as writer,
@@ -139,7 +140,7 @@ def test_how_far_an_index_is_is_told_while_it_is_built_and_whom_it_waits_for(db:
         writer.execute(f"UPDATE {TABLE} SET file_size = 1")
         migrating = threading.Thread(target=migration.migrate, args=(own,), kwargs={"on_progress": told.append})
         migrating.start()
-        waiting = until(lambda: [each for each in told if each.waits_for])
+        waiting = until(lambda: [each for each in told if isinstance(each, migration.StepProgress) and each.waits_for])
         writer.commit()
         migrating.join(30)
 
@@ -189,8 +190,8 @@ def test_a_terminal_gets_a_bar_a_log_lines_now_and_then_and_a_program_nothing(mo
         monkeypatch.setattr(console.Bar, "LINE_SECONDS", 0)
         with console.progress(quiet=quiet) as bar:
             bar.line("one [line]")
-            bar.at(0.25, "building [x]")
-            bar.at(None, "validating")
+            bar.at(Progress(text="building [x]", share=0.25))
+            bar.at(Progress(text="validating"))
         return out.getvalue()
 
     terminal = shown(terminal=True)

@@ -19,11 +19,12 @@ from psycopg import sql
 from opskit import migration, queue
 from opskit.database import Database
 from opskit.errors import DatabaseError, NotMigratedError, OpskitError, SettingError, TooLargeError
-from opskit.files import storage
 from opskit.files.listing import Entry
 from opskit.files.storage import clean_name
 from opskit.queue import uploading
 from opskit.settings import Settings
+from opskit.support.progress import Progress
+from tests.support.storing import stored
 
 LIMIT = 1 << 20
 
@@ -215,12 +216,13 @@ def test_insert_takes_rows_as_they_come_and_all_or_none(db: Database) -> None:
         yield "/a", "a", 1
         raise RuntimeError("the source broke")
 
-    said: list[int] = []
+    said: list[Progress] = []
     assert (
         queue.insert(db, ((f"/{number}", str(number), number) for number in range(12_000)), on_progress=said.append)
         == 12_000
     )
-    assert said == [5000, 10_000, 12_000]
+    assert [(now.done, now.total, now.text) for now in said][-1] == (12_000, None, "queueing: 12,000 files")
+    assert [now.done for now in said] == [5000, 10_000, 12_000]
     with pytest.raises(RuntimeError, match="the source broke"):
         queue.insert(db, breaking())
     assert len(rows(db)) == 12_000
@@ -327,7 +329,7 @@ def test_storage_that_cannot_be_written_is_one_sentence(settings: Settings, tmp_
         ("nosuch://x", "cannot be stored: Protocol not known"),
     ):
         with pytest.raises(OpskitError, match=sentence):
-            storage.store(dataclasses.replace(settings, storage=root), "a", io.BytesIO(b"x"), limit_bytes=LIMIT)
+            stored(dataclasses.replace(settings, storage=root), "a", io.BytesIO(b"x"), limit_bytes=LIMIT)
 
 
 def test_storage_may_be_a_url(settings: Settings) -> None:
@@ -343,8 +345,8 @@ def test_storage_may_be_a_url(settings: Settings) -> None:
 
 
 def test_a_stored_file_says_where_it_is(settings: Settings) -> None:
-    one = storage.store(settings, "a/b.csv", io.BytesIO(b"x"), limit_bytes=1)
-    same = storage.store(settings, "c.csv", io.BytesIO(b"x"), limit_bytes=1)
+    one = stored(settings, "a/b.csv", io.BytesIO(b"x"), limit_bytes=1)
+    same = stored(settings, "c.csv", io.BytesIO(b"x"), limit_bytes=1)
 
     assert (one.name, one.size, one.sha256) == ("b.csv", 1, digest(b"x"))
     assert Path(one.path).read_bytes() == b"x"

@@ -8,6 +8,7 @@ from opskit import queue
 from opskit.database import Database
 from opskit.errors import OpskitError
 from opskit.queue import adopting, claims, requeuing
+from opskit.support.progress import Progress
 from tests.support.promises import events
 from tests.support.tables import application, attempts, boot, claim, claimed, fail, files, put, row, rows, run
 
@@ -172,16 +173,17 @@ def test_rows_from_before_are_adopted_in_batches(db: Database, monkeypatch: pyte
         run(connection, f"UPDATE {db.settings.files} SET processing_status = NULL")
         run(connection, f"UPDATE {db.settings.files} SET deleted = true WHERE original_filename = 'file-3'")
     monkeypatch.setattr(adopting, "_BATCH", 10)
-    said: list[tuple[int, int]] = []
+    said: list[Progress] = []
 
     counted = queue.adopt(db, "original_filename <> 'file-4'", actor="me", dry_run=True)
     nothing_yet = db.run("distribution")
-    adopted = queue.adopt(db, "original_filename <> 'file-4'", actor="me", on_progress=lambda *now: said.append(now))
+    adopted = queue.adopt(db, "original_filename <> 'file-4'", actor="me", on_progress=said.append)
     again = queue.adopt(db, "original_filename <> 'file-4'", actor="me")
 
     assert (counted, adopted, again) == (23, 23, 0)
     assert nothing_yet == []
-    assert said == [(10, 23), (20, 23), (23, 23)]
+    assert [(now.done, now.total) for now in said] == [(10, 23), (20, 23), (23, 23)]
+    assert (said[0].text, said[-1].share) == ("adopting: 10 of 23 rows", 1.0)
     assert db.run("distribution") == [{"processing_server_id": None, "processing_status": "queued", "file_count": 23}]
     assert [event["reason"] for event in events(db, "adopt")] == [f"{n} rows from before" for n in (10, 10, 3)]
 

@@ -16,6 +16,7 @@ from opskit.database import Database
 from opskit.errors import DatabaseError
 from opskit.migration import applying, state
 from opskit.settings import Settings
+from opskit.support.progress import Progress
 from tests.support.nodes import ask, until
 from tests.support.tables import claimed, files, put, put_node, row
 
@@ -35,11 +36,11 @@ def test_enqueue_counts_the_rows_that_the_table_has_taken_and_tells_of_the_other
         (tmp_path / name).write_text("x")
     keeps_out(db, "INSERT", "RETURN CASE WHEN NEW.original_filename = 'b.csv' THEN NULL ELSE NEW END;")
     told: list[str] = []
-    counted: list[int] = []
+    counted: list[Progress] = []
 
     count = queue.enqueue(db, [tmp_path], on_line=told.append, on_progress=counted.append)
 
-    assert count == counted[-1] == 2 == len(ask(db, "SELECT 1 AS one FROM dev_uploaded_files"))
+    assert count == counted[-1].done == 2 == len(ask(db, "SELECT 1 AS one FROM dev_uploaded_files"))
     assert len(told) == 1
     assert "dev_uploaded_files has taken 2 of 3 files: a BEFORE INSERT trigger" in told[0]
 

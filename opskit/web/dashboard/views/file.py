@@ -169,7 +169,11 @@ def show(found: Preview) -> None:
     else:
         st.code(readings.shown(found.text), language=None, wrap_lines=True, height=320)
     if found.columns:
-        what = f"The first {len(found.rows)} rows" if found.more else f"All {wording.count(len(found.rows), 'row')}"
+        what = (
+            f"The first {wording.count(len(found.rows), 'row')}"
+            if found.more
+            else f"All {wording.count(len(found.rows), 'row')}"
+        )
     elif found.picture:
         what = f"{len(found.picture):,} bytes"
     else:

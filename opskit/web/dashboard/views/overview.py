@@ -162,7 +162,7 @@ def spread(distribution: readings.Reading) -> None:
     ranked = sorted(by_server, key=lambda server: (-by_server[server]["processing"], -sum(by_server[server].values())))
     drawn = {server: by_server[server] for server in sorted(ranked[:SERVERS_DRAWN])}
     if rest := ranked[SERVERS_DRAWN:]:
-        other = f"{len(rest)} others"
+        other = wording.count(len(rest), "other")
         drawn[other] = {state: sum(by_server[server][state] for server in rest) for state in FileState}
     states = [state for state in FileState if any(counts[state] for counts in drawn.values())]
     plot, table = st.tabs(["Plot", "Table"])

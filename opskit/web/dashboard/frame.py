@@ -9,7 +9,7 @@ from streamlit.navigation.page import StreamlitPage
 
 from opskit.errors import OpskitError
 from opskit.support.logs import masked
-from opskit.web.dashboard import actions, banners, permission, readings, rows, sign_in
+from opskit.web.dashboard import actions, banners, permission, readings, rows, shortcuts, sign_in
 from opskit.web.dashboard.pages import HIDDEN, HOME, PAGES, TICKING
 
 HERE = Path(__file__).parent
@@ -53,7 +53,8 @@ def frame() -> None:
             layout="wide",
         )
         dark = DARK_STYLE if st.context.theme.type == "dark" else ""
-        st.html(f"<style>{STYLE}{rows.STYLE}{dark}{PRODUCTION_STYLE if settings.env == 'production' else ''}</style>")
+        red = PRODUCTION_STYLE if settings.env == "production" else ""
+        st.html(f"<style>{STYLE}{rows.STYLE}{shortcuts.STYLE}{dark}{red}</style>")
         with st.container(horizontal=True, vertical_alignment="center", key="frame"):
             st.html(f'<span class="pagename">{page.title}</span>', width="content")
             environment()
@@ -61,6 +62,7 @@ def frame() -> None:
             banners.stamp()
             permission.unlock()
             sign_in.badge()
+            shortcuts.buttons()
             if page.url_path in TICKING:
                 st.toggle("Live", value=True, key="live", persist_state="session", help="Off: the numbers stand still.")
             else:

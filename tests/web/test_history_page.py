@@ -77,3 +77,18 @@ def test_the_history_tells_what_people_did_from_what_nodes_did(open_page: Open, 
     app.pills(key="kind").set_value("acts").run()
     assert fine(app)
     assert "node-1" in app.dataframe[0].value["Who"].tolist()
+
+
+def test_what_is_chosen_on_failures_and_the_timeline_is_in_the_address(open_page: Open, full: Database) -> None:
+    failures = open_page("failures.py")
+    choose(failures, "group", "line # is $bad$")
+    failures.segmented_control(key="within").set_value("3600").run()
+    assert failures.query_params["within"] == ["3600"]
+
+    timeline = click(click(open_page("timeline.py"), "earlier"), "earlier")
+    assert timeline.query_params["back"] == ["2"]
+    assert "ends 1 h ago" in said(timeline)
+    assert "back" not in click(timeline, "now").query_params
+    # An address that somebody has mistyped is no error.
+    choose(timeline, "back", "-3; x")
+    choose(timeline, "back", "9" * 40)

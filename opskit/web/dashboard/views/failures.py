@@ -121,13 +121,15 @@ def members(group: Row) -> None:
     """The files of a group, from the time that is chosen; a tick leads to a file's story."""
     counts = {"": group["file_count"], "3600": group["last_hour"], "86400": group["last_day"]}
     counts["604800"] = group["last_week"]
+    asked = st.query_params.get("within", "")
     within = st.segmented_control(
         "Failed within",
         list(WITHIN),
         format_func=lambda seconds: f"{WITHIN[seconds]} ({counts[seconds]:,})",
-        default="",
+        default=asked if asked in WITHIN else "",
         required=True,
         key="within",
+        on_change=_remember,
     )
     found = readings.read("failed_files", error=group["error"], since_seconds=within or "", limit=MOST_FILES)
     if not banners.healthy([found]):
@@ -164,6 +166,11 @@ def members(group: Row) -> None:
     chosen = [rows[place] for place in ticked.selection.rows if place < len(rows)]
     if chosen:
         lead_on(chosen)
+
+
+def _remember() -> None:
+    """By its seconds: the labels hold counts, which change."""
+    st.query_params["within"] = st.session_state["within"] or ""
 
 
 def lead_on(chosen: list[Row]) -> None:

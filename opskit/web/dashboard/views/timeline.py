@@ -13,6 +13,8 @@ from opskit.web.dashboard import banners, charts, columns, links, markdown, read
 
 WINDOWS = {900: "15 min", 3600: "1 h", 6 * 3600: "6 h", 86400: "24 h", 7 * 86400: "7 d"}
 MOST_ROWS = 2000
+MOST_STEPS = 100
+"""The oldest window: 50 of its lengths ago, less than a year."""
 
 
 def timeline() -> None:
@@ -73,7 +75,7 @@ def window() -> tuple[int, int]:
             label_visibility="collapsed", on_change=_move, args=(None,),
         )  # fmt: skip
         length = next(seconds for seconds, name in WINDOWS.items() if name == label)
-        steps = st.session_state.setdefault("steps_back", 0)
+        steps = _steps_back()
         st.button("Earlier", icon=":material/chevron_left:", key="earlier", on_click=_move, args=(1,))
         st.button("Later", icon=":material/chevron_right:", key="later", on_click=_move, args=(-1,), disabled=not steps)
         if steps:
@@ -84,7 +86,17 @@ def window() -> tuple[int, int]:
 
 def _move(steps: int | None) -> None:
     """Half a window at a time, so that what one looked at stays in sight; None: back to now."""
-    st.session_state["steps_back"] = 0 if steps is None else max(0, st.session_state.get("steps_back", 0) + steps)
+    back = 0 if steps is None else max(0, _steps_back() + steps)
+    if back:
+        st.query_params["back"] = str(back)
+    else:
+        st.query_params.pop("back", None)
+
+
+def _steps_back() -> int:
+    """How many halves of a window ago it ends, as the address says."""
+    told = st.query_params.get("back", "")
+    return min(int(told), MOST_STEPS) if told.isascii() and told.isdigit() else 0
 
 
 def chosen(clicked: object, rows: list[dict[str, object]]) -> None:

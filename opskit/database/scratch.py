@@ -20,7 +20,7 @@ from opskit.settings import Settings
 _SCRATCH = "opskit_(?:scratch|prove|bench)_"
 _ABANDONED_SECONDS = 86400
 _HEAVY = "file_content"
-_DENIED = "42501"
+_DENIED = {"42501": "this role may create nothing in the database", "25006": "this connection only reads"}
 
 
 class Scratch(Database):
@@ -79,8 +79,8 @@ def scratch(db: Database, *, rows: int | None = None, **settings: Any) -> Scratc
     Times and the processor are as by default, whatever the settings say: the built-in one, which only reads.
     Scratches that a killed process left behind are dropped after a day, by the next one.
 
-    Whoever may not create a schema there gets it on an embedded server of this machine, which ends with it; the copy is
-    then one of columns, types and rows alone. It says so.
+    Whoever may not create a schema there, or only reads, gets it on an embedded server of this machine, which ends with
+    it; the copy is then one of columns, types and rows alone. It says so.
 
     Args:
         db: An open database.
@@ -95,13 +95,14 @@ def scratch(db: Database, *, rows: int | None = None, **settings: Any) -> Scratc
     try:
         return _made(db, "scratch", rows, settings)
     except DatabaseError as error:
-        if error.sqlstate != _DENIED:
+        if error.sqlstate not in _DENIED:
             raise
+        why = _DENIED[error.sqlstate]
         try:
             made = _made_here(db, rows, settings)
         except EmbeddedServerError:
             raise error from None
-    print("this role may create nothing in the database: the scratch is on a server of its own, on this machine")
+    print(f"{why}: the scratch is on a server of its own, on this machine")
     return made
 
 

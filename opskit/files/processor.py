@@ -83,8 +83,21 @@ def load_processor(name: str) -> Processor:
             found = functools.partial(found, **options)
     except (Exception, SystemExit) as error:
         raise ProcessorError(f"the processor {name!r} cannot be loaded: {type(error).__name__}: {error}") from error
+    return checked(found, repr(name))
+
+
+def checked(found: Any, name: str = "") -> Processor:
+    """What can be called with one file.
+
+    Args:
+        found: What shall be a processor.
+        name: How it is called in the sentence. Defaults to its own name.
+
+    Raises:
+        ProcessorError: No file could ever pass through it.
+    """
     if wrong := _wrong(found):
-        raise ProcessorError(f"the processor {name!r} {wrong}")
+        raise ProcessorError(f"the processor {name or getattr(found, '__qualname__', repr(found))} {wrong}")
     return found  # type: ignore[no-any-return]  # callable with a file, as has been looked at
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import keyword
 import os
 import re
 import shlex
@@ -17,7 +18,6 @@ from opskit.errors import SettingError
 from opskit.settings import Settings
 
 _VALUE = re.compile(r"%\((\w+)\)s")
-_NAME = re.compile(r"[A-Za-z_]\w*")
 
 
 class Magics:
@@ -37,13 +37,17 @@ class Magics:
         It acts on the database of the variable `db`, else on that of the environment.
 
         Raises:
-            SettingError: There is no such statistic.
+            SettingError: There is no such statistic, or a quotation mark is open.
         """
-        words = shlex.split(line)
+        try:
+            words = shlex.split(line)
+        except ValueError:
+            raise SettingError(f"a quotation mark is open in: %opskit {line}") from None
         if words == ["doctor"]:
             return doctor.examine(self._database())
         if words[:1] == ["stats"] and len(words) == 2 and not words[1].startswith("-") and words[1] != "all":
-            return stats.STATISTICS[words[1]](self._database()) if words[1] in stats.STATISTICS else _unknown(words[1])
+            name = words[1].replace("_", "-")  # as in Python, or as in the shell
+            return stats.STATISTICS[name](self._database()) if name in stats.STATISTICS else _unknown(words[1])
         with _environment(self._database().settings), suppress(SystemExit):
             # By name: the shell's door lies above this package. What is wrong with the words has been said.
             importlib.import_module("opskit.cli.main").main(words or ["--help"])
@@ -59,7 +63,7 @@ class Magics:
             DatabaseError: PostgreSQL refuses it.
         """
         name = line.strip()
-        if name and not _NAME.fullmatch(name):
+        if name and (not name.isidentifier() or keyword.iskeyword(name)):
             raise SettingError(f"{name!r} is no name of a variable")
         known = self._shell.user_ns
         wanted = _VALUE.findall(cell)

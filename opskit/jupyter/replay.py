@@ -15,7 +15,7 @@ from opskit.database.session import Row
 from opskit.errors import CompletionError, DatabaseError, DatabaseUnavailableError, OpskitError
 from opskit.files.claimed import ClaimedFile, Processor
 from opskit.files.command_line import Command
-from opskit.files.processor import load_processor
+from opskit.files.processor import checked, load_processor
 from opskit.files.program import Program
 from opskit.files.program_failure import Failure
 from opskit.files.workspace import Workspace
@@ -100,10 +100,12 @@ def replay(db: Database, id: object, processor: Processor | str | None = None) -
 
     SQL: sql/replayed.sql
     """
-    called = load_processor(processor) if isinstance(processor, str) else processor
+    called = None
+    if processor is not None:
+        called = load_processor(processor) if isinstance(processor, str) else checked(processor)
     # One connection of its own, as a child has it: settings, plans and the refusal of commit() are a node's.
     with Database(db.settings, pooled=False, node=True, name="replay") as own:
-        row = _row(own, str(id))
+        row = row_of(own, str(id))
         context = _Context(own)
         file = _file(own, row, context)
         stored = last_line(row["processing_errors"]) if row["processing_errors"] else None
@@ -232,7 +234,14 @@ class _Context:
         return told + self._outside
 
 
-def _row(db: Database, id: str) -> Row:
+def row_of(db: Database, id: str) -> Row:
+    """One file as a replay needs it.
+
+    Raises:
+        OpskitError: There is no such file.
+    """
+    if "\0" in id or not id.isprintable():  # no id of a table; half a surrogate pair is not even text to PostgreSQL
+        raise OpskitError(f"there is no file {id!a} in {db.settings.files}")
     try:
         rows = db.run("replayed", id=id)
     except DatabaseError as error:

@@ -65,7 +65,9 @@ class Report:
     errors: list[str]
 
 
-def report(db: Database, notebook: str | None = None, *, since: str = "24h", out: str = "report.html") -> Report:
+def report(
+    db: Database, notebook: str | Path | None = None, *, since: str | float = "24h", out: str | Path = "report.html"
+) -> Report:
     """Run a notebook on a database, and keep what it shows.
 
     The notebook reads only (OPSKIT_READ_ONLY), whatever the settings say.
@@ -73,7 +75,7 @@ def report(db: Database, notebook: str | None = None, *, since: str = "24h", out
     Args:
         db: An open database.
         notebook: Its path, or the name of one of the package's, such as 02_verification. Defaults to 07_report.
-        since: How far back, such as 90m, 24h or 7d; for a notebook with the parameter `since` [h].
+        since: How far back, such as 90m, 24h or 7d, or a number of hours; for a notebook with the parameter `since`.
         out: The file to be written; .html, .pdf or .ipynb.
 
     Raises:
@@ -83,8 +85,8 @@ def report(db: Database, notebook: str | None = None, *, since: str = "24h", out
     """
     target, hours = Path(out).expanduser(), hours_of(since)
     if target.suffix not in KINDS:
-        raise SettingError(f"the report {out!r} must end in .html, .pdf or .ipynb")
-    source = _found(notebook or DEFAULT)
+        raise SettingError(f"the report {str(out)!r} must end in .html, .pdf or .ipynb")
+    source = _found(str(notebook or DEFAULT))
     papermill, nbconvert = _needed("papermill"), _needed("nbconvert")
     # By the doctor before the notebook: a database that cannot be reached is told before a kernel is started.
     findings = doctor.examine(db)
@@ -107,16 +109,16 @@ def report(db: Database, notebook: str | None = None, *, since: str = "24h", out
     return Report(path=target, size=target.stat().st_size, errors=errors)
 
 
-def hours_of(since: str) -> float:
+def hours_of(since: str | float) -> float:
     """A length of time such as 90m, 24h or 7d, in hours; a number alone means hours.
 
     Raises:
         SettingError: It is none.
     """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([mhd]?)\s*", since)
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([mhd]?)\s*", str(since), flags=re.ASCII)
     hours = float(found[1]) * _UNITS[found[2] or "h"] / 3600 if found else 0.0
     if not 0 < hours <= 24 * 365:
-        raise SettingError(f"--since is {since!r}; it must be a time such as 90m, 24h or 7d, at most 365d")
+        raise SettingError(f"--since is {str(since)!r}; it must be a time such as 90m, 24h or 7d, at most 365d")
     return int(hours) if hours == int(hours) else hours
 
 

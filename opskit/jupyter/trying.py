@@ -12,7 +12,7 @@ from opskit.database.scratch import Scratch, scratch
 from opskit.errors import ProcessorError, Reject
 from opskit.files.claimed import ClaimedFile, Processor
 from opskit.jupyter.notebooks import samples
-from opskit.jupyter.replay import replay
+from opskit.jupyter.replay import replay, row_of
 from opskit.queue import claims, nodes
 from opskit.queue.error_identity import headline, of_exception
 from opskit.queue.error_text import told
@@ -20,12 +20,12 @@ from opskit.queue.error_text import told
 _OUTCOMES = {"id": "string", "original_filename": "string", "outcome": "string", "seconds": "Float64", "said": "string"}
 
 
-def try_all(db: Database, ids: Iterable[object], processor: Processor | str | None = None) -> Any:
+def try_all(db: Database, ids: Iterable[object] | object, processor: Processor | str | None = None) -> Any:
     """Replay several files; whatever a processor writes is rolled back.
 
     Args:
         db: An open database.
-        ids: The files.
+        ids: The files; one id is one file.
         processor: As for `replay`.
 
     Returns:
@@ -37,19 +37,24 @@ def try_all(db: Database, ids: Iterable[object], processor: Processor | str | No
         | said                  | string  | its result, or the line that tells the error |
 
         In the order of *ids*. Empty: the same columns, no rows.
+
+    Raises:
+        OpskitError: There is no such file.
+        ProcessorError: The processor cannot be loaded.
     """
     from opskit.stats.frames import frame_of
 
+    if isinstance(ids, str) or not isinstance(ids, Iterable):
+        ids = [ids]
     return frame_of([_tried(db, str(id), processor) for id in ids], _OUTCOMES, empty="no files to try")
 
 
 def _tried(db: Database, id: str, processor: Processor | str | None) -> dict[str, object]:
-    found = db.run("replayed", id=id)
-    row = {"id": id, "original_filename": found[0]["original_filename"] if found else None, "seconds": None}
+    row = {"id": id, "original_filename": row_of(db, id)["original_filename"], "seconds": None}
     try:
         done = replay(db, id, processor)
     except (Exception, SystemExit) as error:
-        if not found or isinstance(error, ProcessorError):
+        if isinstance(error, ProcessorError):
             raise
         return row | {"outcome": "rejected" if isinstance(error, Reject) else "raised", "said": headline(error)}
     return row | {"outcome": "completed", "seconds": done.seconds, "said": str(done.result)}

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from opskit.database import Database
-from opskit.errors import OpskitError
+from opskit.errors import OpskitError, SettingError
 from opskit.jupyter.panel import Panel, act, as_html
 from opskit.support.logs import masked
 
 EVERY_SECONDS = 1.0
+_LEAST_SECONDS, _MOST_SECONDS = 0.2, 3600
 _STATEMENT_SECONDS = 5.0
 _REASON = "pressed in a notebook"
 _NOTHING = {
@@ -122,12 +123,17 @@ def watch(db: Database, *, every_seconds: float = EVERY_SECONDS) -> Any:
 
     Args:
         db: An open database.
-        every_seconds: How often it is read [s], >= 0.2. Defaults to a second.
+        every_seconds: How often it is read [s], 0.2 to 3600. Defaults to a second.
 
     Returns:
         The panel; `stop()` ends it.
+
+    Raises:
+        SettingError: *every_seconds* is no such number.
     """
-    made = Watch(db, every_seconds=max(every_seconds, 0.2))
+    if not isinstance(every_seconds, (int, float)) or not _LEAST_SECONDS <= every_seconds <= _MOST_SECONDS:
+        raise SettingError(f"every_seconds is {every_seconds!r}; it must be between 0.2 and 3600")
+    made = Watch(db, every_seconds=every_seconds)
     try:
         importlib.import_module("anywidget")
     except ImportError:

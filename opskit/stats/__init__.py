@@ -38,6 +38,7 @@ from opskit.support.wording import iso
 if TYPE_CHECKING:
     from opskit.stats.counts import concurrency, counted, counted_at, distribution, failures, server_counts
     from opskit.stats.current import evidence, lanes, longest_running, node_work, nodes, pauses, stale
+    from opskit.stats.frame_display import Frame
     from opskit.stats.frames import records
     from opskit.stats.listings import acts, events, files, logs, place
     from opskit.stats.periods import forecast, throughput, timeline
@@ -65,6 +66,7 @@ __all__ = [
     "THROUGHPUT",
     "TIMELINE",
     "TRENDS",
+    "Frame",
     "Statistic",
     "acts",
     "concurrency",
@@ -93,6 +95,7 @@ __all__ = [
 _MODULES = {
     "counts": ("concurrency", "counted", "counted_at", "distribution", "failures", "server_counts"),
     "current": ("evidence", "lanes", "longest_running", "node_work", "nodes", "pauses", "stale"),
+    "frame_display": ("Frame",),
     "frames": ("records",),
     "listings": ("acts", "events", "files", "logs", "place"),
     "periods": ("forecast", "throughput", "timeline"),

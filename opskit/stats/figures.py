@@ -7,6 +7,7 @@ Every state has its trace in every figure, also without bars, so that colours an
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -17,10 +18,33 @@ from opskit.stats.picture import INK, Figure
 from opskit.stats.timeline_figure import timeline
 from opskit.support import wording
 
-__all__ = ["STATE_COLORS", "Figure", "distribution", "longest_running", "nodes", "throughput", "timeline"]
+__all__ = ["STATE_COLORS", "Figure", "bars", "distribution", "longest_running", "nodes", "throughput", "timeline"]
 
 NO_SERVER = "(none yet)"
 _NODE_COLORS = {"dead": STATE_COLORS["failed"], "stopped": STATE_COLORS["queued"]}
+
+
+def bars(lengths: Sequence[float], names: Sequence[str], *, title: str, unit: str) -> Figure:
+    """Lengths of one's own as lying bars, the first at the top.
+
+    Args:
+        lengths: One for each name.
+        names: What each is.
+        title: Of the figure.
+        unit: Of the lengths.
+    """
+    bar = go.Bar(
+        name=unit,
+        orientation="h",
+        y=list(range(len(names))),
+        x=[float(length) for length in lengths],
+        customdata=[safe(name) for name in names],
+        hovertemplate="%{customdata}<br>%{x:,.4~g} " + safe(unit) + "<extra></extra>",
+        marker={"color": STATE_COLORS["processing"]},
+    )
+    figure = horizontal_bars([bar], title, list(names), unit, nothing="nothing")
+    figure.update_layout(showlegend=False)
+    return figure
 
 
 def distribution(frame: pd.DataFrame) -> Figure:

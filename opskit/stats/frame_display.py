@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from opskit.queue.error_identity import last_line
 from opskit.support import notebook_output
 
 _IDS = ("id", "file_id")
@@ -34,7 +35,8 @@ class Frame(pd.DataFrame):
         most = pd.get_option("display.max_rows") or len(self)
         shown = _shortened(self, most)
         columns = {str(name): pd.api.types.is_numeric_dtype(self[name].dtype) for name in self.columns}
-        plain = isinstance(self.index, pd.RangeIndex)
+        # The numbers of rows that were picked from a longer answer say nothing.
+        plain = self.index.name is None and pd.api.types.is_integer_dtype(self.index.dtype)
         return notebook_output.frame(
             columns if plain else {str(self.index.name or ""): False} | columns,
             [_cells(row) for row in shown.itertuples(index=not plain, name=None)],
@@ -84,8 +86,9 @@ def _shortened(frame: Any, most: int) -> Any:
 
 
 def _cells(row: tuple[Any, ...]) -> list[Any]:
-    """The values as Python's own; None for what is missing."""
-    return [None if _missing(value) else value.item() if hasattr(value, "item") else value for value in row]
+    """The values as Python's own; None for what is missing, and the line that tells it for a traceback."""
+    values = [None if _missing(value) else value.item() if hasattr(value, "item") else value for value in row]
+    return [last_line(value) if isinstance(value, str) and value.startswith("Traceback") else value for value in values]
 
 
 def _missing(value: Any) -> bool:

@@ -44,7 +44,8 @@ _INTERACTIVE = "application/vnd.plotly.v1+json"
 class Figure(go.Figure):  # type: ignore[misc]  # plotly has no types
     """A figure that a notebook shows and keeps three times: to be pointed at, as a picture, and in words.
 
-    JupyterLab and VS Code draw the first; GitHub, nbconvert, a mail and a JupyterLab without plotly show the second.
+    JupyterLab and VS Code draw the first; GitHub, nbconvert, a mail and a JupyterLab without plotly show the second. It
+    is a picture in HTML: as image/png, plotly's renderer would show it, in its own width, until the mouse comes.
     """
 
     def _ipython_display_(self) -> None:
@@ -57,7 +58,9 @@ class Figure(go.Figure):  # type: ignore[misc]  # plotly has no types
     def _repr_mimebundle_(self, *_: Any, **__: Any) -> dict[str, Any]:
         shown: dict[str, Any] = {_INTERACTIVE: json.loads(self.to_json()), "text/plain": repr(self)}
         with contextlib.suppress(Exception):  # somebody has put in what the picture does not know
-            shown["image/png"] = base64.b64encode(png(self)).decode()
+            data, words = base64.b64encode(png(self)).decode(), html.escape(repr(self))
+            how = f'width="{WIDTH}" style="max-width:100%;height:auto"'
+            shown["text/html"] = f'<img src="data:image/png;base64,{data}" alt="{words}" {how}>'
         return shown
 
     def __repr__(self) -> str:

@@ -54,6 +54,9 @@ _ALARMS = ("stale_files", "orphaned_files", "quarantined_nodes")
 _BOX = "display:inline-block;text-align:left;border:1px solid rgba(128,128,128,.5)"
 _CARD = f"{_BOX};border-radius:6px;padding:.6em .9em"
 _CHIP = f"{_BOX};border-radius:1em;padding:0 .6em;margin:.15em .3em 0 0"
+# JupyterLab sets tables to the right and breaks code anywhere.
+_LEFT = 'style="text-align:left;vertical-align:top"'
+_AS_IT_IS = 'style="text-align:left;white-space:pre;margin:0"'
 
 
 def database(
@@ -145,7 +148,8 @@ def frame(
         if hidden and number == len(rows) // 2:
             lines.append(f'<tr><td colspan="{len(sides)}" style="text-align:left">… {hidden:,d} more …</td></tr>')
         cells = (
-            f'<td style="text-align:{side};white-space:pre-wrap">{_text(_shown(value, most_letters))}</td>'
+            f'<td style="text-align:{side};white-space:{"nowrap" if isinstance(value, datetime) else "pre-wrap"}">'
+            f"{_text(_shown(value, most_letters))}</td>"
             for side, value in zip(sides, row, strict=True)
         )
         lines.append(f"<tr>{''.join(cells)}</tr>")
@@ -200,7 +204,9 @@ def _rows(columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> str:
 
 def record(caption: str, facts: Mapping[str, Any]) -> str:
     """One record: a row for each of its facts."""
-    rows = "".join(f"<tr><th>{_text(name)}</th><td>{_text(value)}</td></tr>" for name, value in facts.items())
+    rows = "".join(
+        f"<tr><th {_LEFT}>{_text(name)}</th><td {_LEFT}>{_text(value)}</td></tr>" for name, value in facts.items()
+    )
     return f"<table><caption>{_text(caption)}</caption><tbody>{rows}</tbody></table>"
 
 
@@ -217,9 +223,10 @@ def finding(facts: Mapping[str, str], *, runbook: str, page: str) -> str:
         runbook: Address of its runbook on the page; "" where it is not known.
         page: Address of the doctor's page; "" where it is not known.
     """
-    rows = "".join(f"<tr><th>{name}</th><td>{_text(facts[name])}</td></tr>" for name in ("what", "why"))
-    rows += f"<tr><th>mend</th><td><pre>{_text(facts['mend'])}</pre></td></tr>"
-    rows += f"<tr><th>runbook</th><td>{_runbook(facts['condition'], runbook)}</td></tr>"
+    told = {name: _text(facts[name]) for name in ("what", "why")}
+    told["mend"] = f"<pre {_AS_IT_IS}>{_text(facts['mend'])}</pre>"
+    told["runbook"] = _runbook(facts["condition"], runbook)
+    rows = "".join(f"<tr><th {_LEFT}>{name}</th><td {_LEFT}>{text}</td></tr>" for name, text in told.items())
     caption = f"<caption>{_text(facts['level'])}</caption>"
     return f"<table>{caption}<tbody>{rows}</tbody></table>{_on_page(page)}"
 
@@ -229,11 +236,11 @@ def findings(rows: Sequence[Mapping[str, str]], *, page: str = "") -> str:
     if not rows:
         return "<p>all is well</p>"
     body = "".join(
-        f"<tr><th>{_text(row['level'])}</th><td>{_text(row['what'])}</td><td>{_text(row['why'])}</td>"
-        f"<td><pre>{_text(row['mend'])}</pre></td><td>{_runbook(row['condition'], row['runbook'])}</td></tr>"
+        f"<tr><th {_LEFT}>{_text(row['level'])}</th><td {_LEFT}>{_text(row['what'])}<br>{_text(row['why'])}</td>"
+        f"<td {_LEFT}><pre {_AS_IT_IS}>{_text(row['mend'])}</pre>{_runbook(row['condition'], row['runbook'])}</td></tr>"
         for row in rows
     )
-    head = "".join(f"<th>{name}</th>" for name in ("level", "what", "why", "mend", "runbook"))
+    head = "".join(f"<th {_LEFT}>{name}</th>" for name in ("level", "what and why", "mend, and its runbook"))
     table = f"<table><caption>doctor</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     return table + _on_page(page)
 
@@ -242,7 +249,7 @@ def _runbook(condition: str, address: str) -> str:
     """The way to a runbook: on the page, or the command that prints it."""
     if address.startswith(_WEB):
         return _link(address, condition)
-    return f"<code>opskit doctor --explain {_text(condition)}</code>"
+    return f"<code {_AS_IT_IS}>opskit doctor --explain {_text(condition)}</code>"
 
 
 def _on_page(page: str) -> str:
@@ -269,13 +276,13 @@ def _unit(column: str) -> str:
 def _claims(caption: str, rows: Sequence[Mapping[str, Any]]) -> str:
     if not rows:
         return ""
-    head = "".join(f"<th>{_text(label)}</th>" for label in _CLAIM.values())
+    head = "".join(f"<th {_LEFT}>{_text(label)}</th>" for label in _CLAIM.values())
     body = "".join(_row(row.get(name) for name in _CLAIM) for row in rows)
     return f"<table><caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def _row(values: Iterable[Any]) -> str:
-    return "<tr>" + "".join(f"<td>{_text(value)}</td>" for value in values) + "</tr>"
+    return "<tr>" + "".join(f"<td {_LEFT}>{_text(value)}</td>" for value in values) + "</tr>"
 
 
 def _text(value: Any) -> str:
@@ -286,5 +293,5 @@ def _text(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,d}"
     if isinstance(value, float):
-        return f"{value:,.1f}"
+        return f"{value:,.1f}" if value == 0 or abs(value) >= 1 else f"{value:.2g}"
     return html.escape(directions_shown(str(value)))

@@ -48,7 +48,9 @@ def test_in_a_jupyterlab_without_plotly_a_figure_is_a_picture_that_fits(db: Data
     lab.write(tmp_path / "figure.ipynb", _CELL)
     settings = tmp_path / ".jupyter" / "labconfig"
     settings.mkdir(parents=True)
-    (settings / "page_config.json").write_text(json.dumps({"disabledExtensions": {"jupyterlab-plotly": True}}))
+    (settings / "page_config.json").write_text(
+        json.dumps({"disabledExtensions": {"@jupyterlab/plotly-extension:factory": True}})
+    )
 
     with lab.jupyterlab(tmp_path, db.settings.environ()) as address, lab.opened(address, "figure.ipynb") as page:
         lab.run_all(page)

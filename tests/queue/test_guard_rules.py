@@ -102,6 +102,9 @@ def test_a_row_that_is_queued_without_a_place_gets_one_and_no_other_does(db: Dat
     placed = inserted(db, "processing_status, processing_queued_at", "'queued', '2020-01-01'")
     waiting = inserted(db, "processing_status, processing_queued_at", "NULL, NULL")
 
+    plain(db, placed, "processing_status = 'failed'")
+    plain(db, placed, "processing_status = 'queued'")
+
     places = [row(db, id)["processing_queued_at"] for id in (queued, placed, waiting)]
     assert (places[0].year > 2020, places[1].year, places[2]) == (True, 2020, None)
 

@@ -144,11 +144,12 @@ def test_a_claim_of_a_lane_stands_still_while_the_breaker_is_open(laned: Databas
 
 
 @pytest.mark.parametrize("lane", LANES)
-@pytest.mark.parametrize("how", [*HOWS, "pause", "soon", "closed", "other", "well"])
+@pytest.mark.parametrize("how", [*HOWS, "pause", "soon", "closed", "other", "without", "well"])
 def test_a_probe_of_a_lane_is_of_a_node_that_is_well_when_it_is_due(
     laned: Database, how: str, lane: str | None
 ) -> None:
-    (id,) = files(laned, "a", customer="other" if how == "other" else lane)
+    other = {"other": "other", "without": "other" if lane is None else None}
+    (id,) = files(laned, "a", customer=other.get(how, lane))
     node = boot(laned)
     opened(laned, due=how != "soon", closed=how == "closed")
     if how == "pause":

@@ -58,6 +58,7 @@ class OtherSettings(TypedDict, total=False):
     hosts: str | None
     port: int | None
     page_url: str | None
+    pages: str | None
     api_token: str | None
     operators: str | None
     viewers: str | None
@@ -228,6 +229,12 @@ class Fields:
         "",
         "OPSKIT_PAGE_URL",
         "Address at which people reach the page, for links to it from notebooks. Defaults to none.",
+    )
+    pages: str = _setting(
+        "",
+        "OPSKIT_PAGES",
+        "TOML file with a section for each further fleet on the page: its DATABASE_URL, OPSKIT_ENV, OPSKIT_TABLE and "
+        "rights. Defaults to none.",
     )
     api_token: str | None = _setting(
         None,

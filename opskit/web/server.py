@@ -21,7 +21,7 @@ from opskit.support.wording import count
 from opskit.web.api.app import create_api
 from opskit.web.api.probes import probe_routes
 from opskit.web.api.token_required import TokenAlone
-from opskit.web.dashboard import ahead, readings, sign_in
+from opskit.web.dashboard import ahead, fleets, readings, sign_in
 from opskit.web.dashboard.pages import HIDDEN, PAGES
 from opskit.web.index import index_routes
 from opskit.web.middleware import middleware
@@ -69,6 +69,9 @@ def check(settings: Settings) -> None:
         SettingError: Another address than this machine's own, and neither token nor sign-in; a token that can be
             guessed; or sign-in is wanted and no identity provider is configured, or one that lets everybody in.
     """
+    for name, fleet in fleets.load(settings).items():
+        if name != fleets.OWN:
+            _check_fleet(name, fleet, settings)
     wanted = bool(sign_in.roles())
     if wanted and (problem := sign_in.lacking()):
         raise SettingError(f"OPSKIT_OPERATORS or OPSKIT_VIEWERS is set, and nobody could sign in: {problem}")
@@ -87,6 +90,21 @@ def check(settings: Settings) -> None:
             f"OPSKIT_HOST is {settings.host!r}, which others can reach, and neither OPSKIT_API_TOKEN nor "
             "OPSKIT_OPERATORS with sign-in says who may act; set one"
         )
+
+
+def _check_fleet(name: str, fleet: Settings, own: Settings) -> None:
+    """Refuse a further fleet that would be open where the page is closed, or could be acted on by anybody."""
+    wanted, where = bool(sign_in.roles_of(fleet)), f"[{name}] of OPSKIT_PAGES"
+    if wanted and (problem := sign_in.lacking()):
+        raise SettingError(f"{where} sets OPSKIT_OPERATORS or OPSKIT_VIEWERS, and nobody could sign in: {problem}")
+    if not wanted and sign_in.roles():
+        raise SettingError(
+            f"{where} names neither operators nor viewers, and the page has people sign in; name them there, too"
+        )
+    if fleet.api_token and len(fleet.api_token) < LEAST_TOKEN:
+        raise SettingError(f"the OPSKIT_API_TOKEN of {where} can be guessed; take at least {LEAST_TOKEN} characters")
+    if own.host not in LOOPBACK and fleet.api_token is None and not wanted and not fleet.read_only:
+        raise SettingError(f"{where} can be reached by others, and nothing says who may act; give it OPSKIT_API_TOKEN")
 
 
 def serve(settings: Settings) -> int:

@@ -9,7 +9,7 @@ from streamlit.navigation.page import StreamlitPage
 
 from opskit.errors import OpskitError
 from opskit.support.logs import masked
-from opskit.web.dashboard import actions, banners, permission, readings, rows, shortcuts, sign_in
+from opskit.web.dashboard import actions, banners, fleets, markdown, permission, readings, rows, shortcuts, sign_in
 from opskit.web.dashboard.pages import HIDDEN, HOME, PAGES, TICKING
 
 HERE = Path(__file__).parent
@@ -39,10 +39,17 @@ PRODUCTION_STYLE = """
 
 def frame() -> None:
     """Draw the frame, then the page in it; before a closed door, the door."""
+    try:
+        fleets.choose()
+    except OpskitError as error:
+        st.error(markdown.escaped(readings.capital(str(error))) + ".", icon=":material/help:")
+        st.stop()
     inside = sign_in.role() is not None
     page = navigate(inside=inside)
     if not inside:
         st.set_page_config(page_title="Sign in · opskit", page_icon=str(HERE / "favicon.svg"))
+        if sign_in.user() is not None:
+            fleets.chooser()
         page.run()
         return
     try:
@@ -58,6 +65,7 @@ def frame() -> None:
         with st.container(horizontal=True, vertical_alignment="center", key="frame"):
             st.html(f'<span class="pagename">{page.title}</span>', width="content")
             environment()
+            fleets.chooser()
             st.space("stretch")
             banners.stamp()
             permission.unlock()

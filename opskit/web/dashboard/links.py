@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from opskit.web.dashboard import markdown
+from opskit.web.dashboard import fleets, markdown
 
 MOST = 5
 """So many files get a link each."""
@@ -16,7 +16,7 @@ MOST = 5
 def file(file_id: str, name: str | None) -> None:
     """The way to a file's own page."""
     label = markdown.escaped(name or file_id)
-    st.page_link("views/file.py", label=label, query_params={"id": file_id}, icon=":material/draft:")
+    st.page_link("views/file.py", label=label, query_params=fleets.asked(id=file_id), icon=":material/draft:")
 
 
 def files(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -28,4 +28,4 @@ def files(rows: Sequence[Mapping[str, Any]]) -> None:
 def node(server_id: str) -> None:
     """The way to a node's own page."""
     label = markdown.escaped(server_id)
-    st.page_link("views/node.py", label=label, query_params={"id": server_id}, icon=":material/dns:")
+    st.page_link("views/node.py", label=label, query_params=fleets.asked(id=server_id), icon=":material/dns:")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from urllib.parse import urlencode
 
 import streamlit as st
 
@@ -12,7 +13,7 @@ from opskit.database.session import Row
 from opskit.doctor import Condition
 from opskit.doctor.finding import command
 from opskit.support import wording
-from opskit.web.dashboard import actions, dialog, markdown, readings
+from opskit.web.dashboard import actions, dialog, fleets, markdown, readings
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,8 @@ def _concerned(finding: Row) -> tuple[str, ...]:
 
 def line(finding: Row) -> str:
     """A finding in one line, with the way to its runbook."""
-    runbook = f" [What to do](doctor?runbook={finding['condition']})" if finding.get("condition") else ""
+    condition = finding.get("condition")
+    runbook = f" [What to do](doctor?{urlencode(fleets.asked(runbook=condition))})" if condition else ""
     return f"**{markdown.escaped(finding['what'])}**: {markdown.escaped(finding['why'])}.{runbook}"
 
 

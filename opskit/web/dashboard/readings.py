@@ -21,6 +21,7 @@ from opskit.queue import row_content, searching
 from opskit.queue.error_identity import last_line
 from opskit.settings import Settings
 from opskit.support.visible import directions_shown
+from opskit.web.dashboard import fleets
 from opskit.web.dashboard.markdown import escaped
 
 if TYPE_CHECKING:
@@ -156,51 +157,58 @@ class _Memory:
         return dataclasses.replace(last, error=error)
 
 
-@st.cache_resource(show_spinner=False)
 def settings() -> Settings:
-    """The settings of this process."""
-    return Settings.load()
+    """The settings of this tab's fleet."""
+    return fleets.known()[fleets.current()]
+
+
+def database() -> Database:
+    """The database of this tab's fleet, one for all its tabs."""
+    return _database(fleets.current())
 
 
 @st.cache_resource(show_spinner=False, on_release=Database.close)
-def database() -> Database:
-    """The one database of this process, for every tab."""
-    return Database(settings(), statement_seconds=STATEMENT_SECONDS)
+def _database(fleet: str) -> Database:
+    return Database(fleets.known()[fleet], statement_seconds=STATEMENT_SECONDS)
+
+
+def _memory() -> _Memory:
+    return _memory_of(fleets.current())
 
 
 @st.cache_resource(show_spinner=False)
-def _memory() -> _Memory:
+def _memory_of(fleet: str) -> _Memory:  # one for each
     return _Memory()
 
 
 # In the foreground: behind the scenes Streamlit would hand out what is up to twice as old.
 @st.cache_resource(ttl=FRESH_SECONDS, show_spinner=False, max_entries=_REMEMBERED)
-def _reading(name: str, values: tuple[tuple[str, object], ...]) -> Reading:
-    return _taken(name, values)
+def _reading(fleet: str, name: str, values: tuple[tuple[str, object], ...]) -> Reading:
+    return _taken(fleet, name, values)
 
 
 # Streamlit hands out an entry for twice its ttl while it is renewed: more than a tick here, less than one above.
 @st.cache_resource(ttl=TICK_SECONDS, refresh_mode="background", show_spinner=False, max_entries=_REMEMBERED)
-def _slow_reading(name: str, values: tuple[tuple[str, object], ...]) -> Reading:
+def _slow_reading(fleet: str, name: str, values: tuple[tuple[str, object], ...]) -> Reading:
     # That it is slow was learnt by taking it a moment ago: nobody has to wait for the same again.
-    last = _memory().known.get((name, values))
+    last = _memory_of(fleet).known.get((name, values))
     young = last is not None and (datetime.now(UTC) - last.taken_at).total_seconds() < TICK_SECONDS
-    return last if last is not None and young else _taken(name, values)
+    return last if last is not None and young else _taken(fleet, name, values)
 
 
 @st.cache_resource(ttl=SELDOM_SECONDS, refresh_mode="background", show_spinner=False, max_entries=_REMEMBERED)
-def _seldom_reading(name: str) -> Reading:
-    return _taken(name, ())
+def _seldom_reading(fleet: str, name: str) -> Reading:
+    return _taken(fleet, name, ())
 
 
-def _taken(name: str, values: tuple[tuple[str, object], ...]) -> Reading:
+def _taken(fleet: str, name: str, values: tuple[tuple[str, object], ...]) -> Reading:
     """A reading of this moment; what was last known, with the reason, when there is none."""
-    memory, key, began = _memory(), (name, values), time.monotonic()
+    memory, key, began = _memory_of(fleet), (name, values), time.monotonic()
     try:
         # One reading waits for the database that is away; the others of the page need not.
         if memory.failure is not None and time.monotonic() - memory.failed_at < PROBE_SECONDS:
             raise memory.failure
-        frame = STATISTICS[name](database(), **dict(values))
+        frame = STATISTICS[name](_database(fleet), **dict(values))
         memory.cost[key] = time.monotonic() - began
         if memory.failure is not None:
             _slow_reading.clear()
@@ -215,25 +223,26 @@ def read(name: str, /, **values: object) -> Reading:
     # While the database is away nothing is slow, and its return is not to be seen two ticks late.
     memory = _memory()
     slow = memory.cost.get(key, 0.0) > SLOW_SECONDS and memory.failure is None
-    reading = _slow_reading(*key) if slow else _reading(*key)
+    fleet = fleets.current()
+    reading = _slow_reading(fleet, *key) if slow else _reading(fleet, *key)
     if isinstance(reading.error, DatabaseUnavailableError) and time.monotonic() - memory.failed_at >= PROBE_SECONDS:
         # What another tab was told is no news: it may be back.
-        _reading.clear(*key)
-        reading = _reading(*key)
+        _reading.clear(fleet, *key)
+        reading = _reading(fleet, *key)
     return reading
 
 
 def read_seldom(name: str) -> Reading:
     """One statistic that changes slowly, read once in a while for all tabs."""
-    return _seldom_reading(name)
+    return _seldom_reading(fleets.current(), name)
 
 
 def fresh(name: str, /, **values: object) -> Reading:
     """One statistic, read now: where somebody is about to decide by it."""
     key = (name, tuple(sorted(values.items())))
     _memory().cost.pop(key, None)
-    _reading.clear(*key)
-    _slow_reading.clear(*key)
+    _reading.clear(fleets.current(), *key)
+    _slow_reading.clear(fleets.current(), *key)
     return read(name, **values)
 
 

@@ -14,7 +14,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from opskit.support import wording
 from opskit.support.visible import directions_shown
-from opskit.web.dashboard import columns, times
+from opskit.web.dashboard import columns, fleets, times
 
 MOST_CARDS = 100
 LONGEST_NAME = 40
@@ -141,7 +141,7 @@ def file(file_id: str, name: str | None) -> Name:
 def address(page: str, **asked: str) -> str:
     """A page with what is asked of it; "" for the page that is open, with what is asked of that already."""
     known = {} if page else {name: st.query_params.get_all(name) for name in st.query_params}
-    return f"{page}?{urlencode(known | asked, doseq=True)}"
+    return f"{page}?{urlencode(known | fleets.asked(**asked), doseq=True)}"
 
 
 def _card(line: Mapping[str, Any], address: str) -> dict[str, Cell]:

@@ -20,6 +20,7 @@ from streamlit.errors import StreamlitAuthError, StreamlitMissingAuthlibError
 
 from opskit.errors import ForbiddenError
 from opskit.settings import Settings
+from opskit.web.dashboard import fleets
 from opskit.web.dashboard.user import User, shared_tenant_of, user_of
 
 KEYS = ("redirect_uri", "cookie_secret", "client_id", "client_secret", "server_metadata_url")
@@ -45,8 +46,15 @@ class Roles:
 
 
 def roles() -> Roles:
-    """The settings OPSKIT_OPERATORS and OPSKIT_VIEWERS; nobody when sign-in is not wanted."""
+    """OPSKIT_OPERATORS and OPSKIT_VIEWERS of this tab's fleet; nobody when sign-in is not wanted."""
+    if (fleet := fleets.current()) != fleets.OWN:
+        return roles_of(fleets.known()[fleet])
     return Roles(_patterns("OPSKIT_OPERATORS"), _patterns("OPSKIT_VIEWERS"))
+
+
+def roles_of(settings: Settings) -> Roles:
+    """The same for the settings of a fleet."""
+    return Roles(_listed(settings.operators or ""), _listed(settings.viewers or ""))
 
 
 def lacking() -> str:
@@ -160,4 +168,8 @@ def _fits(email: str, patterns: tuple[str, ...]) -> bool:
 
 
 def _patterns(name: str) -> tuple[str, ...]:
-    return tuple(part.strip().lower() for part in os.environ.get(name, "").split(",") if part.strip())
+    return _listed(os.environ.get(name, ""))
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(part.strip().lower() for part in text.split(",") if part.strip())

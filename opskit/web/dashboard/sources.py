@@ -17,7 +17,7 @@ from opskit import stats
 from opskit.database import queries
 from opskit.doctor.finding import command
 from opskit.settings import Settings
-from opskit.web.dashboard import downloads, markdown, readings, sign_in, times
+from opskit.web.dashboard import downloads, fleets, markdown, readings, sign_in, times
 
 _RENAMED = {"limit": "row_limit"}
 
@@ -85,6 +85,8 @@ def doors(reading: readings.Reading) -> None:
         f"**{markdown.escaped(reading.name.replace('_', ' '))}**, as of {times.moment(reading.taken_at)}, "
         f"{settings.env}, table `{settings.files}`"
     )
+    if (fleet := fleets.current()) != fleets.OWN:
+        st.caption(f"`DATABASE_URL` stands for the database of **{fleet}** here.")
     tabs = {
         "SQL": (sql_text(source), "sql"),
         "psql": (psql_line(source, reading, settings), "bash"),
@@ -170,7 +172,8 @@ def notebook_file(source: Source, reading: readings.Reading, settings: Settings)
 
 def curl_line(source: Source, reading: readings.Reading) -> str:
     """What gives the same rows over HTTP."""
-    if not source.path:
+    # The API serves the page's own fleet alone.
+    if not source.path or fleets.current() != fleets.OWN:
         return ""
     values = {_camel(key): _text(value) for key, value in _unusual(source, reading).items()}
     query = f"?{urlencode(values)}" if values else ""

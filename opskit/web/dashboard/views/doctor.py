@@ -10,7 +10,7 @@ import streamlit as st
 from opskit.doctor import runbooks
 from opskit.errors import SettingError
 from opskit.support import wording
-from opskit.web.dashboard import banners, markdown, readings, sources
+from opskit.web.dashboard import banners, markdown, readings, rows, sources
 
 LEVELS = {"error": ("red", ":material/error:"), "warning": ("orange", ":material/warning:")}
 
@@ -73,7 +73,9 @@ def asked_for(condition: str) -> None:
 
 def runbook(condition: str) -> str:
     """A runbook for this environment, whose links lead to the others, its headings below the page's."""
-    text = runbooks.text(condition, settings=readings.settings(), address=lambda other: f"doctor?runbook={other}")
+    text = runbooks.text(
+        condition, settings=readings.settings(), address=lambda other: rows.address("doctor", runbook=other)
+    )
     return re.sub(r"^## (.*)$", r"**\1**", re.sub(r"^# ", "### ", text), flags=re.MULTILINE)
 
 

@@ -10,7 +10,19 @@ import streamlit as st
 from opskit.database.session import Row
 from opskit.queue.error_identity import last_line
 from opskit.support import wording
-from opskit.web.dashboard import actions, banners, columns, dialog, links, markdown, readings, selection, sources, times
+from opskit.web.dashboard import (
+    actions,
+    banners,
+    columns,
+    dialog,
+    fleets,
+    links,
+    markdown,
+    readings,
+    selection,
+    sources,
+    times,
+)
 from opskit.web.dashboard import rows as drawn
 
 WITHIN = {"": "all", "3600": "1 h", "86400": "24 h", "604800": "7 d"}
@@ -53,7 +65,10 @@ def groups() -> None:
         if dialog.button(label, icon=":material/replay:", key="requeue_group", primary=True):
             actions.requeue_group(group["error"], group["file_count"])
         st.page_link(
-            "views/files.py", label="All failed files", query_params={"state": "failed"}, icon=":material/list:"
+            "views/files.py",
+            label="All failed files",
+            query_params=fleets.asked(state="failed"),
+            icon=":material/list:",
         )
     members(group)
 

@@ -12,7 +12,7 @@ from opskit.queue.error_identity import last_line
 from opskit.queue.states import FileState
 from opskit.stats.listings import SEARCH_ROWS
 from opskit.support import wording
-from opskit.web.dashboard import actions, banners, columns, dialog, links, readings, sources
+from opskit.web.dashboard import actions, banners, columns, dialog, fleets, links, readings, sources
 from opskit.web.dashboard import rows as drawn
 
 STATES: dict[str, str] = {"": "all states", **{state: str(state) for state in FileState}, "none": "no status yet"}
@@ -29,7 +29,7 @@ MOST_ROWS = 5000
 def listing() -> None:
     """The filters, the files they let through, and what can be done with those that are ticked."""
     if known := st.query_params.get("file"):  # an address of before this page was given to each file
-        st.switch_page("views/file.py", query_params={"id": known})
+        st.switch_page("views/file.py", query_params=fleets.asked(id=known))
     spread = readings.read("distribution").rows()
     servers = sorted({row["processing_server_id"] for row in spread} - {None})
     status_column, server_column, name_column, upload_column = st.columns([2, 2, 4, 1], vertical_alignment="bottom")

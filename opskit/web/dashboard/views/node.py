@@ -10,7 +10,19 @@ from opskit.database.session import Row
 from opskit.queue.error_identity import last_line
 from opskit.stats import figures
 from opskit.support import wording
-from opskit.web.dashboard import actions, banners, charts, columns, dialog, links, markdown, readings, sources, times
+from opskit.web.dashboard import (
+    actions,
+    banners,
+    charts,
+    columns,
+    dialog,
+    fleets,
+    links,
+    markdown,
+    readings,
+    sources,
+    times,
+)
 
 HOUR = 3600.0
 MOST_ROWS = 2000
@@ -112,7 +124,9 @@ def files(name: str) -> None:
         placeholder="",
         height=columns.table_height(rows),
     )
-    st.page_link("views/files.py", label="All its files", query_params={"server": name}, icon=":material/list:")
+    st.page_link(
+        "views/files.py", label="All its files", query_params=fleets.asked(server=name), icon=":material/list:"
+    )
 
 
 def history(name: str) -> None:

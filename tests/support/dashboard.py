@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -43,7 +44,7 @@ def said(app: AppTest) -> str:
     """Everything that the page says in words, without the backslashes that Markdown needs."""
     kinds = (app.error, app.warning, app.info, app.success, app.markdown, app.caption, app.html, app.code, app.metric)
     words = [f"{getattr(element, 'label', '')} {element.value}" for kind in kinds for element in kind]
-    return "\n".join(words).replace("\\", "")
+    return re.sub(r"<style>.*?</style>", "", "\n".join(words), flags=re.DOTALL).replace("\\", "")
 
 
 def metric(app: AppTest, label: str) -> str:

@@ -55,7 +55,7 @@ VERBS: dict[str, str] = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb; answers the exit code."""
+    """Run one verb; returns the exit code."""
     words, rest = divided(sys.argv[1:] if argv is None else argv)
     try:
         words = arranged(words, VERBS)

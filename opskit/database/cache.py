@@ -16,7 +16,7 @@ _NEVER = float("-inf")
 
 @dataclass(slots=True)
 class _Entry:
-    """One answer, how long it took, and whoever is getting the next one."""
+    """One cached result, how long it took, and the thread that refreshes it."""
 
     answer: Any = None
     known: bool = False
@@ -112,7 +112,7 @@ class Cache:
                 entry.took, entry.size = seconds, size
 
     def outdate(self) -> None:
-        """Something was changed: whatever is kept is got anew when it is next asked for."""
+        """Mark every cached result as outdated: the next call computes it again."""
         self._changed = self._clock()
 
     def _due(self, entry: _Entry) -> bool:

@@ -1,4 +1,4 @@
-"""A node's connection: it does not wait for ever, and asks what is asked for every file without a detour.
+"""A node's connection: it gives up on a silent server, and runs the statements of the hot path directly.
 
 Keepalives and TCP timeouts find a cut cable. They do not find a proxy, a pooler or a firewall that still
 says yes and delivers nothing: then a claim or a COMMIT would wait for hours, under a living supervisor.
@@ -23,7 +23,7 @@ from opskit.database.session import SessionConnection
 
 
 class NodeConnection(SessionConnection):
-    """One connection for one process. When the server is silent, it asks whether it is still at work."""
+    """One connection of one process. After a silence it asks, over a second one, whether the backend still works."""
 
     silence_seconds: float = float("inf")
     at_work: Callable[[], bool] | None = None
@@ -43,7 +43,7 @@ class NodeConnection(SessionConnection):
 
     @contextlib.contextmanager
     def used_by_us(self) -> Iterator[None]:
-        """This thread of ours may use it."""
+        """Lend the connection to this thread of the node."""
         before, self._user = self._user, threading.get_ident()
         try:
             yield
@@ -52,7 +52,7 @@ class NodeConnection(SessionConnection):
 
     @contextlib.contextmanager
     def used_by_all(self) -> Iterator[None]:
-        """It is lent to a processor, whose threads may use it."""
+        """Lend the connection to a processor, whose threads may use it."""
         self._lent, self.last_error, self._habits = True, "", self.habits
         try:
             yield
@@ -65,7 +65,7 @@ class NodeConnection(SessionConnection):
 
     @property
     def usable(self) -> bool:
-        """Whether it is open, and at rest unless somebody is using it."""
+        """Whether the connection is open, and idle unless somebody uses it."""
         if self.pgconn.status != ConnStatus.OK:
             return False
         at_rest = self.pgconn.transaction_status == TransactionStatus.IDLE

@@ -145,18 +145,18 @@ class Connections:
 
     @property
     def broken(self) -> bool:
-        """Whether the connection of its own has broken, and nothing was asked since."""
+        """Whether the own connection is broken and not yet replaced."""
         return self._own is not None and (self._own.broken or self._own.closed)
 
     def drop_connection(self) -> None:
-        """Give up the connection of its own, whatever its state; the next use makes a new one."""
+        """Close the own connection, whatever its state; the next use makes a new one."""
         own, self._own = self._own, None
         if own is not None:
             with contextlib.suppress(psycopg.Error):
                 own.close()
 
     def disarm(self) -> None:
-        """In a forked copy: let go of the connection of its own, which is its original's; the next use makes another.
+        """In a forked process, detach the own connection, which is the parent's; the next use makes another.
 
         Its descriptor leads to nowhere: closed, its number would be given to another file, which libpq would write to.
         """
@@ -169,15 +169,15 @@ class Connections:
 
     @property
     def own(self) -> NodeConnection | None:
-        """The connection of its own, as it is; None while there is none."""
+        """The own connection; None while there is none."""
         return self._own
 
     def disown(self) -> None:
-        """Forget the connection of its own: its descriptor was closed, and may be another file's by now."""
+        """Forget the own connection: its descriptor was closed, and may be another file's by now."""
         self._foreign, self._own = self._own, None
 
     def give_up(self) -> None:
-        """Give up the connection of its own while another thread may be using it: its socket is shut down."""
+        """Shut down the own connection's socket while another thread may be using it."""
         self._shut_down()
         self._own = None
 
@@ -214,7 +214,7 @@ class Connections:
         return bool(row and row["at_work"])
 
     def _configure(self, connection: SessionConnection) -> None:
-        """Settle what a new session is set to, and learn what stands between us and the database."""
+        """Apply the settings of a new session, and detect a pooler."""
         self.encoding = connection.info.parameter_status("server_encoding")
         self.pooler = settle(
             connection,
@@ -244,7 +244,7 @@ class Connections:
         self._pool.close()
 
     def _forget(self) -> None:
-        """Begin again in a process that was forked: the connections are its parent's, and are left alone."""
+        """Start without connections in a forked process; those of its parent are left alone."""
         self.disarm()
         self._pool.forget()
 

@@ -111,7 +111,7 @@ class Database(Connections):
                 return (cursor.fetchall() if columns else []), columns
 
     def writing(self) -> None:
-        """Return when this connection may change something: the first line of whatever does.
+        """Check that this database may be written to: the first line of every function that writes.
 
         Raises:
             ForbiddenError: It is read-only (`read_only=True`, OPSKIT_READ_ONLY=1).
@@ -124,7 +124,7 @@ class Database(Connections):
         return fitting(text, self.encoding)
 
     def rename(self, **names: str) -> None:
-        """Take over names that only the database knows, such as that of the lanes' column; statements are made anew."""
+        """Adopt names that only the database knows, such as the lanes' column; statements are composed again."""
         if all(self.names.get(key) == name for key, name in names.items()):
             return
         was_known = "lane" in names and "lane" in self.names
@@ -157,7 +157,7 @@ class Database(Connections):
             return self.run_on(connection, name, **values)
 
     def one(self, name: str, /, **values: object) -> Row:
-        """Run a statement that always answers one row."""
+        """Run a statement that always returns one row."""
         return self.run(name, **values)[0]
 
     def run_on(self, connection: Connection, name: str, /, **values: object) -> list[Row]:
@@ -183,7 +183,7 @@ class Database(Connections):
             return self.run_on(connection, name, **values)
 
     def ask(self, name: str, /, **values: str) -> dict[str, str | None]:
-        """Run a statement that answers one row or none over the connection of its own, without the driver's cursor.
+        """Run a statement that returns one row or none over the own connection, without the driver's cursor.
 
         For the node's hot path; see `NodeConnection.ask`.
 

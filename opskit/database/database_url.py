@@ -1,4 +1,4 @@
-"""What DATABASE_URL says, as libpq understands it: also when it was written for another library.
+"""Reads DATABASE_URL for libpq, also when it was written for another library.
 
 One URL serves an application and opskit: SQLAlchemy, Django, Prisma and JDBC each write it in their own way. What is
 harmless is understood; of everything else one sentence says what to write. No sentence shows a password.

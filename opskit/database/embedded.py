@@ -160,7 +160,7 @@ def _beside(data: Path, what: str) -> Path:
 
 
 def _account(data: Path) -> dict[str, Any]:
-    """Whom the server of *data* runs as, in the words of `subprocess`: root steps down, others stay."""
+    """The user that the server of *data* runs as, as arguments of `subprocess`: under root another, else the same."""
     if os.geteuid() != 0:
         return {}
     if data.exists():
@@ -345,7 +345,7 @@ def _command_line(pid: int) -> str:
 
 
 def _settled(data: Path, *, gone: bool = False) -> _Postmaster | None:
-    """The server once it is ready, or None once it is gone, which may be what is waited for."""
+    """Wait until the server is ready, or gone; returns it, or None."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while (postmaster := _running(data)) and (gone or not postmaster.ready):
         if time.monotonic() > deadline:

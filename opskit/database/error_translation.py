@@ -1,4 +1,4 @@
-"""The driver's errors as opskit's, each one sentence, judged by SQLSTATE: the server's words may be in any language."""
+"""Translates the driver's errors into opskit's by SQLSTATE, because the server's messages may be in any language."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A scratch on a server of its own, on this machine: for whoever may create nothing in the database."""
+"""A scratch database on a local server, for users who may create nothing in the application's database."""
 
 from __future__ import annotations
 

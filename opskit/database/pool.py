@@ -137,18 +137,18 @@ class Pool:
             pool.close()
 
     def forget(self) -> None:
-        """Begin again in a process that was forked: what is there belongs to its parent, and is left alone."""
+        """Start without a pool in a forked process; the parent's is left alone."""
         _inherited.extend((self._pool, self._engine))
         self._making = threading.Lock()
         self._pool = self._engine = None
 
 
 def _in_a_sentence(context: sqlalchemy.engine.ExceptionContext) -> None:
-    """A statement's error is one of ours through the engine, too."""
+    """Translate an error of a statement that ran through the engine."""
     if isinstance(context.original_exception, psycopg.Error):
         raise translation(context.original_exception) from context.original_exception
 
 
 def _as_ours(connection: SessionConnection) -> None:
-    """A connection that comes back to the pool gives rows as we read them."""
+    """Reset the row factory of a connection that returns to the pool."""
     connection.row_factory = dict_row

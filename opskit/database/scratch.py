@@ -163,7 +163,7 @@ def _inside(settings: Settings, name: str, others: dict[str, Any], *, applicatio
 
 
 def _copy(connection: Connection, files: str, name: str, rows: int) -> int:
-    """Copy the application's table: its columns, constraints and newest rows; answers how many."""
+    """Copy the application's table: its columns, constraints and newest rows; returns how many."""
     columns = _columns(connection, files)
     if not columns:
         return 0

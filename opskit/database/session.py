@@ -1,4 +1,4 @@
-"""What a session of ours is set to, whatever server, database and role say.
+"""The settings of a session, whatever the defaults of server, database and role.
 
 The server's, a database's or a role's own settings (DateStyle, time-outs, isolation, an encoding) must not change what
 our statements mean. A session of our own is set once, when it begins. Behind a pooler in transaction mode nothing may
@@ -74,7 +74,7 @@ class SessionConnection(psycopg.Connection[Row]):
 
     @contextlib.contextmanager
     def with_local_settings(self) -> Iterator[None]:
-        """Whatever one statement needs around it: nothing, mostly."""
+        """A transaction with the local settings around one statement, where a pooler makes that necessary."""
         alone = self.sets_locally and self.info.transaction_status == TransactionStatus.IDLE
         with self.transaction() if alone else contextlib.nullcontext():
             yield
@@ -92,7 +92,7 @@ class SessionConnection(psycopg.Connection[Row]):
 
 
 def begin(connection: Connection, how: bytes = b"BEGIN") -> None:
-    """Begin a transaction that whoever calls will end; it begins with the session's local settings.
+    """Begin a transaction that the caller ends; it starts with the session's local settings.
 
     Behind a pooler a BEGIN through `execute` stands within a transaction of its own, which ends with that statement:
     what follows would commit statement by statement.

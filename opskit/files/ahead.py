@@ -1,4 +1,4 @@
-"""A stream over an object of a store: while one range is read, the next is fetched."""
+"""A read-ahead stream over an object of a store: fetches the next range while one is read."""
 
 from __future__ import annotations
 

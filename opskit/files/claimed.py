@@ -106,7 +106,7 @@ class ClaimedFile:
         return copy
 
     def progress(self, done: int | None = None, total: int | None = None) -> None:
-        """Say that the file moves: *done* of *total* steps. Costs nothing; sent with the next heartbeat."""
+        """Report progress: *done* of *total* steps. Costs nothing; sent with the next heartbeat."""
         self.desk.progress(done, total)
 
     def completing(

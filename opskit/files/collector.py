@@ -1,4 +1,4 @@
-"""The garbage collector, out of the way while a reader makes a hundred thousand objects that hold no cycles."""
+"""Pauses the garbage collector while a reader makes a hundred thousand objects without cycles."""
 
 from __future__ import annotations
 

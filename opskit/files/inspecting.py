@@ -1,4 +1,4 @@
-"""The processor `inspect_file`: what a file is, its size, and how many lines, rows or sheets it has."""
+"""The processor `inspect_file`: reports a file's kind and size, and how many lines, rows or sheets it has."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TEXTS = ("csv", "tsv", "jsonl", "text")
 
 
 def inspect_file(file: ClaimedFile) -> dict[str, Any]:
-    """Look at a file: its size, SHA-256 and kind, and how many rows or lines it has.
+    """Inspect a file: its size, SHA-256 and kind, and how many rows or lines it has.
 
     The kind is told by the file's first bytes, then by its name. One pass, any size.
 

@@ -1,4 +1,4 @@
-"""The libraries that read files faster, or at all: which are not installed here, and what that means."""
+"""The optional libraries of the readers: which are missing here, and what that costs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much a file may hold, so that a small one neither fills a node's memory nor keeps it busy for an hour."""
+"""Limits of what a file may unpack to, so that a small one neither fills a node's memory nor blocks it for an hour."""
 
 from __future__ import annotations
 

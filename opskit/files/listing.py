@@ -1,4 +1,4 @@
-"""Listing: which files are meant by paths and URLs, and what each is called."""
+"""Listing: expands paths and URLs into files, and names each."""
 
 from __future__ import annotations
 

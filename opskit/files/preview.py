@@ -1,4 +1,4 @@
-"""A look into a file: its first rows, its first lines or its picture, bounded whatever the file is.
+"""The preview of a file: its first rows, its first lines or its picture, of bounded size.
 
 Whoever uploads a file may mean ill. So nothing here reads a whole file but a small one, unpacks more than is said, or
 runs anything: a workbook's and a Parquet file's own directory says how large they become before they are read.
@@ -56,7 +56,7 @@ class Preview:
 
 
 def preview(file: ClaimedFile) -> Preview:
-    """Look into a file. What cannot be read is said in `why_not`; nothing is raised for it."""
+    """Preview a file. `why_not` says why it cannot be read; no error is raised."""
     try:
         with file.open() as stream:
             head = stream.read(HEAD_BYTES)

@@ -1,4 +1,4 @@
-"""Loading a processor: the function is found, and refused at the start when no file could ever pass through it."""
+"""Loads a processor, and refuses one at the start that no file could ever pass through."""
 
 from __future__ import annotations
 

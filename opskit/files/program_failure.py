@@ -1,4 +1,4 @@
-"""How a program or a server says that an attempt went wrong."""
+"""The failure of an attempt, as a program or a server reports it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Retry-After: when a server wants to be asked again."""
+"""Retry-After: when a server asks to be called again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names that PostgreSQL takes, made of what a file calls itself and its columns."""
+"""Names for PostgreSQL, made from the names of a file and its columns."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _is_word(character: str) -> bool:
 
 
 def _cut(name: str, suffix: str = "") -> str:
-    """A name of at most 63 bytes; what is cut off is told by a digest, so that two names that differ stay different."""
+    """Shorten a name to at most 63 bytes; a digest replaces the end, so that names that differ stay different."""
     encoded = name.encode("utf-8", "replace")
     if len(encoded) + len(suffix) <= _LONGEST:
         return encoded.decode() + suffix

@@ -114,7 +114,7 @@ def clean_name(given: str | None) -> str:
 
 
 def _extension(name: str) -> str:
-    """What of a name is left in the path, for those who look at it."""
+    """The part of a name that stays in the path: its plain extension."""
     found = re.search(r"(\.[A-Za-z0-9]{1,10}){1,2}$", name)
     return found[0].lower() if found else ""
 
@@ -246,7 +246,7 @@ class _Remote:
 
 @contextlib.contextmanager
 def _said_plainly() -> Iterator[None]:
-    """Whatever storage's library raises becomes one sentence."""
+    """Report every error of the storage's library as one sentence."""
     try:
         yield
     except OpskitError:

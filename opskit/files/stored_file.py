@@ -1,4 +1,4 @@
-"""A file as it is kept, for somebody who only looks at it: no claim, no progress."""
+"""A stored file without a claim, for readers such as the preview."""
 
 from __future__ import annotations
 

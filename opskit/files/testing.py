@@ -1,4 +1,4 @@
-"""Files for the tests of one's own processor: what a node would hand to it, without a node and without a database."""
+"""Claimed files for tests of a processor, without a node and without a database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Types for columns of text, told by all of their values and never by a sample of them.
+"""Infers types of text columns from all of their values, never from a sample.
 
 The rows go into a temporary table first; PostgreSQL looks at each value there, and then casts.
 """

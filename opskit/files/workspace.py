@@ -1,4 +1,4 @@
-"""Where the programs of a node work: a folder for each claim, swept with all that a program has left behind.
+"""The workspace of a node's programs: a folder for each claim, removed with everything that a program has left in it.
 
 A program may be killed, and so may its node. What belongs to a claim carries its token: the folder in its name, each
 process in its environment. Whoever sweeps finds both, also what has left its process group.
@@ -45,7 +45,7 @@ class Workspace:
 
 
 def sweep_dead() -> int:
-    """Sweep what nodes of this user have left behind that were killed; answers how many.
+    """Remove the workspaces of this user's killed nodes; returns how many.
 
     A node that lives has its folder locked.
     """

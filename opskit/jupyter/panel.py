@@ -133,7 +133,7 @@ def _actions(seen: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def act(db: Database, verb: str, values: Mapping[str, Any], *, reason: str) -> str:
-    """Do what was pressed twice; answers what was done, in a sentence.
+    """Do what was pressed twice; returns what was done, in a sentence.
 
     Raises:
         OpskitError: It was refused.

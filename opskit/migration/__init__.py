@@ -1,4 +1,4 @@
-"""The migration: what opskit adds to the application's table, safely, and how it is taken away again.
+"""The migration: adds opskit's columns, indexes and tables safely, and removes them again.
 
     steps     one statement, what it does and which lock it takes
     model     what is there held against what this version would make

@@ -1,4 +1,4 @@
-"""Running the steps: each waits a moment for its lock, steps back, and tries again."""
+"""Applies the steps: each waits a moment for its lock, gives up, and tries again."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def in_the_way(db: Database) -> str:
 
 
 def blocker(one: dict[str, object]) -> str:
-    """Somebody in the way, as `survey` answers them, in words."""
+    """A blocking session, as `survey` returns it, in words."""
     seconds = one["transaction_seconds"]
     since = "" if seconds is None else f", in a transaction for {seconds:.0f} s"
     return f"{one['who']}{since}"

@@ -1,4 +1,4 @@
-"""The cut-over: from a moment on, new rows of the application are queued. A step of its own, with a preview."""
+"""The cut-over: from then on the application's new rows are queued. It is a separate step, with a preview."""
 
 from __future__ import annotations
 
@@ -21,6 +21,10 @@ EXACT_BYTES = 2**26
 def queue_new(db: Database, *, on: bool = True) -> None:
     """Cut over: from now on new rows are queued; off: they wait without a status again.
 
+    Args:
+        db: An open database.
+        on: Whether new rows are to be queued.
+
     Raises:
         NotMigratedError: The table is not migrated, or by half; nothing was changed.
 
@@ -32,6 +36,10 @@ def queue_new(db: Database, *, on: bool = True) -> None:
 
 def cut_over_step(db: Database, *, on: bool = True) -> Step:
     """The one statement of the cut-over, or of its undoing.
+
+    Args:
+        db: An open database.
+        on: Whether new rows are to be queued.
 
     Raises:
         NotMigratedError: The table is not migrated, or by half: new rows would be queued that nobody may take.

@@ -1,4 +1,4 @@
-"""How long the steps of a plan will take, and how that was estimated."""
+"""Estimates how long the steps of a plan will take."""
 
 from __future__ import annotations
 
@@ -42,6 +42,10 @@ def estimate(db: Database, planned: Sequence[Step]) -> Estimate:
     """Estimate a plan: three stretches of the table are read now, and the rest is taken to be as fast.
 
     Reads at most 12 MB.
+
+    Args:
+        db: An open database.
+        planned: The steps, as `plan` returns them.
 
     SQL: sql/migrate/sample.sql
     """

@@ -1,4 +1,4 @@
-"""Lanes: the application's column whose values take turns is chosen, and its index built."""
+"""Lanes: chooses the application's column whose values take turns, and builds its index."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ _NO_OPERATOR_CLASS = "42704"
 
 def plan_lanes(db: Database, column: str | None) -> list[Step]:
     """The statements that `set_lanes` would run now, in order; none where all is as it should be.
+
+    Args:
+        db: An open database.
+        column: The application's column; None to switch lanes off.
 
     Raises:
         SettingError: The table has no such column, or it is one of ours.

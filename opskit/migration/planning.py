@@ -1,4 +1,4 @@
-"""The plan: which statements would be run now, what they meet, and what makes a migration refuse."""
+"""The plan: which statements a migration would run now, who blocks them, and when it refuses."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def plan(db: Database, *, wake: bool | None = None) -> list[Step]:
 
 
 def refuse(db: Database) -> None:
-    """Raise MigrationRefusedError when what is there cannot be what opskit takes it for."""
+    """Raise MigrationRefusedError when an existing table, column or name cannot be migrated."""
     found = db.one("migrate/refuse")
     _refuse(found["problem"])
     for name in ("refuse_columns", "refuse_names", *(["refuse_statuses"] if found["has_status"] else [])):

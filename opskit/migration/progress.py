@@ -1,4 +1,4 @@
-"""How far a long statement is, watched over a second connection while it runs."""
+"""The progress of a long statement, read over a second connection while it runs."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class StepProgress(Progress):
 
 @contextlib.contextmanager
 def watched(db: Database, step: Step, on_progress: OnProgress | None) -> Iterator[None]:
-    """Tell how far a step is while it runs, if it is one that takes long.
+    """Report the progress of a step while it runs, if it is one that reads a table.
 
     It is asked for over a second connection (pg_stat_progress_create_index).
     """

@@ -1,4 +1,4 @@
-"""The way back: what the migration added is taken away, and nothing else."""
+"""The rollback: removes what the migration added, and nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the schema lacks: names that are not there, and definitions that are not those of this version."""
+"""The state of the schema: which names are missing, and which definitions are not this version's."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Lacking = dict[str, dict[str, str]]
 
 
 def missing(db: Database, *, definitions: bool = True) -> list[str]:
-    """What this version needs and the schema lacks, one phrase each; empty when it is migrated.
+    """What is missing in the schema for this version, one phrase each; empty when it is migrated.
 
     Args:
         db: An open database.
@@ -58,7 +58,7 @@ def wakes(db: Database) -> bool:
 
 
 def exists(db: Database, name: str) -> bool:
-    """Whether a table of ours is there; *name* is its key in `db.names`."""
+    """Whether one of opskit's tables exists; *name* is its key in `db.names`."""
     with db.connection() as connection:
         row = connection.execute(
             "SELECT to_regclass(quote_ident(%s)) IS NOT NULL AS there", (db.names[name],)

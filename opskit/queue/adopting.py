@@ -1,4 +1,4 @@
-"""Adopt: rows that were in the table before opskit are queued, by a condition of the operator's."""
+"""Adopting: queues rows that were in the table before opskit, by the operator's SQL condition."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from opskit.support.progress import OnProgress, counting
 
 @contextlib.contextmanager
 def _judging(db: Database, where: str) -> Iterator[Connection]:
-    """A transaction in which an operator's own condition is used; what it does not survive is told as a sentence."""
+    """Run the operator's SQL condition in a transaction, and report its errors as SettingError."""
     with translated():
         try:
             with db.connection(translate=False) as connection, connection.transaction():
@@ -62,6 +62,11 @@ def adopt(
 
     Returns:
         How many rows were adopted, or would be.
+
+    Raises:
+        SettingError: The condition is no SQL that PostgreSQL takes.
+        NotMigratedError: The table is not migrated.
+        ForbiddenError: The database is read-only.
 
     SQL: sql/adopt.sql
     """

@@ -1,4 +1,4 @@
-"""What attempts have said: kept beside the history, read by every door."""
+"""The output of attempts, stored beside the history and read by every door."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The breaker: an error of the world (a missing package, a full disk, a network that is down) fails no file.
+"""The circuit breaker: an error of the environment (a missing package, a full disk, a dead network) fails no file.
 
 When enough different files fail with one such error and none goes well, one node opens the breaker and gives back what
 the error cost. Nodes then claim nothing but a probe now and then; the first that goes well closes it. Errors of a file,

@@ -1,4 +1,4 @@
-"""Cancel: files that are queued or in processing fail at once, and nothing tries them again by itself."""
+"""Cancelling: fails queued files and files in processing at once; no node retries them by itself."""
 
 from __future__ import annotations
 
@@ -139,6 +139,9 @@ def preview_cancel(
         id, original_filename, processing_status, processing_server_id, processing_queued_at, processing_started_at,
         processing_attempt.
 
+    Raises:
+        SettingError: Neither ids nor every are given, or both; or the status is none that can be cancelled.
+
     SQL: sql/cancellable.sql
     """
     wanted = check(ids, every=every, status=status)
@@ -157,7 +160,7 @@ def end_cancelled(db: Database, *, id: str, token: str, actor: str) -> str:
 
 
 def _batch(db: Database, done: Cancellation, rows: int, **values: object) -> bool:
-    """Cancel one batch, and wait for short locks; answers whether there may be more."""
+    """Cancel one batch, and wait for short locks; returns whether there may be more."""
     deadline, pause = time.monotonic() + _SHORT_LOCK_SECONDS, 0.02
     found = db.run("cancel", row_limit=rows, **values)
     before, is_full = len(done.ended), len(found) == rows

@@ -294,7 +294,7 @@ def release(db: Database, *, id: str, token: str, reason: str, actor: str) -> st
 
 
 def _ended(db: Database, answer: str, *, id: str, token: str, actor: str) -> str:
-    """The state that follows; a claim that was to be cancelled is ended as such, whatever else has ended it."""
+    """The next state of the file; a claim with a cancel request ends as cancelled, whatever else has ended it."""
     return end_cancelled(db, id=id, token=token, actor=actor) if answer == "cancelled" else answer
 
 

@@ -215,7 +215,7 @@ class Completing:
         return pgconn.transaction_status in (TransactionStatus.IDLE, TransactionStatus.UNKNOWN)
 
     def _wrong(self) -> str | None:
-        """What stands against a COMMIT; None when nothing does."""
+        """The reason why this transaction must not commit; None when there is none."""
         pgconn = self._connection.pgconn
         status = pgconn.transaction_status
         if pgconn.status != ConnStatus.OK:
@@ -245,7 +245,7 @@ class Completing:
             self._db.run_on(connection, "ended_now", id=self.id, token=self.token)
 
     def _commit(self) -> str | None:
-        """Commit; what was wrong with it, or None when the server says that it is committed.
+        """Commit; returns the problem, or None when the server confirms the commit.
 
         Raises:
             psycopg.Error: PostgreSQL refuses: a deferred constraint, say.
@@ -276,13 +276,13 @@ class Completing:
         return None if tag == "COMMIT" else f"PostgreSQL answered its COMMIT with {tag}"
 
     def _unanswered(self, error: psycopg.Error) -> None:
-        """No answer to COMMIT: perhaps it is committed, the row knows."""
+        """The COMMIT got no answer. Perhaps it is committed: the file's row tells."""
         if not completed_by(self._db, id=self.id, token=self.token, patience_seconds=self._patience_seconds):
             with translated():
                 raise error
 
     def _roll_back(self) -> None:
-        """Roll back; a connection that cannot be brought to rest is closed, which ends its transaction, too."""
+        """Roll back; closes a connection that cannot roll back, which ends its transaction, too."""
         pgconn = self._connection.pgconn
         with contextlib.suppress(psycopg.Error):
             if pgconn.transaction_status in _IN_TRANSACTION and pgconn.pipeline_status == PipelineStatus.OFF:
@@ -291,7 +291,7 @@ class Completing:
             pgconn.finish()
 
     def _undo_prepared(self) -> None:
-        """Roll back what PREPARE TRANSACTION has left: it would hold the file's row for ever."""
+        """Roll back a prepared transaction (PREPARE TRANSACTION), which would lock the file's row for ever."""
         with contextlib.suppress(DatabaseError), self._db.connection() as connection:
             for row in connection.execute(_PREPARED, (self._transaction,)).fetchall():
                 connection.execute(sql.SQL("ROLLBACK PREPARED {}").format(sql.Literal(row["gid"])))

@@ -66,6 +66,10 @@ def forget(db: Database, server_ids: Collection[str], *, actor: str = "", reason
     Returns:
         The nodes that are forgotten.
 
+    Raises:
+        ForbiddenError: The database is read-only.
+        DatabaseUnavailableError: No answer: perhaps it was done.
+
     SQL: sql/forget.sql
     """
     db.writing()
@@ -75,6 +79,12 @@ def forget(db: Database, server_ids: Collection[str], *, actor: str = "", reason
 
 def pause(db: Database, scope: str = "*", *, actor: str = "", reason: str = "") -> Change:
     """Pause one node, or all with "*": no claim that begins after this is committed; work in hand goes on.
+
+    Args:
+        db: An open database.
+        scope: A server ID, or "*" for all nodes.
+        actor: Who does it, for the history. Defaults to the connection's.
+        reason: Why, for the history.
 
     Returns:
         What changed; it is true when anything did, false when it was paused already.
@@ -96,6 +106,12 @@ def resume(db: Database, scope: str = "*", *, actor: str = "", reason: str = "")
     """Resume one node, or with "*" all: ends the pause of that scope, and the quarantine of the nodes it names.
 
     A node that is paused by name stays paused when all are resumed.
+
+    Args:
+        db: An open database.
+        scope: A server ID, or "*" for all nodes.
+        actor: Who does it, for the history. Defaults to the connection's.
+        reason: Why, for the history.
 
     Returns:
         What changed; it is true when anything did.

@@ -1,4 +1,4 @@
-"""Intake: how files get into the queue."""
+"""Enqueuing: inserts rows for files, in one transaction."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def insert(
 
 
 def copy_in(connection: Connection, db: Database, form: Form, rows: Iterable[Entry]) -> int:
-    """Queue files within a transaction of the caller's; answers how many PostgreSQL has taken."""
+    """Queue files within the caller's transaction; returns how many rows PostgreSQL has inserted."""
     command = sql.SQL("COPY {} ({}) FROM STDIN").format(sql.Identifier(db.settings.files), form.names)
     with connection.cursor() as cursor:
         with cursor.copy(command) as target:

@@ -1,4 +1,4 @@
-"""What makes two errors the same: the exception and its message without what belongs to one file, and the place.
+"""The identity of an error: its exception, its message without ids, paths and numbers, and the frame that raised it.
 
 The identity is made where the exception still is one: a text has lost its type, its message and its frames.
 Light: a node imports this.

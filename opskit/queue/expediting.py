@@ -1,4 +1,4 @@
-"""Expedite: queued files get a head start, as if they had come earlier."""
+"""Expediting: gives queued files a head start, as if they had arrived earlier."""
 
 from __future__ import annotations
 

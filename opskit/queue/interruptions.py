@@ -1,4 +1,4 @@
-"""Interruptions: an attempt that the database's absence has ended is not the file's failure."""
+"""Interruptions: an attempt that a database outage has ended does not count as a failure of its file."""
 
 from __future__ import annotations
 

@@ -176,7 +176,7 @@ class Lanes:
         return Turn(asked, tuple(self._cursors.get(lane, "-infinity") for lane in asked))
 
     def notified(self) -> None:
-        """Files have come: look again as soon as may be."""
+        """New files have arrived: look at the lanes again as soon as allowed."""
         self._look_at = min(self._look_at, self._soonest)
 
     def took(self, lane: Lane, cursor: str) -> None:
@@ -195,7 +195,7 @@ class Lanes:
 
     @property
     def next_seconds(self) -> float | None:
-        """When the next file of these lanes is due, as of the last look [s]; None when none is.
+        """Seconds until the next file of these lanes is due, as of the last look [s]; None when there is none.
 
         0 when one was due then: somebody else has it locked, or has claimed it this moment.
         """

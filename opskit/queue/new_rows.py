@@ -1,4 +1,4 @@
-"""The shape of a new row: which columns the application's table wants, and the INSERT for them."""
+"""The INSERT of a new row: which columns the application's table needs, and their values."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _places(db: Database, ahead_seconds: float) -> dict[str, str]:
 
 
 def insert_one(connection: Connection, table: str, form: Form, row: Entry) -> str:
-    """Insert one row; answers what the database made of it."""
+    """Insert one row; returns the row as the database stored it."""
     values = [as_text(value) for value in form.filled(row)]
     query = sql.SQL("INSERT INTO {} ({}) VALUES ({}) RETURNING id::text AS id, processing_status AS status").format(
         sql.Identifier(table), form.names, sql.SQL(", ").join([sql.Placeholder()] * len(values))

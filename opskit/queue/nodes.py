@@ -1,4 +1,4 @@
-"""The node registry: who lives, under which boot and epoch, and what nodes are told to do."""
+"""The node registry: which nodes are alive, their boots and epochs, and the states that operators give them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from opskit.support import notebook_output
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """What a heartbeat answered.
+    """The result of a heartbeat.
 
     Attributes:
         state: What the node shall do: active, draining or quarantined.
@@ -67,7 +67,7 @@ def register(db: Database, server_id: str, boot: str) -> Boot | None:
 
 
 def alive(db: Database, server_id: str) -> Row | None:
-    """Who holds a server ID now: host, pid, started_at, lease_left_seconds; None when unknown.
+    """The node that holds a server ID: host, pid, started_at, lease_left_seconds; None when it is unknown.
 
     SQL: sql/alive.sql
     """
@@ -126,7 +126,7 @@ def advance(db: Database, node: Boot) -> int | None:
 
 
 def deregister(db: Database, node: Boot, reason: str) -> None:
-    """Say good-bye: the lease ends now.
+    """Deregister a node: its lease ends now.
 
     SQL: sql/deregister.sql
     """
@@ -135,7 +135,7 @@ def deregister(db: Database, node: Boot, reason: str) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Resumption:
-    """What a resume did; true when it changed anything.
+    """The result of a resume; true when it changed anything.
 
     Attributes:
         scope: A server ID, or "*" for all.
@@ -189,7 +189,7 @@ class Resumption:
 
 
 def resumption(db: Database, scope: str = "*", *, actor: str = "", reason: str = "") -> Resumption:
-    """Resume one node, or with "*" all, as `resume` does; answers what that did.
+    """Resume one node, or with "*" all, as `resume` does; returns what that did.
 
     Raises:
         UnknownNodeError: There is no such node.
@@ -217,7 +217,7 @@ def _listed(names: tuple[str, ...]) -> str:
 
 
 def spare(db: Database) -> None:
-    """After an outage: who is silent now has a whole lease to come back before anybody judges it.
+    """After an outage, give every silent node a whole lease to return before it is judged.
 
     SQL: sql/spare.sql
     """
@@ -235,13 +235,17 @@ def may_prune(db: Database) -> bool:
 def prune(
     db: Database, *, node_days: float = 7, event_days: float = 90, log_days: float | None = None
 ) -> dict[str, Any]:
-    """Drop nodes that are silent for long and hold nothing, old events and old logs; answers how many of each.
+    """Drop nodes that are silent for long and hold nothing, old events and old logs; returns how many of each.
 
     Args:
         db: An open database.
         node_days: Silence after which a node's row goes [days].
         event_days: Age after which an event goes [days].
-        log_days: Age after which what an attempt has said goes [days]. Defaults to the setting.
+        log_days: Age after which the output of an attempt goes [days]. Defaults to the setting.
+
+    Raises:
+        DatabaseError: This role may not delete.
+        ForbiddenError: The database is read-only.
 
     SQL: sql/prune.sql
     """

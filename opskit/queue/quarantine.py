@@ -1,4 +1,4 @@
-"""A node that fares badly: it rests, it is judged by what other nodes completed, and it comes back by itself.
+"""Quarantine: a node whose attempts fail rests, is judged by what other nodes completed, and returns by itself.
 
 The child rests between claims while its attempts end badly in a row. The supervisor judges at its heartbeats, as long
 as that lasts, and ends the quarantine when a probe has gone well. The rules are in the SQL files.

@@ -1,4 +1,4 @@
-"""Whether the table can be worked on: asked before a node starts, a file is queued, or new rows are."""
+"""Readiness: checks the schema before a node starts, before a file is queued, and before new rows are queued."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The reaper: end stale claims and orphans, by itself on every node and by every operator's door."""
+"""The reaper ends stale claims and orphans: on every node by itself, and when an operator runs a cleanup."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from opskit.errors import DatabaseError
 from opskit.support import notebook_output
 
 LOOK_SECONDS = 2.0
-"""How old the look must be that saw the same lease end, before an operator's cleanup acts on it [s]."""
+"""Least age of the suspicion (the same lease end, seen before) on which an operator's cleanup acts [s]."""
 # No privilege; a transaction, a session or a whole server that only reads.
 _READS_ONLY = ("42501", "25006")
 
 
 @dataclass(frozen=True, slots=True)
 class Cleanup:
-    """What a cleanup did.
+    """The result of a cleanup.
 
     Attributes:
         ended: Claims ended now, oldest first: id, original_filename, server_id, started_at, outcome
@@ -122,7 +122,7 @@ def take_look(db: Database) -> bool:
 
 
 class Preview(list[Row]):
-    """What a cleanup would do: the claims, each with its evidence; a list like any other."""
+    """The claims that a cleanup would end or suspects, each with its evidence: a list."""
 
     @property
     def message(self) -> str:
@@ -149,6 +149,10 @@ def preview(db: Database, *, look: bool = True, every: bool = False) -> Preview:
         db: An open database.
         look: Count as the first of the two looks, where this connection may write. False reads only.
         every: The claims that are well, too.
+
+    Raises:
+        NotMigratedError: The table is not migrated.
+        DatabaseUnavailableError: No answer.
 
     SQL: sql/look.sql, sql/stale.sql
     """

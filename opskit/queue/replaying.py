@@ -1,4 +1,4 @@
-"""completing() of a replay: the transaction of a processor, as on a node, that cannot be committed.
+"""completing() of a replay: the processor's transaction, as on a node, which cannot be committed.
 
 A unique constraint that is violated on purpose, and checked only at the end, makes PostgreSQL refuse every COMMIT of
 the transaction. Whatever the processor begins after a ROLLBACK of its own is read-only, and so are the connections

@@ -1,4 +1,4 @@
-"""Requeue: files that have ended are queued again, with a fresh retry budget."""
+"""Requeuing: queues ended files again, with a fresh retry budget."""
 
 from __future__ import annotations
 

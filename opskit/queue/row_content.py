@@ -1,4 +1,4 @@
-"""A file's row: as it stands now, the application's own columns, and the content where that is kept in the row."""
+"""A file's row: its current state, the application's columns, and the content where the row holds it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CONTENT = "file_content"
 
 
 def file(db: Database, id: str) -> Row | None:
-    """One file as it stands now; None when there is none with this id, or ids of this table look different."""
+    """One file in its current state; None when no row has this id, or when ids of this table have another form."""
     try:
         found = db.run("file", id=id)
     except DatabaseError as error:

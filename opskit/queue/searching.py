@@ -37,7 +37,7 @@ class Search:
 
 
 def understood(text: str, columns: tuple[str, ...] = ()) -> Search:
-    """A search as it is typed: `customer_id:1044 state:failed node:prod-07 since:24h invoice`.
+    """Parse a search text such as `customer_id:1044 state:failed node:prod-07 since:24h invoice`.
 
     Args:
         text: As typed. A word whose beginning is no name that is known is a part of the name.

@@ -1,4 +1,4 @@
-"""What is stored of an attempt: a result as JSON, an error as text, both as PostgreSQL takes them."""
+"""The stored form of an attempt's end: its result as JSON, its error as text, both valid for PostgreSQL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Upload: bytes go into storage, a row into the table; the same bytes again are recognised."""
+"""Uploading: writes bytes to the storage and a row to the table, and recognises bytes that are there already."""
 
 from __future__ import annotations
 

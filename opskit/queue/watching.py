@@ -1,4 +1,4 @@
-"""Watch: files that come into a folder, or under a prefix of an object store, are queued, each once."""
+"""Watching: queues each file that arrives in a folder, or under a prefix of an object store, once."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Watch:
         self._read_to = 0
 
     def look(self) -> int:
-        """Look once, and queue what has stopped growing since the last look; answers how many files.
+        """Look once, and queue the files that have stopped growing since the last look; returns how many.
 
         Raises:
             SettingError: A place is not there or cannot be read, or a column needs a value.

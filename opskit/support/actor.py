@@ -1,4 +1,4 @@
-"""Who sits in front of this process, for the history."""
+"""The actor for the history: the person who runs this process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The names that page and API answer to, and where a page that sent something came from.
+"""Allowed hosts: the names that page and API answer to, and the origin of a request.
 
 Any site can give itself a name that resolves to 127.0.0.1; a browser then reads from us as if we were that site
 (DNS rebinding). Its Host header tells: a server on a loopback address answers only to loopback names and to those
@@ -77,7 +77,7 @@ def _fits(name: str, pattern: str) -> bool:
 
 
 def same_site(origin: str, host_header: str | None) -> bool:
-    """Whether a page from *origin* is one of ours: its name and port are those that we were called by."""
+    """Whether *origin* is this site: its name and port are those of the request's Host header."""
     scheme, separator, rest = origin.partition("://")
     theirs, ours, usual = split(rest), split(host_header), _PORTS.get(scheme.lower())
     if not separator or usual is None or theirs is None or ours is None:

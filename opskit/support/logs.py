@@ -49,7 +49,7 @@ class _Careful(logging.Formatter):
         return visible_lines(masked(super().format(record)))
 
     def lines(self, record: logging.LogRecord, head: str, lines: list[str]) -> str:
-        """Many lines that somebody else wrote, each as one of ours."""
+        """Log many lines of other programs, each as a line of this log."""
         begin = self.format(record) + head
         return "".join(f"{begin}{visible(line)}\n" for line in lines)
 
@@ -68,7 +68,7 @@ class _Json(logging.Formatter):
         return json.dumps(said)
 
     def lines(self, record: logging.LogRecord, head: str, lines: list[str]) -> str:
-        """Many lines that somebody else wrote, each as one of ours."""
+        """Log many lines of other programs, each as a line of this log."""
         about = self._about(record)
         return "".join(json.dumps({**about, "message": line}) + "\n" for line in lines)
 

@@ -1,4 +1,4 @@
-"""What objects look like in a notebook: small pieces of HTML in which everything that is data is escaped."""
+"""Notebook output: small pieces of HTML in which all data is escaped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folders and files that are ours alone: no other user reads them, and none has prepared them for us.
+"""Private folders and files: no other user can read them, and no other user has prepared them.
 
 Where others may write, a link may lead anywhere: a lock that is opened for writing empties a file of root's. So a home
 that others own or may write is refused, and what lies in it is opened without following links, and looked at before
@@ -21,7 +21,7 @@ ROOTS_HOME = 0o711
 
 
 def home(path: Path, *, make: bool = True) -> None:
-    """See that the home folder is ours alone; one of ours that others may only read is closed to them.
+    """Check that the home folder is private; closes one that others may only read.
 
     Args:
         path: The folder, absolute.
@@ -42,7 +42,7 @@ def home(path: Path, *, make: bool = True) -> None:
 
 
 def folder(path: Path, *, mode: int = FOLDER) -> None:
-    """See that a folder that is there is ours alone; one that others may only read is closed to them.
+    """Check that an existing folder is private; closes one that others may only read.
 
     Raises:
         OSError: It is another user's, a link of another user's, or others may write to it.
@@ -67,7 +67,7 @@ def folder(path: Path, *, mode: int = FOLDER) -> None:
 
 
 def opened(path: Path, flags: int, *, owners: Iterable[int] = ()) -> int:
-    """Open a file that is ours, or make it: never through a link, never emptied, never a pipe or a device.
+    """Open or create a private file: never through a link, never truncated, never a pipe or a device.
 
     Args:
         path: The file, in a folder that is ours alone.

@@ -1,4 +1,4 @@
-"""How far a long piece of work is: one record for every door, and a bar for whoever calls from a notebook."""
+"""Progress of long work: one record for every door, and a bar in notebooks."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class Progress:
 
 
 OnProgress = Callable[[Progress], None]
-"""Whoever wants to know how far a long piece of work is."""
+"""A function that is called with the progress of long work."""
 
 
 @contextlib.contextmanager
 def counting(
     what: str, unit: str, *, total: int | None = None, on_progress: OnProgress | None = None
 ) -> Iterator[Callable[[int], None]]:
-    """A function to be called with how many are done: it tells the caller, else a bar in a notebook, else nobody.
+    """Report how many are done to the caller's function, else to a bar in a notebook, else to nobody.
 
     Args:
         what: What is being done, in a word such as "queueing".

@@ -1,4 +1,4 @@
-"""Folders that come with the package: beside it in a checkout, inside it in a wheel."""
+"""Folders that ship with the package: beside it in a checkout, inside it in a wheel."""
 
 from __future__ import annotations
 

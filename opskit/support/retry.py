@@ -1,4 +1,4 @@
-"""Trying again: pauses that double, up to a longest one, until the patience is used up."""
+"""Back-off: pauses between retries that double up to a longest one, until a deadline."""
 
 from __future__ import annotations
 

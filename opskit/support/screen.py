@@ -1,4 +1,4 @@
-"""A terminal's whole screen, drawn again and again: what stands on it, the key that ends it, and the way back."""
+"""The whole screen of a terminal: draws pages on it, reads the key that ends it, and restores what was there."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def _table(section: Section) -> Table:
 
 
 def print_page(head: Sequence[tuple[str, str]], sections: Sequence[Section]) -> None:
-    """The same once, for whoever reads no screen."""
+    """Print the page once, where the output is no screen."""
     Terminal.print(out, drawn(head, sections))
 
 
@@ -87,7 +87,7 @@ def is_screen() -> bool:
 
 
 class Screen:
-    """The other screen of a terminal; what was on the first is back when it is left."""
+    """The alternate screen of a terminal; leaving it restores the first."""
 
     def __init__(self) -> None:
         self._keys = sys.stdin.fileno() if sys.stdin is not None and sys.stdin.isatty() else None

@@ -1,4 +1,4 @@
-"""Text of others on a terminal and in a log: what a terminal obeys, and what hides, is written out.
+"""Makes foreign text safe for terminals and logs: writes out control characters and invisible ones.
 
 A file's name and a processor's error come from whoever uploads. Raw, they would clear the screen, write the
 clipboard, turn the reading direction round, or begin a log line of their own.

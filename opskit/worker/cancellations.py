@@ -1,4 +1,4 @@
-"""How a supervisor hears at once that its file is cancelled: by a notification, a hint to look at its node's row."""
+"""Cancel notifications: a supervisor listens for them, and reads its node's row when one names its claim."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Cancellations:
         return self.descriptor is None and not self._db.pooler
 
     def attend(self, is_old: bool, *, may_end: bool) -> bool:
-        """Listen while the file in hand is old enough; answers whether it begins only now.
+        """Listen while the file in hand is old enough; returns whether it begins only now.
 
         Args:
             is_old: Whether the file in hand is that old.
@@ -58,7 +58,7 @@ class Cancellations:
         return False
 
     def listen(self) -> bool:
-        """Listen from now on; answers whether it begins only now: what came before gave no notification."""
+        """Listen from now on; returns whether it begins only now: what came before gave no notification."""
         if self.descriptor is not None or self._db.pooler:
             return False
         with self._db.connection() as connection:

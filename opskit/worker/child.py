@@ -90,7 +90,7 @@ class Child:
     # -- the loop ----------------------------------------------------------------------------
 
     def run(self, *, drain: bool = False, max_files: int | None = None) -> int:
-        """Claim and process until told to stop; answers the process's exit code.
+        """Claim and process until told to stop; returns the process's exit code.
 
         Args:
             drain: End when the queue is empty.
@@ -265,7 +265,7 @@ class Child:
 
 
 def _own_stderr(fd: int) -> TextIO:
-    """Where our log goes, whatever a processor does to its stderr."""
+    """The stream of the node's log, which a processor that closes stderr cannot close."""
     try:
         return open(os.dup(fd), "w", buffering=1, encoding="utf-8", errors="backslashreplace")
     except OSError:

@@ -1,4 +1,4 @@
-"""Which file a child takes next: its cursor, the lanes in turn, its epoch, and claims whose answer was lost."""
+"""Claiming: a child's cursor, its lanes in turn, its epoch, and the recovery of claims that got no answer."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Claimer:
         self._column_at = self._hear_at = 0.0
 
     def claim(self) -> Answer:
-        """Claim, rested; when the cursor finds nothing, look at the whole queue."""
+        """Claim the next file, after a rest where one is due; searches the whole queue when the cursor finds none."""
         self._rest.take(self._listener.pause, self._stopping)
         if self._stopping():
             return Answer("empty", "")
@@ -117,7 +117,7 @@ class Claimer:
             mine.look()
 
     def learn_lanes(self) -> None:
-        """Whether the application's table has lanes: asked at the start and once a minute."""
+        """Read whether the application's table has lanes: at the start, and once a minute."""
         self._column_at = time.monotonic() + COLUMN_SECONDS
         column = lanes.demand_column(self.db, self._route)
         if column != self.column:
@@ -189,7 +189,7 @@ class Claimer:
     # -- when the database is away -----------------------------------------------------------
 
     def recover(self, token: str, error: Exception) -> Answer:
-        """A claim got no answer: perhaps it stands. Find out before anything else is claimed.
+        """Find out whether a claim without an answer stands, before anything else is claimed.
 
         Raising the epoch waits for a claim in flight and deposes one that is still on its way; what is held
         after that is all that will ever be. Looking first and asking again could leave a late claim behind.
@@ -206,7 +206,7 @@ class Claimer:
         return self._took(answer)
 
     def answered(self, answer: Answer) -> Answer:
-        """A claim was answered: remember what it answered, and say so if several before it were not."""
+        """Remember the answer of a claim, and log it if several claims before got none."""
         if self._refused > 1:
             log.info("claims are answered again")
         self._refused = 0
@@ -226,7 +226,7 @@ class Claimer:
         return Answer("claimed", token, mine) if mine else Answer("empty", token, None, 0.0)
 
     def _give_up(self, row: Row) -> None:
-        """A claim under this server ID that nobody works on: it must not stand beside the next.
+        """End a claim under this server ID that nobody works on: it must not stand beside the next.
 
         An attempt that began ends counted, whatever has become of its end: a file must not come back for ever.
         """
@@ -246,7 +246,7 @@ class Claimer:
         self.shared_status.end(failed=int(answer == "failed"), retried=int(answer == "queued"), bad=True)
 
     def rotate(self) -> bool:
-        """Begin a new epoch; answers whether this boot is still its node's."""
+        """Begin a new epoch; returns whether this boot is still its node's."""
         epoch = nodes.advance(self.db, self.node)
         if epoch is not None:
             self.node.epoch = epoch

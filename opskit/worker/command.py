@@ -28,7 +28,7 @@ def run(
     as_json: bool = False,
     verbose: bool = False,
 ) -> int:
-    """Run one node in this process until it is told to stop; answers the exit code."""
+    """Run one node in this process until it is told to stop; returns the exit code."""
     check_processor(settings)
     set_up_logging(server_id(settings), settings.env, verbose=verbose, format=settings.log_format)
     supervisor = Supervisor(settings, drain=drain, max_files=max_files, only=only)

@@ -1,4 +1,4 @@
-"""The worker's side of a claimed file: what stands behind the files that a node hands to its processor."""
+"""The worker's context of a claimed file: its progress, its row and its transaction."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class WorkerContext:
             raise error
 
     def progress(self, done: int | None, total: int | None) -> None:
-        """Note how far the file is; the supervisor sends it with its next heartbeat."""
+        """Record the file's progress; the supervisor sends it with the next heartbeat."""
         self._shared_status.progress(done, total)
 
     def completing(self, file: ClaimedFile, result: Mapping[str, Any] | None) -> AbstractContextManager[Connection]:

@@ -1,4 +1,4 @@
-"""Forks: a copy that a processor forks of its process is no node. It claims, completes and beats nothing."""
+"""Forks: a process that a processor forks is no node. It claims and completes nothing and sends no heartbeat."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each node does for all nodes, at its heartbeats: it ends claims that nobody works on, and prunes."""
+"""Housekeeping: at its heartbeats each node ends claims that nobody works on, and prunes old rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a child waits for a file: for a notification (a hint), a due retry, a signal, or the poll (the truth)."""
+"""The listener: an idle child waits for a notification (a hint), a due retry, a signal, or the poll (the truth)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _STEP_BACK_SECONDS = 0.03
 
 
 class Listener:
-    """What wakes a child that has nothing to do.
+    """Wakes an idle child.
 
     Attributes:
         signal_fd: Where a signal handler writes, for `signal.set_wakeup_fd`; what is written there ends a wait.

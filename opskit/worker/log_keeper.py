@@ -1,4 +1,4 @@
-"""Keeps what attempts have said: the supervisor's part, over its own connection."""
+"""Stores the output of attempts, over the supervisor's connection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How an attempt ends: completed, failed, deferred or interrupted, each written once, with patience."""
+"""Outcomes: completes, fails, defers or interrupts an attempt in the database, and retries while it is away."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Outcomes:
             self.fail(file, "raised", error, str(error))
 
     def store(self, file: ClaimedFile, result: Mapping[str, Any]) -> None:
-        """Store what the processor of a file that is completed has returned."""
+        """Store the result of a file that is completed already."""
         try:
             stored = patiently(
                 self.db, lambda: claims.store_result(self.db, id=file.id, token=file.token, result=result)
@@ -142,7 +142,7 @@ class Outcomes:
             self._breaker.failed(breaker.Failure(file.id, file.attempt, identity))
 
     def defer(self, file: ClaimedFile, retry: Retry) -> None:
-        """The processor wants to be called again later."""
+        """Queue the file again for later, as its processor asks."""
         if self._is_completed(file, str(retry)):
             return
         answer = patiently(
@@ -159,7 +159,7 @@ class Outcomes:
         )  # fmt: skip
 
     def interrupt(self, file: ClaimedFile, error: BaseException) -> None:
-        """The database went away while the processor wrote to it: the file is given back when it is there again."""
+        """Give back a file whose processor lost the database; waits until the database answers again."""
         if self._is_completed(file, str(error)):
             return
         reason = f"the database went away: {type(error).__name__}: {error}"
@@ -184,7 +184,7 @@ class Outcomes:
         return completed
 
     def _lost(self, file: ClaimedFile, error: str) -> None:
-        """There was nothing to fail: the file is completed, by a COMMIT of the processor's own, or it is not ours."""
+        """Log a claim that could not be ended: the processor's COMMIT completed it, or another node has the file."""
         completed = patiently(self.db, lambda: completing.completed_by(self.db, id=file.id, token=file.token))
         if completed:
             self.shared_status.settled()

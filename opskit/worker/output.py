@@ -1,4 +1,4 @@
-"""What processors print: read from the child's stdout and stderr, told in the node's log, and kept.
+"""The output of processors: read from the child's stdout and stderr, logged, and stored.
 
 A thread of the supervisor's reads it, so that a processor never waits for the database. Behind the output of an attempt
 the child leaves a mark that says whose it was; until then, its status says who works. A silent attempt leaves none.
@@ -156,7 +156,7 @@ def _torn(piece: bytes) -> bytes:
 
 
 def _joined(pieces: Iterable[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
-    """Pieces that follow one another as one, as long as it is no longer than a chunk."""
+    """Join pieces that follow one another, up to the size of a chunk."""
     joined: list[tuple[int, bytes]] = []
     for place, data in pieces:
         if joined and joined[-1][0] + len(joined[-1][1]) == place and len(joined[-1][1]) + len(data) <= _CHUNK:
@@ -293,7 +293,7 @@ class Output:
 
 
 def speak_by_line() -> None:
-    """Have what a processor prints leave this process line by line: it is read as it comes."""
+    """Flush a processor's prints line by line, so that they are read while it runs."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True)

@@ -72,7 +72,7 @@ class Pool:
         return _Member(Part(name, "opskit.worker", flags, dataclasses.replace(self._settings, node_id=name), None))
 
     def run(self) -> int:
-        """Keep the nodes running until told to stop, or until all have ended; answers the exit code."""
+        """Keep the nodes running until told to stop, or until all have ended; returns the exit code."""
         self._obey_signals()
         try:
             for member in self._members:
@@ -166,7 +166,7 @@ class Pool:
 
 
 def run_pool(settings: Settings, count: int, arguments: Sequence[str], *, verbose: bool) -> tuple[int, dict[str, Any]]:
-    """Run a pool in this process until it is told to stop; answers the exit code and what its nodes have done."""
+    """Run a pool in this process until it is told to stop; returns the exit code and what its nodes have done."""
     check_processor(settings)
     set_up_logging(server_id(settings), settings.env, verbose=verbose)
     pool = Pool(settings, count, arguments)

@@ -117,7 +117,7 @@ class ProcessState:
         return self._left_descriptors()
 
     def _hear_us(self) -> None:
-        """Our own log is heard, whatever the processor did to logging."""
+        """Restore the node's own log, whatever the processor did to logging."""
         self._disabled = logging.root.manager.disable
         if self._disabled != self._usual:
             logging.disable(self._usual)
@@ -259,7 +259,7 @@ _TRAPPED = (decimal.InvalidOperation, decimal.DivisionByZero, decimal.Overflow, 
 
 
 def _environment() -> dict[bytes, bytes]:
-    """The environment as it is kept: `os.environ` decodes each name and value when it is compared."""
+    """The environment as bytes: `os.environ` would decode each name and value for the comparison."""
     data: dict[bytes, bytes] = os.environ._data  # type: ignore[attr-defined]  # there is no other way to it
     return data
 

@@ -1,4 +1,4 @@
-"""A node in quarantine: the child rests between bad attempts, the supervisor has the node judged and ends it."""
+"""Quarantine on a node: the child rests between failed attempts, the supervisor judges the node and ends quarantine."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Rest:
 
 
 class Watch:
-    """What a supervisor does about quarantine, once a heartbeat.
+    """The supervisor's part of quarantine, once a heartbeat.
 
     Args:
         db: The supervisor's database.

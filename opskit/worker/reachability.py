@@ -1,4 +1,4 @@
-"""Whether the database can be reached, as the log of a supervisor says it: each change once."""
+"""Reachability of the database: a supervisor logs each change once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ log = logging.getLogger("opskit")
 
 
 class Reachability:
-    """What became of a supervisor's last statements.
+    """Whether a supervisor's last statements were answered.
 
     Args:
         db: The supervisor's database.
@@ -27,7 +27,7 @@ class Reachability:
         self._said: dict[str, str] = {}
 
     def missed(self, error: DatabaseError | DatabaseUnavailableError, what: str) -> None:
-        """The database is away, or it answers and refuses; each is said once.
+        """Record that the database is away, or that it refuses a statement; logs each once.
 
         Args:
             error: What became of a statement.
@@ -43,7 +43,7 @@ class Reachability:
         self._db.drop_connection()
 
     def answered(self) -> None:
-        """The database has answered a registration or a heartbeat."""
+        """Record that the database has answered a registration or a heartbeat."""
         if self.away:
             log.info("the database answers again")
         self.away = False

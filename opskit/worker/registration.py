@@ -1,4 +1,4 @@
-"""Taking a server ID: one boot has it at a time, and who comes second waits for the lease to end."""
+"""Registration: one boot at a time has a server ID, and the next waits for its lease to end."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Registration:
         return nodes.register(self._db, self._server_id, self._boot)
 
     def seconds_to_wait(self) -> float:
-        """How long the lease of whoever has the server ID still runs [s]; the log says once who that is."""
+        """Seconds until the lease of the server ID's holder ends [s]; logs once who the holder is."""
         settings = self._db.settings
         holder = nodes.alive(self._db, self._server_id)
         if holder is None:
@@ -59,7 +59,7 @@ class Registration:
 
 
 def end_earlier_claims(db: Database, boot: Boot) -> bool:
-    """End what earlier boots of this server ID still hold; answers whether some of it is left.
+    """End what earlier boots of this server ID still hold; returns whether some of it is left.
 
     A claim of an earlier boot is an orphan, by the epoch: no second look is needed. One that its own open transaction
     has locked is passed over; until it is ended, too, nothing is claimed, or this server ID would hold two files.

@@ -1,4 +1,4 @@
-"""Ending what a dead child held, with the true reason."""
+"""Settling: ends the claims of a dead child, with the true reason."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = logging.getLogger("opskit")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
-    """What a child's end has made of its attempt: how many files failed, how many are tried again, and whose fault."""
+    """The result of settling: how many files failed, how many are queued again, and whether the attempt was bad."""
 
     failed: int
     retried: int

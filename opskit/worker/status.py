@@ -1,4 +1,4 @@
-"""The shared status: a page of memory in which a child tells its supervisor how it is doing.
+"""The shared status: a page of memory that a child writes and its supervisor reads.
 
 Writing costs about a microsecond and waits for nobody, so that a child may report every read and every
 claim; a supervisor reads it whenever it likes, also after the child has died.
@@ -35,7 +35,7 @@ _PROGRESS_AT = _TOKEN_AT + struct.calcsize("=16sd")
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What the shared_status says at one moment.
+    """The shared status at one moment.
 
     Attributes:
         token: The claim that the child works on; "" when none.
@@ -98,7 +98,7 @@ class SharedStatus:
         return _READING.unpack_from(self._memory, _READING_AT)
 
     def note_reading(self, read: int, busy: int) -> None:
-        """The supervisor's: what `reading` answers from now."""
+        """Set `reading`; called by the supervisor."""
         _READING.pack_into(self._memory, _READING_AT, read, busy)
 
     def begin(self, token: str, file: str = "", attempt: int = 0) -> None:
@@ -124,7 +124,7 @@ class SharedStatus:
         self._write()
 
     def settled(self) -> None:
-        """The claim is completed, though the processor still runs: nothing is held any more, and it is counted."""
+        """Count the claim as completed while its processor still runs; no claim is held any more."""
         self._token = _NO_TOKEN
         self._completed += 1
         self._streak = 0
@@ -195,7 +195,7 @@ class SharedStatus:
         return _LAYOUT.unpack_from(self._memory, _SEQUENCE.size)
 
     def successor(self, *, failed: int = 0, retried: int = 0, bad: bool = False) -> SharedStatus:
-        """Start anew after a child has died, perhaps in the middle of a word: the counts go on, its claim is gone."""
+        """A fresh status after a child has died, perhaps while it wrote: keeps the counts, drops the claim."""
         fresh = SharedStatus(self.fd)
         fresh._group = 0
         fresh.end(failed=failed, retried=retried, bad=bad)

@@ -1,4 +1,4 @@
-"""How a node is told to stop: by signals, which also wake its supervisor, or by an operator."""
+"""Stopping: a signal or an operator stops a node; a signal also wakes its supervisor."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Stop:
         return None if self.asked_at is None else self.asked_at + self._grace_seconds
 
     def ask(self, reason: str) -> None:
-        """Tell it to stop; the first reason counts."""
+        """Stop the node; the first reason counts."""
         if self.asked_at is None:
             self.asked_at, self.reason = time.monotonic(), reason
             log.info("stopping: %s; the file in hand may take %g s more", reason, self._grace_seconds)
@@ -70,7 +70,7 @@ class Stop:
             os.write(self._wake_write, b"!")
 
     def wait(self, seconds: float, other: int | None = None) -> bool:
-        """Wait for a signal, or until *other* can be read; answers whether it can.
+        """Wait for a signal, or until *other* can be read; returns whether it can.
 
         Args:
             seconds: At most so long [s].

@@ -80,7 +80,7 @@ class Supervisor:
     # -- the life of a node ------------------------------------------------------------------
 
     def run(self) -> int:
-        """Live: register, work, stop when told or when there is nothing left to do; answers the exit code."""
+        """Register, work, and stop on demand or when nothing is left to do; returns the exit code."""
         self._stop.obey_signals()
         try:
             if self.settings.exec:
@@ -271,7 +271,7 @@ class Supervisor:
     # -- the lease ---------------------------------------------------------------------------
 
     def _beat(self) -> None:
-        """Renew the lease, learn what we are told to do, and reap for all."""
+        """Renew the lease, read the node's state and its cancel request, and clean up for all nodes."""
         assert self._boot is not None
         before = self.shared_status.read()
         now = time.monotonic()
@@ -315,7 +315,7 @@ class Supervisor:
             self._stop.ask("drained by an operator")
 
     def _reap(self, *, others: bool) -> None:
-        """End what nobody works on, and prune; a role that may not is told so, and its node works on."""
+        """End claims that nobody works on, and prune; logs what the node's role may not do, and goes on."""
         try:
             self._housekeeping.do(others=others)
         except DatabaseError as error:

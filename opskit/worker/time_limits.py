@@ -1,4 +1,4 @@
-"""How long an attempt may take: without progress, and at all."""
+"""Time limits of an attempt: without progress, and in all."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -13,12 +12,13 @@ from urllib.error import HTTPError
 
 import fsspec
 import pytest
-from moto.server import ThreadedMotoServer
 
 from opskit.database import Database
 from opskit.files import stores
 from opskit.queue import breaker
 from opskit.queue.error_identity import kind_of
+from tests.support import buckets
+from tests.support.http_servers import listening
 from tests.support.nodes import ask, counts, running_nodes, until
 from tests.support.tables import files
 
@@ -86,32 +86,14 @@ class _Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
     """A bucket of moto's behind the proxy, with ten files."""
-    running = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    running.start()
-    host, port = running.get_host_and_port()
-    proxy = Proxy(f"http://{host}:{port}")
-    thread = threading.Thread(target=proxy.serve_forever, daemon=True)
-    thread.start()
-    for name, value in {
-        "AWS_ENDPOINT_URL": proxy.url,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_MAX_ATTEMPTS": "1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
-    store = fsspec.filesystem("s3")
-    if not store.exists("faulty"):  # moto's buckets live as long as this process
-        store.mkdir("faulty")
-    store.pipe({f"faulty/{n}.csv": b"a,b\n1,2\n" for n in range(10)})
-    store.invalidate_cache()
-    yield proxy
-    proxy.shutdown()
-    proxy.server_close()
-    thread.join()
-    running.stop()
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    with (
+        buckets.object_store() as url,
+        listening(Proxy(url)) as proxy,
+        buckets.bucket(monkeypatch, proxy.url, "faulty", AWS_MAX_ATTEMPTS="1") as store,
+    ):
+        store.pipe({f"faulty/{n}.csv": b"a,b\n1,2\n" for n in range(10)})
+        store.invalidate_cache()
+        yield proxy
 
 
 @pytest.mark.slow

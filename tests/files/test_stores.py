@@ -8,7 +8,6 @@ from pathlib import Path
 
 import fsspec
 import pytest
-from moto.server import ThreadedMotoServer
 
 from opskit import queue
 from opskit.database import Database
@@ -17,36 +16,23 @@ from opskit.files import ahead, stores
 from opskit.files.processor import check_processor
 from opskit.queue.error_identity import of_exception
 from opskit.settings import Settings
+from tests.support import buckets
 from tests.support.nodes import ask, counts, running_nodes, until
 from tests.support.tables import files, opskit
 
 
 @pytest.fixture(scope="module")
-def object_store() -> Iterator[str]:
+def store_url() -> Iterator[str]:
     """An S3 of this machine."""
-    running = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    running.start()
-    host, port = running.get_host_and_port()
-    yield f"http://{host}:{port}"
-    running.stop()
+    with buckets.object_store() as url:
+        yield url
 
 
 @pytest.fixture
-def s3(object_store: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[fsspec.AbstractFileSystem]:
+def s3(store_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[fsspec.AbstractFileSystem]:
     """That store with a bucket, for us and for the processes that we start."""
-    for name, value in {
-        "AWS_ENDPOINT_URL": object_store,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
-    store = fsspec.filesystem("s3")
-    if not store.exists("bucket"):
-        store.mkdir("bucket")
-    yield store
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    with buckets.bucket(monkeypatch, store_url, "bucket") as store:
+        yield store
 
 
 def test_an_object_is_read_in_order_and_from_anywhere_in_ranges_that_are_fetched_ahead(

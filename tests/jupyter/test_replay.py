@@ -26,6 +26,7 @@ from opskit.errors import CompletionError, OpskitError, ProcessorError
 from opskit.queue.error_identity import last_line, of_exception
 from opskit.settings import DEFAULT_PROCESSOR, Settings
 from tests.support import servers
+from tests.support.http_servers import listening
 from tests.support.tables import ROOT, application, files, psql_program, put, row
 
 PROCESSORS = '''
@@ -124,10 +125,8 @@ def web(tmp_path: Path) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with listening(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as server:
         yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
 
 
 def dump(settings: Settings) -> str:

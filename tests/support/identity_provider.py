@@ -7,7 +7,6 @@ import contextlib
 import hashlib
 import json
 import secrets
-import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,6 +16,8 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 from joserfc import jwt
 from joserfc.jwk import RSAKey
+
+from tests.support.http_servers import listening
 
 CLIENT, SECRET = "opskit", "a secret of the tests"
 PEOPLE = ("ann@example.com", "cid@example.com", "eve@evil.example")
@@ -130,11 +131,5 @@ def write_secrets(folder: Path, server: str, redirect: str = "http://127.0.0.1:{
 @contextlib.contextmanager
 def provider() -> Iterator[Provider]:
     """The provider, listening."""
-    with Provider() as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    with listening(Provider()) as server:
+        yield server

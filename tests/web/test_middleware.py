@@ -30,6 +30,7 @@ from opskit.web import server as serve
 from opskit.web.dashboard import readings
 from tests.support.chromium import CHROMIUM, PATIENCE, chromium, free_port, serving, wait_for
 from tests.support.http_calls import ask, websocket_status
+from tests.support.http_servers import listening
 
 ROOT = Path(__file__).parents[2]
 READ = "/api/processing/nodes"
@@ -326,12 +327,8 @@ def foreign_page(html: str) -> Iterator[int]:
         def log_message(self, *_: object) -> None:
             """Says nothing."""
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Site) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+    with listening(http.server.ThreadingHTTPServer(("127.0.0.1", 0), Site)) as server:
         yield server.server_address[1]
-        server.shutdown()
-        thread.join()
 
 
 FETCHES = """async address => {

@@ -22,6 +22,7 @@ from opskit.database import Database
 from opskit.errors import SettingError
 from opskit.files.retry_after import seconds_of
 from opskit.settings import Settings
+from tests.support.http_servers import listening
 from tests.support.nodes import Node, ask, counts, running_nodes, status, until
 from tests.support.tables import attempts, files, opskit, put, row
 
@@ -47,7 +48,7 @@ class Application:
 
 
 @contextlib.contextmanager
-def serving(certificate: Path | None = None) -> Iterator[Application]:
+def answering(certificate: Path | None = None) -> Iterator[Application]:
     """A real server on this machine."""
     application = Application()
 
@@ -85,21 +86,17 @@ def serving(certificate: Path | None = None) -> Iterator[Application]:
         server.socket = context.wrap_socket(server.socket, server_side=True)
         scheme = "https"
     application.url = f"{scheme}://localhost:{server.server_port}/process?by=opskit"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
-        yield application
-    finally:
-        application.hang.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with listening(server):
+        try:
+            yield application
+        finally:
+            application.hang.set()
 
 
 @pytest.fixture
 def application() -> Iterator[Application]:
     """A server of the test's own."""
-    with serving() as running:
+    with answering() as running:
         yield running
 
 
@@ -253,7 +250,7 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(db: Database, post: Po
         check=True, capture_output=True,
     )  # fmt: skip
     pem.write_text(pem.read_text() + (tmp_path / "cert.pem").read_text())
-    with serving(pem) as application:
+    with answering(pem) as application:
         (id,) = files(db, "a")
         drained(post("--max-files", "1", url=application.url, OPSKIT_MAX_FAILURES="1"))
         assert "CERTIFICATE_VERIFY_FAILED" in attempts(db, id)[0]["reason"]

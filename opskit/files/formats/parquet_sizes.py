@@ -1,4 +1,4 @@
-"""How large a Parquet file becomes: what it promises, what its dictionaries swell to, and batches that stay small."""
+"""Sizes of Parquet: what a file declares, what its dictionaries unpack to, and batches of bounded size."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ def table(lines: Sequence[Mapping[str, Cell]], *, phone: bool = False) -> None:
 
 
 def cards(name: str, lines: Sequence[Mapping[str, Any]], addresses: Sequence[str]) -> DeltaGenerator:
-    """Draw the rows of a table as cards for phones; answers the place for the table that wider screens show.
+    """Draw the rows of a table as cards for phones; returns the place for the table that wider screens show.
 
     Args:
         name: The table's name on its page.

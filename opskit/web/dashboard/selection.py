@@ -22,7 +22,7 @@ def table(
     page: str = "",
     **how: Any,
 ) -> list[str]:
-    """A table whose rows can be ticked; answers the names of those that are.
+    """A table whose rows can be ticked; returns the names of those that are.
 
     Args:
         name: Its parameter in the address.

@@ -80,7 +80,7 @@ def _late(failures: readings.Reading) -> bool:
 
 
 def choose(rows: list[Row]) -> Row | None:
-    """The groups as a table; answers the one that is ticked, which the address names."""
+    """The groups as a table; returns the one that is ticked, which the address names."""
     ticked = selection.table(
         "group",
         [

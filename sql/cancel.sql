@@ -4,6 +4,7 @@
 --
 -- which       ids: the files named; live: every file that status, server_id and search let through
 -- ids         the files, as an array literal (default '{}')
+-- claims      of the files named only those that are claimed so still, as id/token (default '{}': all)
 -- status      only this state: queued or processing; '' means both
 -- server_id   only files in processing on this server; '' means any
 -- search      only files whose name contains this, in any case; '' means any
@@ -20,6 +21,7 @@
 -- then a completion that is quicker wins. Nodes are locked in the order of their names, as everywhere.
 \ir _session.sql
 \if :{?ids} \else \set ids '{}' \endif
+\if :{?claims} \else \set claims '{}' \endif
 \if :{?status} \else \set status '' \endif
 \if :{?server_id} \else \set server_id '' \endif
 \if :{?search} \else \set search '' \endif
@@ -34,6 +36,7 @@ WITH wanted AS MATERIALIZED (
       FROM :"files"
      WHERE (processing_status = 'processing' OR processing_status = 'queued' AND deleted IS NOT TRUE)
        AND (:'which' = 'ids' AND id = ANY (:'ids') OR :'which' = 'live')
+       AND (:'claims'::text[] = '{}' OR id::text || '/' || coalesce(processing_token::text, '') = ANY (:'claims'::text[]))
        AND (:'status' = '' OR processing_status = :'status')
        AND (:'server_id' = '' OR processing_status = 'processing' AND processing_server_id = :'server_id')
        AND (:'search' = '' OR strpos(lower(original_filename::text), lower(:'search')) > 0)
@@ -46,6 +49,7 @@ WITH wanted AS MATERIALIZED (
            coalesce(f.processing_failures, 0) AS failures, f.processing_errors AS errors, f.processing_failure AS failure
       FROM :"files" AS f
      WHERE f.id IN (SELECT id FROM wanted) AND f.processing_status IN ('queued', 'processing')
+       AND (:'claims'::text[] = '{}' OR f.id::text || '/' || coalesce(f.processing_token::text, '') = ANY (:'claims'::text[]))
        AND (:'status' = '' OR f.processing_status = :'status')
        AND (:'server_id' = '' OR f.processing_status = 'processing' AND f.processing_server_id = :'server_id')
        FOR NO KEY UPDATE SKIP LOCKED

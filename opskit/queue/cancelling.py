@@ -53,6 +53,7 @@ def cancel(
     db: Database,
     ids: Iterable[str] = (),
     *,
+    claims: Iterable[str] = (),
     every: bool = False,
     status: str = "",
     server_id: str = "",
@@ -69,6 +70,7 @@ def cancel(
     Args:
         db: An open database.
         ids: These files.
+        claims: With *ids*: only those that are claimed so still, as `preview` names claims. Defaults to all.
         every: Every file that *status*, *server_id* and *search* let through, queued by now.
         status: Only queued, or only processing.
         server_id: Only files in processing on this server.
@@ -86,7 +88,10 @@ def cancel(
     wanted = check(ids, every=every, status=status)
     done = Cancellation()
     left = math.inf if limit is None else limit
-    filters = {"status": status, "server_id": server_id, "search": search, "actor": actor or db.actor, "reason": reason}
+    filters = {
+        "claims": list(claims), "status": status, "server_id": server_id, "search": search,
+        "actor": actor or db.actor, "reason": reason,
+    }  # fmt: skip
     for start in range(0, len(wanted), BATCH):
         if len(done.ended) < left:
             ids = wanted[start : start + int(min(left - len(done.ended), BATCH))]

@@ -18,8 +18,8 @@ STRANGER = "00000000-0000-0000-0000-000000000007"
 def cancel(db: Database, *ids: str, **given: Any) -> dict[str, str]:
     """Run the statement once, which waits for nobody; what became of each file."""
     values = {
-        "which": "ids" if ids else "live", "ids": list(ids), "status": "", "server_id": "", "search": "", "before": "",
-        "row_limit": 100, "actor": "ann", "reason": "",
+        "which": "ids" if ids else "live", "ids": list(ids), "claims": [], "status": "", "server_id": "", "search": "",
+        "before": "", "row_limit": 100, "actor": "ann", "reason": "",
     }  # fmt: skip
     with db.connection() as connection:
         connection.execute("SET lock_timeout = '2s'")
@@ -154,7 +154,17 @@ def test_only_a_claim_without_a_token_says_that_its_late_write_counts(db: Databa
     put(db, older, "processing_status = 'processing', processing_server_id = 'old'")
     claimed(db)
     found = db.run(
-        "cancel", which="live", ids=[], status="", server_id="", search="", before="", row_limit=9, actor="", reason=""
+        "cancel",
+        which="live",
+        ids=[],
+        claims=[],
+        status="",
+        server_id="",
+        search="",
+        before="",
+        row_limit=9,
+        actor="",
+        reason="",
     )
 
     assert [one["id"] for one in found if one["reason"]] == [older]

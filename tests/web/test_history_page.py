@@ -83,10 +83,10 @@ def test_what_is_chosen_on_failures_and_the_timeline_is_in_the_address(open_page
     failures = open_page("failures.py")
     choose(failures, "group", "line # is $bad$")
     failures.segmented_control(key="within").set_value("3600").run()
-    assert failures.query_params["within"] == ["3600"]
+    assert "3600" in failures.query_params["within"]
 
     timeline = click(click(open_page("timeline.py"), "earlier"), "earlier")
-    assert timeline.query_params["back"] == ["2"]
+    assert "2" in timeline.query_params["back"]
     assert "ends 1 h ago" in said(timeline)
     assert "back" not in click(timeline, "now").query_params
     # An address that somebody has mistyped is no error.

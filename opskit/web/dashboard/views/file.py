@@ -12,6 +12,7 @@ from opskit.support.logs import masked
 from opskit.web.dashboard import (
     actions,
     banners,
+    claim_ending,
     columns,
     dialog,
     file_content,
@@ -70,6 +71,7 @@ def head(file: Row, now: readings.Reading, events: readings.Reading) -> None:
         queued = state == "queued" and not file["deleted"]
         expedites = queued and dialog.button("Expedite…", icon=":material/fast_forward:", key="expedite_one")
         live = queued or state == "processing"
+        ends = state == "processing" and dialog.button("End this claim…", icon=":material/mop:", key="end_claim")
         cancels = live and dialog.button("Cancel…", icon=":material/cancel:", key="cancel_one")
         file_content.download(file)
         sources.menu(now, events)
@@ -77,6 +79,8 @@ def head(file: Row, now: readings.Reading, events: readings.Reading) -> None:
         actions.requeue([file["id"]], [name])
     if expedites:
         actions.expedite([file["id"]], [name])
+    if ends:
+        claim_ending.end_claim(file["id"])
     if cancels:
         actions.cancel([file["id"]], [name])
 

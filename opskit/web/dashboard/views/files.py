@@ -12,7 +12,7 @@ from opskit.queue.error_identity import last_line
 from opskit.queue.states import FileState
 from opskit.stats.listings import SEARCH_ROWS
 from opskit.support import wording
-from opskit.web.dashboard import actions, banners, columns, dialog, fleets, links, readings, sources
+from opskit.web.dashboard import actions, banners, columns, dialog, fleets, links, readings, sources, suggestions
 from opskit.web.dashboard import rows as drawn
 
 STATES: dict[str, str] = {"": "all states", **{state: str(state) for state in FileState}, "none": "no status yet"}
@@ -46,6 +46,7 @@ def listing() -> None:
         placeholder=HINT.format(example()),
         help=HELP,
     )
+    suggestions.buttons("search", servers, readings.settings().shown_columns or ())
     lane = lane_chosen()
     with upload_column:
         if dialog.button("Upload…", icon=":material/upload:", key="upload_files"):

@@ -73,7 +73,7 @@ def head(row: Row, nodes: readings.Reading, work: readings.Reading) -> None:
     facts.append(f"since {times.local(row['started_at']):%Y-%m-%d %H:%M:%S} {times.zone()}")
     facts.append(f"heartbeat {wording.span(row['seconds_since_heartbeat'])} ago")
     if done:
-        facts.append(f"in 1 h {done['completed']:,} done, {done['failed']:,} failed")
+        facts.append(f"in 1 h {done['completed']:,} done, {done['failed']:,} failed{beside(work.rows())}")
     st.caption(markdown.escaped(" · ".join(facts)))
     if row["file_id"]:
         with st.container(horizontal=True, vertical_alignment="center"):
@@ -83,6 +83,15 @@ def head(row: Row, nodes: readings.Reading, work: readings.Reading) -> None:
                 st.progress(share / 100, text=f"{share:.0f} %")
     if done and done["last_error"]:
         st.code(last_line(done["last_error"]), language=None, wrap_lines=True)
+
+
+def beside(work: list[Row]) -> str:
+    """What the nodes that have ended a file in this hour did on average; nothing where there is one alone."""
+    busy = [row for row in work if row["completed"] + row["failed"]]
+    if len(busy) < 2:
+        return ""
+    done, failed = (sum(row[key] for row in busy) / len(busy) for key in ("completed", "failed"))
+    return f"; the fleet's mean {done:,.0f} done, {failed:,.1f} failed a node"
 
 
 def lane(name: str) -> None:

@@ -86,7 +86,9 @@ def summary(rows: list[Row], work: list[Row]) -> str:
     completed, failed = (sum(row[key] for row in work) for key in ("completed", "failed"))
     if not completed + failed:
         return here
-    return f"{here} — in 1 h {completed:,} done, {failed:,} failed ({_share(failed, completed + failed)})"
+    busy = sum(bool(row["completed"] + row["failed"]) for row in work)
+    each = f", {completed / busy:,.0f} done a node" if busy > 1 else ""
+    return f"{here} — in 1 h {completed:,} done, {failed:,} failed ({_share(failed, completed + failed)}){each}"
 
 
 def line(row: Row, work: Row | None) -> dict[str, object]:

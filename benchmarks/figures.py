@@ -35,8 +35,19 @@ def lines(read: dict[str, Any]) -> str:
     return f"Measured on {_machine(read)}.\n\n" + _table(names, sides, [list(row.values()) for row in read["rows"]])
 
 
+def readers(read: dict[str, Any]) -> str:
+    """The sentence and the table of the ways to load each format."""
+    told = f"Measured on {_machine(read, 'with fsync on')}, by `python benchmarks/readers.py`."
+    names = ("format", "rows", "MB", "way", "seconds", "peak [MB]", "same rows")
+    said = {True: "yes", False: "NO", None: ""}
+    cells = [[said[row[name]] if name == "same rows" else row[name] for name in names] for row in read["rows"]]
+    goals = [(goal["what"], goal["goal"], goal["measured"], goal["met"]) for goal in read["goals"]]
+    return f"{told}\n\n{_table(names, 'lrrlrrl', cells)}\n{_table(('what', 'goal', 'measured', ''), 'llrl', goals)}"
+
+
 SHOWN: dict[str, tuple[Path, Callable[[dict[str, Any]], str]]] = {
     "goals": (HERE.parent / "docs" / "design" / "performance.md", goals),
+    "readers": (HERE.parent / "docs" / "design" / "performance.md", readers),
     "page": (HERE / "README.md", lines),
     "page-by-page": (HERE / "README.md", lines),
 }

@@ -6,7 +6,7 @@ says, the table made before. What was loaded is compared by a checksum over all 
     python benchmarks/readers.py --rows 1000000 --excel-rows 100000
 
 It takes about five minutes on two cores. Ratios with a goal are medians of interleaved rounds. Peers that are not
-installed are left out; all but adbc-driver-postgresql are in .[dev].
+installed are left out and named; all are in .[dev] but ADBC: pip install adbc-driver-postgresql.
 """
 
 from __future__ import annotations
@@ -217,7 +217,9 @@ def measure(db: Database, paths: dict[str, Path], rounds: int) -> list[dict[str,
         if kind == "csv" and (program := _psql()):
             ways["psql \\copy"] = partial(by_psql, db, path, program)
         for name, (needed, table, text) in PEERS.get(kind, {}).items():
-            if all(find_spec(package) for package in needed):
+            if lacking := [package for package in needed if not find_spec(package)]:
+                print(f"{kind}: {name} is left out: {', '.join(lacking)} is not installed", flush=True)
+            else:
                 ways[name] = partial(by_peer, db, path, name, table, text)
         results: dict[str, list[dict[str, Any]]] = {name: [] for name in ways}
         for number in range(rounds):

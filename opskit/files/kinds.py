@@ -60,7 +60,7 @@ def kind_of(head: bytes, name: str) -> str:
         return by_name or "text"
     for magic, kind in _BY_MAGIC.items():
         if head.startswith(magic):
-            return _archive(head) if kind == "zip" else kind
+            return _archive(head, name) if kind == "zip" else kind
     # DOS ends a text with Ctrl-Z. A table may hold any other control character but NUL.
     odd = head.removesuffix(b"\x1a").translate(None, delete=_TEXT)
     if not odd:
@@ -70,9 +70,11 @@ def kind_of(head: bytes, name: str) -> str:
     return by_name if by_name and b"\0" not in odd else "binary"
 
 
-def _archive(head: bytes) -> str:
+def _archive(head: bytes, name: str) -> str:
     if _BINARY_WORKBOOK.search(head):
         return "xlsb"
     if _WORKBOOK.search(head):
         return "xlsx"
-    return "ods" if _OPEN_DOCUMENT in head[:256] else "zip"
+    # One that was packed again by hand may say it later, and compressed.
+    is_open = _OPEN_DOCUMENT in head[:256] or PurePath(name).suffix.lower() == ".ods"
+    return "ods" if is_open else "zip"

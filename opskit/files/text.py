@@ -118,6 +118,8 @@ def as_utf8(name: str, encoding: str, blocks: Iterator[bytes]) -> Iterator[bytes
     mark, marked = mark_of(head)
     head = head[len(mark) :]
     if (marked or encoding).lower() in UTF_8:
+        while mark and head.startswith(mark):  # some programs write two
+            head = head[len(mark) :]
         if head:
             yield head
         yield from blocks

@@ -19,6 +19,7 @@ import xlsxwriter
 import zstandard
 
 from tests.files.test_excel_exactness import sheet_of, written_by_hand
+from tests.support.binary_workbooks import xlsb
 from tests.support.spreadsheets import open_document
 
 # Of the processor: other work on the machine is not the file's fault.
@@ -54,7 +55,7 @@ def packed_parts(parts: dict[str, Callable[[Any], None]], base: bytes | None = N
     with zipfile.ZipFile(io.BytesIO(base)) as source, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in source.namelist():
             if name not in parts:
-                archive.writestr(name, source.read(name))
+                archive.writestr(name, source.read(name), source.getinfo(name).compress_type)
         for name, write in parts.items():
             with archive.open(name, "w", force_zip64=True) as part:
                 write(part)
@@ -108,6 +109,30 @@ def sparse(kind: str) -> bytes:
             "</table:table-row>"
         )
     return open_document(("S", rows))
+
+
+def repeated(rows: int, columns: int, text: str = "a") -> bytes:
+    """A spreadsheet with one cell that says that it is there so often."""
+    cell = f'<table:table-cell table:number-columns-repeated="{columns}" office:value-type="string">'
+    row = f'<table:table-row table:number-rows-repeated="{rows}">{cell}<text:p>{text}</text:p></table:table-cell>'
+    return open_document(("S", f"{row}</table:table-row>"))
+
+
+def of_content(write: Callable[[Any], None]) -> bytes:
+    """An .ods file whose content is written by a function."""
+    return packed_parts({"content.xml": write}, open_document(("S", "")))
+
+
+def laughing() -> bytes:
+    laughs = "<!DOCTYPE w [" + "".join(f'<!ENTITY a{n} "{f"&a{n - 1};" * 10}">' for n in range(1, 12))
+    source = io.BytesIO(open_document(("S", "")))
+    content = zipfile.ZipFile(io.BytesIO(repeated(1, 1, "&a11;"))).read("content.xml")
+    return packed_parts({"content.xml": times(content, 1, f'{laughs}<!ENTITY a0 "ha">]>'.encode())}, source.getvalue())
+
+
+def binary_of(write: Callable[[Any], None]) -> bytes:
+    """An .xlsb file whose sheet is written by a function."""
+    return packed_parts({"xl/worksheets/sheet1.bin": write}, xlsb([("S", [("a",), (1,)], False)]))
 
 
 def many_texts() -> bytes:
@@ -211,6 +236,27 @@ BOMBS: dict[str, tuple[str, Callable[[], bytes]]] = {
     ),
     "corners of a spreadsheet": ("a.ods", lambda: sparse("corners")),
     "cells repeated 17 billion times": ("a.ods", lambda: sparse("repeated")),
+    "a row repeated a billion times": ("a.ods", lambda: repeated(10**9, 1)),
+    "a cell repeated a billion times": ("a.ods", lambda: repeated(1, 10**9)),
+    "a cell of a billion rows and columns": ("a.ods", lambda: repeated(10**9, 10**9)),
+    "a row repeated more often than a number holds": ("a.ods", lambda: repeated(10**30, 1)),
+    "a row repeated less than never": ("a.ods", lambda: repeated(-5, 1)),
+    "a text of 10 MB in a million rows": ("a.ods", lambda: repeated(10**6, 1, "x" * 10**7)),
+    "a spreadsheet of blanks": ("a.ods", lambda: of_content(times(BLANKS, 1500))),
+    "a spreadsheet without a tag": ("a.ods", lambda: of_content(times(b"a" * (1 << 20), 400))),
+    "a spreadsheet of 12 million empty tags": ("a.ods", lambda: of_content(times(b"<a/>" * 9999, 1200, b"<b>"))),
+    "a spreadsheet nested a million deep": ("a.ods", lambda: of_content(times(b"<a>" * 9999, 100))),
+    "spaces repeated a billion times": ("a.ods", lambda: repeated(1, 1, 'a<text:s text:c="1000000000"/>b')),
+    "a billion laughs of a spreadsheet": ("a.ods", laughing),
+    "a binary sheet of nothing": ("a.xlsb", lambda: binary_of(times(bytes(1 << 20), 400))),
+    "a record of a quarter of a gigabyte": ("a.xlsb", lambda: binary_of(times(b"\x00\xff\xff\xff\x7f", 1))),
+    "a binary row of the highest number": (
+        "a.xlsb",
+        lambda: binary_of(times(b"\x00\x19" + b"\xff" * 4 + bytes(21) + b"\x05\x10" + bytes(16), 1)),
+    ),
+    "an old workbook of sectors in a circle": (
+        "a.xls", lambda: b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(68) + bytes(436) + bytes(1 << 20)
+    ),
 }  # fmt: skip
 
 

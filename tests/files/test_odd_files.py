@@ -69,3 +69,44 @@ def test_a_sheet_of_an_xlsb_file_can_be_chosen_and_a_wide_row_is_refused(connect
         load("b.xlsb", content, sheet="T")
     with pytest.raises(Reject, match=r"c\.xlsb cannot be read"):
         load("c.xlsb", content[:-150])
+
+
+MARK = "\ufeff"
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize("cell", ["1", '"a\nb"'])
+def test_files_that_were_put_together_are_refused_with_the_line_of_the_second(
+    connection: Connection, load: Load, newline: str, encoding: str, cell: str
+) -> None:
+    part = newline.join(["a,b", f"{cell},2", ""])
+    line = 3 + (cell != "1" and newline == "\n")
+
+    refused(
+        connection, load, "a.csv", (part + MARK + part).encode(encoding),
+        rf"a\.csv, line {line}: the line begins with a byte order mark",
+    )  # fmt: skip
+
+
+def test_a_byte_order_mark_within_a_line_or_quotes_is_kept(connection: Connection, load: Load) -> None:
+    loaded = load("a.csv", f'a,b\n1,{MARK}2\n"{MARK}3","\n{MARK}4"\n'.encode())
+
+    assert rows_of(connection, loaded) == [("1", f"{MARK}2"), (f"{MARK}3", f"\n{MARK}4")]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
+def test_two_byte_order_marks_at_the_beginning_are_left_out(connection: Connection, load: Load, name: str) -> None:
+    content = "a,b\n1,2\n" if name == "a.csv" else '{"a": "1", "b": "2"}\n'
+
+    loaded = load(name, (MARK * 2 + content).encode())
+
+    assert (loaded["columns"], rows_of(connection, loaded)) == (["a", "b"], [("1", "2")])
+
+
+def test_json_lines_that_were_put_together_are_refused(connection: Connection, load: Load) -> None:
+    part = '{"a": 1}\n'
+
+    refused(
+        connection, load, "a.jsonl", (part + MARK + part).encode(), r"line 2: .*perhaps two files were put together"
+    )

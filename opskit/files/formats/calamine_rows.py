@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 import io
 import json
+import re
 import resource
 import sys
 import zipfile
@@ -15,6 +16,9 @@ from typing import Any
 
 REJECTED = 65
 _FREE_BYTES, _MOST_TIMES = 1 << 26, 200
+_REPEATED = re.compile(rb'number-(rows|columns)-repeated\s*=\s*["\'](\d{1,40})')
+_MOST = {b"rows": 1 << 20, b"columns": 1 << 14}
+"""Excel's and LibreOffice's own limits; calamine stops there and says nothing."""
 
 
 def main(memory: str, seconds: str, wanted: str) -> int:
@@ -50,7 +54,8 @@ def main(memory: str, seconds: str, wanted: str) -> int:
     except MemoryError:
         return 1
     except Exception as error:
-        return _refuse(f"cannot be read: {' '.join(str(error).split())[:200]}")
+        said = " ".join(str(error).split())[:200]
+        return _refuse(f"cannot be read: {said}; open it in Excel or LibreOffice and save it as .xlsx")
 
 
 def _write(rows: Any, said: dict[str, Any]) -> int:
@@ -105,6 +110,18 @@ def _check_size(content: bytes) -> None:
         unpacked = sum(entry.file_size for entry in archive.infolist())
     if unpacked > _FREE_BYTES + _MOST_TIMES * len(content):
         raise ValueError(f"it unpacks to more than {_FREE_BYTES >> 20} MB and {_MOST_TIMES} times its size")
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        if "content.xml" not in archive.namelist():
+            return
+        with archive.open("content.xml") as part:
+            rest = b""
+            while block := part.read(1 << 20):
+                for what, times in _REPEATED.findall(rest + block):
+                    if int(times) > _MOST[what]:
+                        raise ValueError(
+                            f"a cell is repeated over more {what.decode()} than a sheet has, {_MOST[what]}"
+                        )
+                rest = block[-100:]
 
 
 def _refuse(sentence: str) -> int:

@@ -15,6 +15,7 @@ from opskit.files.table import Table, columns_of
 
 _QUOTED_OR_END = re.compile(rb'"[^"]*+(?:"|\Z)|\r\n|\r|\n')
 _END_MARK = re.compile(rb"(?<=[\r\n])\\\.(?=[\r\n])")
+_MARK_WITHIN = re.compile(rb"(?:\A|[\r\n])\xef\xbb\xbf")
 _MARKUP = re.compile(rb"\s*<(?:!doctype|html|table|\?xml)\b", re.I)
 _LINE_ENDS = b"\r\n"
 _PIECE = 1 << 18  # what is checked at once stays in the processor's cache, and PostgreSQL does not wait for it
@@ -90,7 +91,8 @@ class Scan:
 
     PostgreSQL opens a quote anywhere in a field, and wants all lines to end alike. So a quote that stands within an
     unquoted field is refused, and line ends are made alike. A line that is only `\.` is refused: before version 18,
-    PostgreSQL ends there and says nothing.
+    PostgreSQL ends there and says nothing. So is a line that begins with a byte order mark: two files were put
+    together, and the second one's header would be a row.
     """
 
     def __init__(self, name: str, dialect: Dialect) -> None:
@@ -143,6 +145,8 @@ class Scan:
             raise self._refusal(block, inside)
         if b"\\" in window and _END_MARK.search(window + (b"\n" if final else b"")):
             raise Reject(rf"{self._name} has a line that is only \., where PostgreSQL may stop reading")
+        if b"\xef\xbb\xbf" in window and _MARK_WITHIN.search(window):
+            raise self._two_files(parts, inside)
         self._before = window[-3:] or self._before
         if self._uneven(rest):
             parts[inside::2] = [self._alike(part) for part in outside]
@@ -194,6 +198,19 @@ class Scan:
     def _alike(self, text: bytes) -> bytes:
         text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         return text if self._newline == b"\n" else text.replace(b"\n", self._newline)
+
+    def _two_files(self, parts: list[bytes], inside: bool) -> Reject:
+        line = 0
+        for place in range(inside, len(parts), 2):
+            before = b'"' if place else self._before
+            if found := _MARK_WITHIN.search(before + parts[place]):
+                passed = b'"'.join([*parts[:place], parts[place][: max(found.end() - len(before), 0)]])
+                line = passed.count(self._newline)
+                break
+        return Reject(
+            f"{self._name}, line {self._lines + 1 + line}: the line begins with a byte order mark, as a file does: "
+            "perhaps two files were put together; upload each by itself"
+        )
 
     def _refusal(self, block: bytes, inside: bool) -> Reject:
         line = self._lines + 1 + _line_of_stray(block, inside, self._before, self._stray, self._newline)

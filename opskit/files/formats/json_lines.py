@@ -182,6 +182,8 @@ class _Reader:
             hint = ""
             if begins == b"[" or (begins == b"{" and line.strip() == b"{"):
                 hint = "; JSON lines have one whole object on each line, without brackets or commas around them"
+            elif begins == b"\xef":
+                hint = "; a byte order mark begins the line: perhaps two files were put together"
             elif error.msg == "Extra data" and ends in b",}":
                 hint = "; JSON lines have one object on each line, and nothing after it"
             raise Reject(f"{where}: {error.msg} at character {error.pos + 1}{hint}") from error

@@ -56,7 +56,8 @@ _CARD = f"{_BOX};border-radius:6px;padding:.6em .9em"
 _CHIP = f"{_BOX};border-radius:1em;padding:0 .6em;margin:.15em .3em 0 0"
 # JupyterLab sets tables to the right and breaks code anywhere.
 _LEFT = 'style="text-align:left;vertical-align:top"'
-_AS_IT_IS = 'style="text-align:left;white-space:pre;margin:0"'
+_WIDE = 'style="text-align:left;vertical-align:top;min-width:16em"'
+_AS_IT_IS = 'style="text-align:left;white-space:pre-wrap;word-break:normal;margin:0"'
 
 
 def database(
@@ -236,7 +237,7 @@ def findings(rows: Sequence[Mapping[str, str]], *, page: str = "") -> str:
     if not rows:
         return "<p>all is well</p>"
     body = "".join(
-        f"<tr><th {_LEFT}>{_text(row['level'])}</th><td {_LEFT}>{_text(row['what'])}<br>{_text(row['why'])}</td>"
+        f"<tr><th {_LEFT}>{_text(row['level'])}</th><td {_WIDE}>{_text(row['what'])}<br>{_text(row['why'])}</td>"
         f"<td {_LEFT}><pre {_AS_IT_IS}>{_text(row['mend'])}</pre>{_runbook(row['condition'], row['runbook'])}</td></tr>"
         for row in rows
     )
@@ -249,7 +250,7 @@ def _runbook(condition: str, address: str) -> str:
     """The way to a runbook: on the page, or the command that prints it."""
     if address.startswith(_WEB):
         return _link(address, condition)
-    return f"<code {_AS_IT_IS}>opskit doctor --explain {_text(condition)}</code>"
+    return f"<code>opskit doctor --explain {_text(condition)}</code>"
 
 
 def _on_page(page: str) -> str:

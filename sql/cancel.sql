@@ -2,12 +2,13 @@
 --
 -- psql "$DATABASE_URL" -v env=development -v which=ids -v ids='{17,18}' -v actor=me -v reason='wrong customer' -f sql/cancel.sql
 --
--- which       ids: the files named; live: every file that status, server_id and search let through
+-- which       ids: the files named; live: every file that status, server_id, search and of_lane let through
 -- ids         the files, as an array literal (default '{}')
 -- claims      of the files named only those that are claimed so still, as id/token (default '{}': all)
 -- status      only this state: queued or processing; '' means both
 -- server_id   only files in processing on this server; '' means any
 -- search      only files whose name contains this, in any case; '' means any
+-- of_lane     only files of this lane, (none) for those without one; '' means any
 -- before      only files queued before this time; '' means any: for whoever calls until nothing is left
 -- row_limit   most rows in one call (default 10000)
 -- actor, reason   who and why, for the history, which keeps the row as it was before
@@ -20,6 +21,8 @@
 -- A supervisor hears of it by a notification, at the latest at its next heartbeat, by the token on its node's row; until
 -- then a completion that is quicker wins. Nodes are locked in the order of their names, as everywhere.
 \ir _session.sql
+\ir _lane.sql
+\if :{?of_lane} \else \set of_lane '' \endif
 \if :{?ids} \else \set ids '{}' \endif
 \if :{?claims} \else \set claims '{}' \endif
 \if :{?status} \else \set status '' \endif
@@ -40,6 +43,7 @@ WITH wanted AS MATERIALIZED (
        AND (:'status' = '' OR processing_status = :'status')
        AND (:'server_id' = '' OR processing_status = 'processing' AND processing_server_id = :'server_id')
        AND (:'search' = '' OR strpos(lower(original_filename::text), lower(:'search')) > 0)
+       AND (:'of_lane' = '' OR CASE WHEN :'lane_column' = 'processing_status' OR :"lane_column" IS NULL THEN '(none)' ELSE :"lane_column"::text END = :'of_lane')
        AND (:'before' = '' OR coalesce(processing_queued_at < nullif(:'before', '')::timestamptz, true))
      ORDER BY processing_queued_at, id
      LIMIT :'row_limit'::int

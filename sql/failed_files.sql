@@ -4,8 +4,11 @@
 --
 -- error           the group, as failures.sql names it
 -- since_seconds   only files that failed within this time; '' means any (default '')
+-- of_lane         only files of this lane, (none) for those without one (default '': all)
 -- row_limit       most rows (default 200)
 \ir _session.sql
+\ir _lane.sql
+\if :{?of_lane} \else \set of_lane '' \endif
 \if :{?since_seconds} \else \set since_seconds '' \endif
 \if :{?row_limit} \else \set row_limit 200 \endif
 WITH RECURSIVE kinds AS MATERIALIZED (
@@ -30,6 +33,7 @@ WITH RECURSIVE kinds AS MATERIALIZED (
               AND f.processing_failure = kind.failure AND f.processing_attempt = kind.attempt
               AND (:'since_seconds' = ''
                    OR f.processing_completed_at >= now() - nullif(:'since_seconds', '')::float8 * interval '1 second')
+              AND (:'of_lane' = '' OR CASE WHEN :'lane_column' = 'processing_status' OR f.:"lane_column" IS NULL THEN '(none)' ELSE f.:"lane_column"::text END = :'of_lane')
               -- The identity of an earlier attempt: an older node has failed the file since.
               AND (kind.holds OR coalesce(nullif(regexp_replace(regexp_replace(regexp_replace(regexp_replace(translate(btrim(left(substring(
                               regexp_replace(right(coalesce(f.processing_errors::text, ''), 2000),
@@ -46,6 +50,7 @@ WITH RECURSIVE kinds AS MATERIALIZED (
     SELECT id, original_filename, processing_server_id, processing_completed_at, processing_attempt, processing_errors
       FROM :"files" AS f
      WHERE f.processing_status = 'failed' AND f.deleted IS NOT TRUE AND f.processing_failure IS NULL
+       AND (:'of_lane' = '' OR CASE WHEN :'lane_column' = 'processing_status' OR f.:"lane_column" IS NULL THEN '(none)' ELSE f.:"lane_column"::text END = :'of_lane')
        AND (:'since_seconds' = ''
             OR f.processing_completed_at >= now() - nullif(:'since_seconds', '')::float8 * interval '1 second')
        AND coalesce(nullif(regexp_replace(regexp_replace(regexp_replace(regexp_replace(translate(btrim(left(substring(

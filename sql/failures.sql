@@ -2,6 +2,7 @@
 --
 -- psql "$DATABASE_URL" -v env=development -f sql/failures.sql
 --
+-- of_lane     only files of this lane, (none) for those without one (default '': all)
 -- row_limit   most groups (default 100)
 --
 -- error     the group, as failed_files.sql and requeue.sql take it: message (place)
@@ -13,6 +14,8 @@
 -- processing_failure holds for the attempt that it names. Where it names another, or there is none, an older node or the
 -- application has failed the file: then the last line of the text serves, with numbers and ids taken out.
 \ir _session.sql
+\ir _lane.sql
+\if :{?of_lane} \else \set of_lane '' \endif
 \if :{?row_limit} \else \set row_limit 100 \endif
 WITH alike AS MATERIALIZED (
     -- From the index alone: the order of its columns is that of the groups.
@@ -23,6 +26,7 @@ WITH alike AS MATERIALIZED (
            count(*) FILTER (WHERE processing_completed_at >= clock_timestamp() - interval '7 days') AS last_week,
            max(processing_completed_at) AS latest, min(processing_completed_at) AS earliest
       FROM :"files" WHERE processing_status = 'failed' AND deleted IS NOT TRUE
+       AND (:'of_lane' = '' OR CASE WHEN :'lane_column' = 'processing_status' OR :"lane_column" IS NULL THEN '(none)' ELSE :"lane_column"::text END = :'of_lane')
      GROUP BY processing_failure, processing_attempt
 ), texts AS MATERIALIZED (
     -- Alike but for their digits first: the patterns, which cost most, then read each text once.
@@ -34,11 +38,13 @@ WITH alike AS MATERIALIZED (
            min(original_filename::text) AS example
       FROM (SELECT processing_errors, processing_completed_at, original_filename FROM :"files"
              WHERE processing_status = 'failed' AND deleted IS NOT TRUE AND processing_failure IS NULL
+               AND (:'of_lane' = '' OR CASE WHEN :'lane_column' = 'processing_status' OR :"lane_column" IS NULL THEN '(none)' ELSE :"lane_column"::text END = :'of_lane')
              UNION ALL
             SELECT f.* FROM alike CROSS JOIN LATERAL (
                    SELECT processing_errors, processing_completed_at, original_filename FROM :"files"
                     WHERE processing_status = 'failed' AND deleted IS NOT TRUE
-                      AND processing_failure = alike.failure AND processing_attempt = alike.attempt OFFSET 0) AS f
+                      AND processing_failure = alike.failure AND processing_attempt = alike.attempt
+                      AND (:'of_lane' = '' OR CASE WHEN :'lane_column' = 'processing_status' OR :"lane_column" IS NULL THEN '(none)' ELSE :"lane_column"::text END = :'of_lane') OFFSET 0) AS f
              WHERE alike.holds IS NOT TRUE) AS older
      CROSS JOIN LATERAL (
            SELECT left(substring(regexp_replace(right(coalesce(processing_errors::text, ''), 2000),
@@ -69,6 +75,7 @@ SELECT error, message, place, file_count, last_hour, last_day, last_week, latest
        coalesce(example, (SELECT f.original_filename FROM :"files" AS f
                            WHERE f.processing_status = 'failed' AND f.deleted IS NOT TRUE
                              AND f.processing_failure = g.failure AND f.processing_attempt = g.attempt
+                             AND (:'of_lane' = '' OR CASE WHEN :'lane_column' = 'processing_status' OR f.:"lane_column" IS NULL THEN '(none)' ELSE f.:"lane_column"::text END = :'of_lane')
                            ORDER BY f.processing_completed_at DESC LIMIT 1)) AS example
   FROM grouped AS g
  ORDER BY file_count DESC, error;

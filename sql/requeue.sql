@@ -2,16 +2,19 @@
 --
 -- psql "$DATABASE_URL" -v env=development -v which=ids -v ids='{17,18}' -v actor=me -v reason='parser mended' -f sql/requeue.sql
 --
--- which       ids: the files named, failed or completed; failed: every failed file that error and server_id let through
+-- which       ids: the files named, failed or completed; failed: every failed file that error, server_id and of_lane let through
 -- ids         the files, as an array literal (default '{}')
 -- attempts    of the files named only those that are failed at this attempt still, as id/attempt (default '{}': all)
 -- error       only failed files of this group, as failures.sql names it; '' means any
 -- server_id   only failed files of this server; '' means any
+-- of_lane     only failed files of this lane, (none) for those without one; '' means any
 -- cancelled   true: cancelled files as well; they are left out of `failed` otherwise, but by their ids or their error
 -- row_limit   most rows in one call (default 10000)
 -- before      only files that failed before this time; '' means any: for whoever calls until nothing is left
 -- actor, reason   who and why, for the history, which keeps the row as it was before
 \ir _session.sql
+\ir _lane.sql
+\if :{?of_lane} \else \set of_lane '' \endif
 \if :{?ids} \else \set ids '{}' \endif
 \if :{?attempts} \else \set attempts '{}' \endif
 \if :{?error} \else \set error '' \endif
@@ -46,6 +49,7 @@ WITH RECURSIVE kinds AS MATERIALIZED (
                      AND (:'cancelled'::boolean OR (f.processing_failure -> 'cancelled') IS NULL
                           OR f.processing_failure ->> 'attempt' <> f.processing_attempt::text)
                      AND (:'before' = '' OR coalesce(f.processing_completed_at < nullif(:'before', '')::timestamptz, true))
+                     AND (:'of_lane' = '' OR CASE WHEN :'lane_column' = 'processing_status' OR f.:"lane_column" IS NULL THEN '(none)' ELSE f.:"lane_column"::text END = :'of_lane')
                      AND (:'server_id' = '' OR f.processing_server_id = :'server_id'))
      ORDER BY processing_completed_at, id
      LIMIT :'row_limit'::int
@@ -62,6 +66,7 @@ WITH RECURSIVE kinds AS MATERIALIZED (
               AND f.processing_failure = kind.failure AND f.processing_attempt = kind.attempt
               AND (:'before' = '' OR coalesce(f.processing_completed_at < nullif(:'before', '')::timestamptz, true))
               AND (:'server_id' = '' OR f.processing_server_id = :'server_id')
+              AND (:'of_lane' = '' OR CASE WHEN :'lane_column' = 'processing_status' OR f.:"lane_column" IS NULL THEN '(none)' ELSE f.:"lane_column"::text END = :'of_lane')
               -- The identity of an earlier attempt: an older node has failed the file since.
               AND (kind.holds OR coalesce(nullif(regexp_replace(regexp_replace(regexp_replace(regexp_replace(translate(btrim(left(substring(
                               regexp_replace(right(coalesce(f.processing_errors::text, ''), 2000),
@@ -86,6 +91,7 @@ WITH RECURSIVE kinds AS MATERIALIZED (
        AND f.processing_failure IS NULL
        AND (:'before' = '' OR coalesce(f.processing_completed_at < nullif(:'before', '')::timestamptz, true))
        AND (:'server_id' = '' OR f.processing_server_id = :'server_id')
+       AND (:'of_lane' = '' OR CASE WHEN :'lane_column' = 'processing_status' OR f.:"lane_column" IS NULL THEN '(none)' ELSE f.:"lane_column"::text END = :'of_lane')
        AND coalesce(nullif(regexp_replace(regexp_replace(regexp_replace(regexp_replace(translate(btrim(left(substring(
                    regexp_replace(right(coalesce(f.processing_errors::text, ''), 2000),
                    '(\n([ \t^~]*|[ \t]*(LINE [0-9]+|DETAIL|HINT|CONTEXT|QUERY):[^\n]*))+$', '') FROM '[^\n]*$'), 300)),

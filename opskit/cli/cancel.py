@@ -17,7 +17,8 @@ def add_cancel(verbs: Verbs) -> None:
     """Add `opskit cancel`."""
     one = verbs.add("cancel", cancel, "cancel files that are queued or in processing: they fail at once, never retried")
     one.add_argument("ids", nargs="*", metavar="ID", help="these files")
-    one.add_argument("--all", action="store_true", help="every file that --status, --server and --search let through")
+    one.add_argument("--all", action="store_true", help="every file that the filters let through")
+    one.add_argument("--lane", default="", help="only files of this lane; (none): without one")
     one.add_argument("--status", default="", choices=("queued", "processing"), help="only files in this state")
     one.add_argument("--server", default="", metavar="NODE", help="only files in processing on this node")
     one.add_argument("--search", default="", metavar="TEXT", help="only files whose name contains this, in any case")
@@ -35,6 +36,7 @@ def cancel(given: argparse.Namespace) -> int:
         "status": given.status,
         "server_id": given.server,
         "search": given.search,
+        "lane": given.lane,
     }
     with Database(settings, pooled=False) as db:
         if given.dry_run or given.all:

@@ -146,10 +146,11 @@ def add_requeue(verbs: Verbs) -> None:
     """Add `opskit requeue`."""
     one = verbs.add("requeue", requeue, "queue files again that have ended, with a fresh retry budget")
     one.add_argument("ids", nargs="*", metavar="ID", help="files, failed or completed")
-    one.add_argument("--failed", action="store_true", help="every failed file that --error and --server let through")
+    one.add_argument("--failed", action="store_true", help="every failed file that the filters let through")
     one.add_argument("--cancelled", action="store_true", help="with --failed: the cancelled ones, too")
     one.add_argument("--error", default="", help="only this error, as `opskit stats failures` groups it")
     one.add_argument("--server", default="", metavar="NODE", help="only files that this node failed")
+    one.add_argument("--lane", default="", help="only failed files of this lane; (none): without one")
     one.add_argument("--dry-run", action="store_true", help="only show which, at most 10,000 of them")
     one.add_argument("--reason", default="", help="why, for the history")
     verbs.finish(one)
@@ -163,7 +164,13 @@ def requeue(given: argparse.Namespace) -> int:
     if given.dry_run:
         with Database(settings, pooled=False) as db:
             found = requeueable(
-                db, given.ids, failed=given.failed, error=given.error, server_id=given.server, cancelled=given.cancelled
+                db,
+                given.ids,
+                failed=given.failed,
+                error=given.error,
+                server_id=given.server,
+                lane=given.lane,
+                cancelled=given.cancelled,
             )
         if given.json:
             console.as_json({"environment": settings.env, "wouldRequeue": len(found), "files": found})

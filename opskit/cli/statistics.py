@@ -44,7 +44,7 @@ def add_stats(verbs: Verbs) -> None:
     one.add_argument("--state", help="files: only this state; none: without one")
     one.add_argument("--server", metavar="NODE", help="files, events: only this node's")
     one.add_argument("--search", metavar="TEXT", help="files: only names that contain this, or this id")
-    one.add_argument("--lane", help="files: only those of this lane; (none): without one")
+    one.add_argument("--lane", help="only files of this lane; (none): without one")
     one.add_argument("--file", metavar="ID", help="events: only this file's")
     one.add_argument("--kind", help="events: only this kind")
     one.add_argument("--wide", action="store_true", help="every column, however wide the terminal is")

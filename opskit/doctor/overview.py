@@ -32,7 +32,7 @@ class Overview:
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._groups = _Kept(lambda: db.run("failures", row_limit=_MOST_ROWS), _SELDOM_SECONDS)
+        self._groups = _Kept(lambda: db.run("failures", of_lane="", row_limit=_MOST_ROWS), _SELDOM_SECONDS)
         self._needs = _Kept(lambda: _findings(db), _SELDOM_SECONDS)
         self._forecast = _Kept(lambda: db.run("forecast"), _OFTEN_SECONDS)
         self._ended = _Kept(lambda: db.run("ended"), 0.0)

@@ -33,6 +33,25 @@ _KEEPALIVE = {"TCP_KEEPIDLE": 20, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4}
 _REASONS = ("error", "message", "detail", "reason", "title")
 
 
+class _Whole(http.client.HTTPConnection):
+    """A connection that sends head and body of a request at once: two parts would wake the server twice."""
+
+    _held = b""
+
+    def send(self, data: Any) -> None:
+        """Hold a part of the request."""
+        self._held += data
+
+    def flush(self) -> None:
+        """Send what is held."""
+        held, self._held = self._held, b""
+        super().send(held)
+
+
+class _WholeOverTls(_Whole, http.client.HTTPSConnection):
+    """The same, over TLS."""
+
+
 class Post:
     """A processor: one POST for each file, over a connection that is kept.
 
@@ -56,7 +75,7 @@ class Post:
             "User-Agent": f"opskit/{__version__}",
         } | ({"Authorization": f"Bearer {token}"} if token else {})
         self._place = f"POST {self._url.scheme}://{self._url.netloc}{self._url.path}"
-        self._connection: http.client.HTTPConnection | None = None
+        self._connection: _Whole | None = None
         self._used = 0.0
 
     def __call__(self, file: ClaimedFile) -> Mapping[str, Any] | None:
@@ -88,6 +107,7 @@ class Post:
     def _exchange(self, body: bytes, token: str) -> tuple[http.client.HTTPResponse, bytes]:
         connection = self._connected()
         connection.request("POST", self._target, body, self._headers | {"Idempotency-Key": token})
+        connection.flush()
         response = connection.getresponse()
         answer = response.read(_MOST_ANSWER_BYTES + 1)
         if len(answer) > _MOST_ANSWER_BYTES or response.will_close:
@@ -95,7 +115,7 @@ class Post:
         self._used = time.monotonic()
         return response, answer
 
-    def _connected(self) -> http.client.HTTPConnection:
+    def _connected(self) -> _Whole:
         """The connection; a new one where the old one is closed, or has rested so long that it may be closed soon."""
         kept = self._connection
         if kept is not None and kept.sock is not None:
@@ -104,11 +124,9 @@ class Post:
             self._close()
         if self._url.scheme == "https":
             context = ssl.create_default_context()
-            fresh: http.client.HTTPConnection = http.client.HTTPSConnection(
-                self._host, self._url.port, timeout=_CONNECT_SECONDS, context=context
-            )
+            fresh: _Whole = _WholeOverTls(self._host, self._url.port, timeout=_CONNECT_SECONDS, context=context)
         else:
-            fresh = http.client.HTTPConnection(self._host, self._url.port, timeout=_CONNECT_SECONDS)
+            fresh = _Whole(self._host, self._url.port, timeout=_CONNECT_SECONDS)
         fresh.connect()
         # How long the work may take is for the limits of the node to say.
         fresh.sock.settimeout(None)

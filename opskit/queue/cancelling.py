@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from opskit.database import Database
 from opskit.database.session import Row
 from opskit.errors import SettingError
+from opskit.queue import lanes
 from opskit.queue.requeuing import clock
 from opskit.support.wording import count
 
@@ -58,6 +59,7 @@ def cancel(
     status: str = "",
     server_id: str = "",
     search: str = "",
+    lane: str = "",
     limit: int | None = None,
     actor: str = "",
     reason: str = "",
@@ -71,16 +73,17 @@ def cancel(
         db: An open database.
         ids: These files.
         claims: With *ids*: only those that are claimed so still, as `preview` names claims. Defaults to all.
-        every: Every file that *status*, *server_id* and *search* let through, queued by now.
+        every: Every file that *status*, *server_id*, *search* and *lane* let through, queued by now.
         status: Only queued, or only processing.
         server_id: Only files in processing on this server.
         search: Only files whose name contains this, in any case.
+        lane: Only files of this lane; "(none)" for those without one.
         limit: Most files. Defaults to all, in batches: what is cancelled stays so if a later batch fails.
         actor: Who does it, for the history. Defaults to the connection's.
         reason: Why, for the history.
 
     Raises:
-        SettingError: Neither or both of files and *every* were given, or *status* is none of these.
+        SettingError: Neither or both of files and *every* were given, *status* is none of these, or there are no lanes.
 
     SQL: sql/cancel.sql
     """
@@ -90,6 +93,7 @@ def cancel(
     left = math.inf if limit is None else limit
     filters = {
         "claims": list(claims), "status": status, "server_id": server_id, "search": search,
+        "of_lane": lanes.of_lane(db, lane),
         "actor": actor or db.actor, "reason": reason,
     }  # fmt: skip
     for start in range(0, len(wanted), BATCH):
@@ -127,6 +131,7 @@ def preview_cancel(
     status: str = "",
     server_id: str = "",
     search: str = "",
+    lane: str = "",
     limit: int = BATCH,
 ) -> list[Row]:
     """What `cancel` would cancel, those in processing first; changes nothing.
@@ -138,6 +143,7 @@ def preview_cancel(
         status: As for `cancel`.
         server_id: As for `cancel`.
         search: As for `cancel`.
+        lane: As for `cancel`.
         limit: Most rows.
 
     Returns:
@@ -152,7 +158,7 @@ def preview_cancel(
     wanted = check(ids, every=every, status=status)
     return db.run(
         "cancellable", which="live" if every else "ids", ids=wanted, status=status, server_id=server_id, search=search,
-        row_limit=limit,
+        of_lane=lanes.of_lane(db, lane), row_limit=limit,
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from opskit.database import Database
+from opskit.database.session import Row
 from opskit.errors import SettingError
 from opskit.settings import Settings
 
@@ -132,6 +133,34 @@ def known(db: Database) -> Column | None:
         answer = column(db)
         _KNOWN[db] = (now, answer)
     return answer
+
+
+def of_lane(db: Database, lane: str) -> str:
+    """The lane that a list is narrowed to, as the statements take it; "" for all.
+
+    Raises:
+        SettingError: It names one, and the table has no lanes.
+    """
+    if lane and known(db) is None and column(db) is None:
+        raise SettingError(f"{db.settings.files} has no lanes; run: opskit migrate --lane-column COLUMN")
+    return lane
+
+
+def beside(db: Database, rows: list[Row], file: str) -> list[Row]:
+    """Rows that each name a file, with its lane where the table has lanes: of a deleted row None.
+
+    Args:
+        db: An open database.
+        rows: What is told of the files.
+        file: The column of their ids; "" for none, and the rows stay as they are.
+
+    SQL: sql/lanes_of_files.sql
+    """
+    if not file or known(db) is None:
+        return rows
+    ids = sorted({row[file] for row in rows if row[file] is not None})
+    found = {row["id"]: row["lane"] for row in db.run("lanes_of_files", ids=ids)} if ids else {}
+    return [row | {"lane": found.get(row[file])} for row in rows]
 
 
 class Lanes:

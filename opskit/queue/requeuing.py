@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from opskit.database import Database
 from opskit.database.session import Row
 from opskit.errors import SettingError
+from opskit.queue import lanes
 from opskit.support import notebook_output
 
 _REQUEUED = 10_000
@@ -41,6 +42,7 @@ def requeue(
     failed: bool = False,
     error: str = "",
     server_id: str = "",
+    lane: str = "",
     cancelled: bool = False,
     limit: int | None = None,
     actor: str = "",
@@ -52,7 +54,8 @@ def requeue(
         db: An open database.
         ids: These files, failed or completed.
         attempts: With *ids*: only those that are failed at this attempt still, as "id/attempt". Defaults to all.
-        failed: Every failed file that *error* (as `stats.failures` groups it) and *server_id* let through.
+        failed: Every failed file that *error* (as `stats.failures` groups it), *server_id* and *lane* let through.
+        lane: With *failed*: only files of this lane; "(none)" for those without one.
         cancelled: With *failed*: cancelled ones, too. Left out otherwise, but by their ids or their error.
         limit: Most rows. Defaults to all, which are queued in batches: what is queued stays so if a later one fails.
         actor: Who does it, for the history. Defaults to the connection's.
@@ -62,7 +65,7 @@ def requeue(
         The files queued, with their name and the state they were in.
 
     Raises:
-        SettingError: Both files and *failed* were given.
+        SettingError: Both files and *failed* were given, or the table has no lanes.
 
     SQL: sql/requeue.sql
     """
@@ -70,11 +73,12 @@ def requeue(
     ids, attempts = list(ids), list(attempts)
     if ids and failed:
         raise SettingError("give the files, or say that every failed one is meant; not both")
+    of_lane = lanes.of_lane(db, lane)
 
     def batch(rows: int, which: str, *, ids: Sequence[str] = (), before: str = "") -> list[Row]:
         return db.run(
             "requeue", which=which, ids=list(ids), attempts=attempts, error=error, server_id=server_id, row_limit=rows,
-            before=before, cancelled=cancelled, actor=actor or db.actor, reason=reason,
+            before=before, cancelled=cancelled, of_lane=of_lane, actor=actor or db.actor, reason=reason,
         )  # fmt: skip
 
     queued = Requeued()
@@ -100,6 +104,7 @@ def requeueable(
     failed: bool = False,
     error: str = "",
     server_id: str = "",
+    lane: str = "",
     cancelled: bool = False,
 ) -> Requeued:
     """The files that `requeue` would queue now, at most 10,000 of them; nothing is changed.
@@ -113,6 +118,7 @@ def requeueable(
         failed: Every failed file that *error* and *server_id* let through.
         error: Only this error, as `stats.failures` groups it.
         server_id: Only files that this node failed.
+        lane: With *failed*: only files of this lane.
         cancelled: With *failed*: cancelled ones, too.
 
     SQL: sql/requeue.sql, rolled back
@@ -120,7 +126,8 @@ def requeueable(
     db.writing()
     values = {
         "which": "failed" if failed else "ids", "ids": list(ids), "attempts": list(attempts), "error": error,
-        "server_id": server_id, "cancelled": cancelled, "row_limit": _REQUEUED, "before": "",
+        "server_id": server_id, "of_lane": lanes.of_lane(db, lane), "cancelled": cancelled, "row_limit": _REQUEUED,
+        "before": "",
         "actor": db.actor, "reason": "dry run",
     }  # fmt: skip
     with db.connection() as connection, connection.transaction(force_rollback=True):

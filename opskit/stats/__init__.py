@@ -21,6 +21,7 @@ from opskit.stats.columns import (
     FAILURES,
     FILES,
     FORECAST,
+    LANE_WORK,
     LANES,
     LOGS,
     LONGEST_RUNNING,
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from opskit.stats.listings import acts, events, files, logs, place
     from opskit.stats.periods import forecast, throughput, timeline
 
-    marks, trends = STATISTICS["marks"], STATISTICS["trends"]
+    lane_work, marks, trends = STATISTICS["lane-work"], STATISTICS["marks"], STATISTICS["trends"]
 
 __all__ = [
     "ACTS",
@@ -55,6 +56,7 @@ __all__ = [
     "FILES",
     "FORECAST",
     "LANES",
+    "LANE_WORK",
     "LOGS",
     "LONGEST_RUNNING",
     "MARKS",

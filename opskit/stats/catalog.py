@@ -41,8 +41,8 @@ class Parameter:
 
     @property
     def variable(self) -> str:
-        """The SQL's variable: LIMIT is a word of SQL."""
-        return "row_limit" if self.name == "limit" else self.name
+        """The SQL's variable: LIMIT is a word of SQL, and `lane` is the column of the lanes."""
+        return {"limit": "row_limit", "lane": "of_lane"}.get(self.name, self.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +63,8 @@ class Statistic:
         one_row: It has one row, always.
         counts_what_ended: It may take long; whoever serves many readers gives patience_seconds.
         one_statement: Its rows are those of its SQL; else its function in Python makes them of several.
+        sql_of_lane: The file of `sql/` that gives the rows of one lane, where it is another.
+        lane_of: The column that names a file: where the table has lanes, the file's lane stands beside it.
         known: What has to be known first; when that answers None, there are no rows.
     """
 
@@ -79,6 +81,8 @@ class Statistic:
     one_row: bool = False
     counts_what_ended: bool = False
     one_statement: bool = True
+    sql_of_lane: str = ""
+    lane_of: str = ""
     known: Callable[[Database], object] | None = None
 
     @property
@@ -90,6 +94,10 @@ class Statistic:
     def files(self) -> tuple[str, ...]:
         """Its files of `sql/`."""
         return self.sql or (self.name,)
+
+    def files_for(self, given: Mapping[str, Any]) -> tuple[str, ...]:
+        """Its files of `sql/` when it is asked for these."""
+        return (self.sql_of_lane,) if self.sql_of_lane and given.get("lane") else self.files
 
     @property
     def usual(self) -> dict[str, Any]:
@@ -108,10 +116,13 @@ class Statistic:
             return records(self(db, **given))
         if self.known is not None and self.known(db) is None:
             return []
-        values = {parameter.variable: given.get(parameter.name, parameter.usual) for parameter in self.parameters}
+        lanes.of_lane(db, given.get("lane", ""))
+        name = self.files_for(given)[-1]
+        used = queries.statement(name).values
         judged = {"stale_after_seconds": db.settings.stale_after_seconds, "look_seconds": LOOK_SECONDS}
-        used = queries.statement(self.files[-1]).values
-        return db.run(self.files[-1], **{name: value for name, value in judged.items() if name in used}, **values)
+        asked = {parameter.variable: given.get(parameter.name, parameter.usual) for parameter in self.parameters}
+        values = {name: value for name, value in (judged | asked).items() if name in used}
+        return lanes.beside(db, db.run(name, **values), self.lane_of)
 
     def __call__(self, db: Database, **given: Any) -> pd.DataFrame:
         """Its rows as a frame.
@@ -140,6 +151,9 @@ def _since(usual: float) -> Parameter:
     return Parameter("since_seconds", usual, {"gt": 0, "le": _LONGEST_SECONDS}, "How far back [s].")
 
 
+_LANE = Parameter("lane", "", help="Only files of this lane; (none): without one.")
+
+
 def _whether_lanes(db: Database) -> object:
     # Never None: there are rows without lanes, too, but the SQL has to be told whether there is such a column.
     return lanes.known(db) or ()
@@ -152,7 +166,7 @@ _ALL = (
     ),
     Statistic(
         name="distribution", sentence="Files per server and state", columns=columns.DISTRIBUTION,
-        empty="no files yet", counts_what_ended=True,
+        parameters=(_LANE,), sql_of_lane="distribution_of_lane", empty="no files yet", counts_what_ended=True,
     ),
     Statistic(
         name="longest_running", sentence="The files in processing, oldest claim first",
@@ -165,8 +179,14 @@ _ALL = (
         counts_what_ended=True, known=lanes.known,
     ),
     Statistic(
+        name="lane_work", sentence="What became of each lane's files lately, and how long they waited and ran",
+        columns=columns.LANE_WORK, parameters=(_since(3600.0), _limit(1000)),
+        empty="nothing has ended in this time", cut="lanes with the most files", known=lanes.known,
+        first=("lane", "ended", "failed", "wait_p95_seconds", "mean_run_seconds", "share"),
+    ),
+    Statistic(
         name="stale", sentence="Claims that cleanup would end or suspects, with the evidence", columns=columns.STALE,
-        parameters=(Parameter("every", False, help="The claims that are well, too."),), page="cleanup",
+        parameters=(Parameter("every", False, help="The claims that are well, too."),), page="cleanup", lane_of="id",
         first=("original_filename", "processing_server_id", "minutes_processing", "verdict", "would_become",
                "minutes_without_progress", "id"),
     ),
@@ -187,7 +207,8 @@ _ALL = (
     Statistic(
         name="throughput", sentence="How many files ended in each stretch of time", columns=columns.THROUGHPUT,
         parameters=(_since(86400.0),
-                    Parameter("bucket_seconds", 3600.0, {"ge": 1, "le": _LONGEST_SECONDS}, "Length of a stretch [s].")),
+                    Parameter("bucket_seconds", 3600.0, {"ge": 1, "le": _LONGEST_SECONDS}, "Length of a stretch [s]."),
+                    _LANE),
         empty="nothing has ended in this time",
     ),
     Statistic(
@@ -207,20 +228,20 @@ _ALL = (
     ),
     Statistic(
         name="failures", sentence="Failed files grouped by their error", columns=columns.FAILURES,
-        parameters=(_limit(100),), empty="no file has failed", cut="largest groups", page="failures",
+        parameters=(_limit(100), _LANE), empty="no file has failed", cut="largest groups", page="failures",
         counts_what_ended=True,
     ),
     Statistic(
         name="files", sentence="The files by their last event, newest first, in pages", columns=columns.FILES,
         sql=("files_list",), one_statement=False, page="files",
-        parameters=(Parameter("status", ""), Parameter("server_id", ""), Parameter("search", ""), Parameter("lane", ""),
-                    _limit(200)),
+        parameters=(Parameter("status", ""), Parameter("server_id", ""), Parameter("search", ""), _LANE, _limit(200)),
         first=("id", "original_filename", "processing_status", "processing_errors", "last_at", "processing_server_id"),
     ),
     Statistic(
         name="events", sentence="The history: ends of attempts and what operators did, newest first, in pages",
         columns=columns.EVENTS, one_statement=False, page="history",
-        parameters=(Parameter("file_id", ""), Parameter("kind", ""), Parameter("server_id", ""), _limit(100)),
+        parameters=(Parameter("file_id", ""), Parameter("kind", ""), Parameter("server_id", ""), _LANE, _limit(100)),
+        lane_of="file_id",
         first=("at", "kind", "outcome", "file_id", "reason", "actor", "server_id", "next_status"),
     ),
     Statistic(
@@ -239,6 +260,7 @@ _ALL = (
         parameters=(_since(3600.0),
                     Parameter("until_seconds", 0.0, {"ge": 0, "le": _LONGEST_SECONDS}, "Its end, so long ago [s]."),
                     _limit(2000)),
+        lane_of="file_id",
         first=("started_at", "server_id", "original_filename", "outcome", "ended_at", "kind", "attempt", "reason"),
     ),
 )  # fmt: skip

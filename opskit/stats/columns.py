@@ -28,6 +28,7 @@ NODES_COUNT = Kind("Int64", "nodes")
 BYTES = Kind("Int64", "bytes")
 SECONDS = Kind("Float64", "s")
 MINUTES = Kind("Float64", "min")
+SHARE = Kind("Float64", "0 to 1")
 FILES_PER_MINUTE = Kind("Float64", "files/min")
 DISTRIBUTION = {"processing_server_id": TEXT, "processing_status": TEXT, "file_count": FILES_COUNT}
 CONCURRENCY = {
@@ -54,6 +55,18 @@ LANES = {
     "due": FILES_COUNT,
     "processing": FILES_COUNT,
     "oldest_queued_seconds": SECONDS,
+}
+LANE_WORK = {
+    "lane": TEXT,
+    "ended": FILES_COUNT,
+    "completed": FILES_COUNT,
+    "failed": FILES_COUNT,
+    "mean_wait_seconds": SECONDS,
+    "wait_p95_seconds": SECONDS,
+    "mean_run_seconds": SECONDS,
+    "run_seconds": SECONDS,
+    "share": SHARE,
+    "latest": TIME,
 }
 LONGEST_RUNNING = {
     "original_filename": TEXT,

@@ -7,6 +7,7 @@ the live numbers are of this moment, and the others as of their own, which is sa
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,17 +16,19 @@ import pandas as pd
 from opskit.database import Database
 from opskit.database.session import Row
 from opskit.errors import StillCountingError
+from opskit.queue import lanes
 from opskit.stats.columns import CONCURRENCY, DISTRIBUTION, FAILURES
 from opskit.stats.frames import cut_frame, frame_of, most, on_page, records
 
 _LONGEST_COUNT_SECONDS = 60.0
 
 
-def distribution(db: Database, *, patience_seconds: float | None = None) -> pd.DataFrame:
+def distribution(db: Database, *, lane: str = "", patience_seconds: float | None = None) -> pd.DataFrame:
     """How many files each server has in each state; rows with a status, deleted ones excluded.
 
     Args:
         db: An open database.
+        lane: Only files of this lane; "(none)" for those without one. Defaults to all.
         patience_seconds: Those that have ended may be as of some time in the last minute or two, and are waited for
             so long when they have not been counted yet [s]. Defaults to everything of this moment.
 
@@ -39,8 +42,11 @@ def distribution(db: Database, *, patience_seconds: float | None = None) -> pd.D
         By server, those without one first, then by state. Empty: the same columns, no rows. `attrs["counted_at"]`
         says when those that have ended were counted; None: not yet, and they are left out.
 
-    SQL: sql/distribution.sql; with *patience_seconds* sql/live_distribution.sql and sql/ended.sql
+    SQL: sql/distribution.sql; with *patience_seconds* sql/live_distribution.sql and sql/ended.sql; of one lane
+    sql/distribution_of_lane.sql
     """
+    if lane:
+        return _distribution_of(db, lanes.of_lane(db, lane), patience_seconds)
     ended = None if patience_seconds is None else _ended(db, patience_seconds)
     if patience_seconds is None or db.cache.quick("ended"):
         rows, moment = _whole(db, "distribution")
@@ -48,6 +54,39 @@ def distribution(db: Database, *, patience_seconds: float | None = None) -> pd.D
     rows = db.run("live_distribution") + [row for row in ended or [] if row["processing_status"]]
     rows.sort(key=lambda row: (row["processing_server_id"] or "", row["processing_status"]))
     return frame_of(rows, DISTRIBUTION, empty="no files yet", counted_at=_counted_at(ended))
+
+
+def _distribution_of(db: Database, lane: str, patience_seconds: float | None) -> pd.DataFrame:
+    """The files of one lane, with *patience_seconds* all as of some time in the last minute or two."""
+
+    def count() -> tuple[list[Row], datetime]:
+        begun = datetime.now(UTC)
+        return db.run_long("distribution_of_lane", seconds=_LONGEST_COUNT_SECONDS, of_lane=lane), begun
+
+    found = _kept(db, ("distribution", lane), count, 1, patience_seconds)
+    return frame_of(found[0], DISTRIBUTION, empty="no files yet", counted_at=found[1])
+
+
+def _kept(
+    db: Database,
+    key: object,
+    count: Callable[[], tuple[list[Row], datetime]],
+    cost: int,
+    patience_seconds: float | None,
+) -> tuple[list[Row], datetime]:
+    """What is slow to count, perhaps as of a minute ago, and when it was counted.
+
+    Raises:
+        StillCountingError: It was not counted within *patience_seconds*.
+    """
+    if patience_seconds is None:
+        return count()
+    found = db.cache.read(
+        key, count, lambda found: cost * sum(row["file_count"] for row in found[0]), patience_seconds=patience_seconds
+    )
+    if found is None:
+        raise StillCountingError
+    return found
 
 
 def concurrency(db: Database, *, patience_seconds: float | None = None) -> pd.DataFrame:
@@ -119,12 +158,13 @@ def server_counts(db: Database, server_id: str, *, patience_seconds: float | Non
     return counts
 
 
-def failures(db: Database, *, limit: int = 100, patience_seconds: float | None = None) -> pd.DataFrame:
+def failures(db: Database, *, limit: int = 100, lane: str = "", patience_seconds: float | None = None) -> pd.DataFrame:
     """What goes wrong: failed files grouped by the identity of their error: exception, message and place.
 
     Args:
         db: An open database.
         limit: Most groups, >= 1. Defaults to 100.
+        lane: Only files of this lane; "(none)" for those without one. Defaults to all.
         patience_seconds: They may be as of some time in the last minute or two, which `attrs["counted_at"]` says, and
             are waited for so long when they have not been counted yet [s]. Defaults to those of this moment.
 
@@ -148,8 +188,8 @@ def failures(db: Database, *, limit: int = 100, patience_seconds: float | None =
 
     SQL: sql/failures.sql
     """
-    values = {"row_limit": most(limit) + 1}
-    how: dict[str, Any] = {"empty": "no file has failed", **on_page(db, "failures")}
+    values = {"row_limit": most(limit) + 1, "of_lane": lanes.of_lane(db, lane)}
+    how: dict[str, Any] = {"empty": "no file has failed", **on_page(db, "failures", lane=lane)}
     if patience_seconds is None:
         return cut_frame(db.run("failures", **values), FAILURES, limit, "largest groups", **how)
 
@@ -157,14 +197,8 @@ def failures(db: Database, *, limit: int = 100, patience_seconds: float | None =
         begun = datetime.now(UTC)
         return db.run_long("failures", seconds=_LONGEST_COUNT_SECONDS, **values), begun
 
-    found = db.cache.read(
-        ("failures", limit),
-        count,
-        lambda found: 10 * sum(row["file_count"] for row in found[0]),  # each costs ten times what a count does
-        patience_seconds=patience_seconds,
-    )
-    if found is None:
-        raise StillCountingError
+    # Each costs ten times what a count does.
+    found = _kept(db, ("failures", limit, lane), count, 10, patience_seconds)
     return cut_frame(found[0], FAILURES, limit, "largest groups", counted_at=found[1], **how)
 
 

@@ -13,7 +13,9 @@ import pandas as pd
 from opskit.database import Database
 from opskit.database.session import Row
 from opskit.errors import SettingError
+from opskit.queue import lanes
 from opskit.stats.catalog import Statistic
+from opskit.stats.columns import TEXT
 from opskit.stats.frame_display import Frame
 from opskit.support.wording import iso
 
@@ -78,9 +80,15 @@ def read(statistic: Statistic, db: Database, *, empty: str = "", **given: Any) -
     if statistic.page:
         how |= on_page(db, statistic.page)
     if "limit" not in values:
-        return frame_of(statistic.rows(db, **values), statistic.columns, **how)
+        rows = statistic.rows(db, **values)
+        return frame_of(rows, with_lane(db, statistic), **how)
     rows = statistic.rows(db, **values | {"limit": most(values["limit"]) + 1})
-    return cut_frame(rows, statistic.columns, values["limit"], statistic.cut, **how)
+    return cut_frame(rows, with_lane(db, statistic), values["limit"], statistic.cut, **how)
+
+
+def with_lane(db: Database, statistic: Statistic) -> Mapping[str, str]:
+    """A statistic's columns; with `lane` where its rows name files and the table has lanes."""
+    return {**statistic.columns, "lane": TEXT} if statistic.lane_of and lanes.known(db) else statistic.columns
 
 
 def on_page(db: Database, path: str, **filters: str) -> dict[str, str]:

@@ -5,21 +5,24 @@ from __future__ import annotations
 import dataclasses
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pandas as pd
 
 from opskit.database import Database
+from opskit.database.session import Row
 from opskit.errors import SettingError
 from opskit.queue import attempt_logs, lanes
-from opskit.stats.columns import ACTS, EVENTS, FILES, LOGS
-from opskit.stats.frames import cut_frame, frame_of, most, on_page
+from opskit.stats.catalog import STATISTICS
+from opskit.stats.columns import ACTS, FILES, LOGS
+from opskit.stats.frames import cut_frame, frame_of, most, on_page, with_lane
 from opskit.support import wording
 
 _PLACE = re.compile(r"-infinity|\d{4,6}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:?\d\d)?")
 SEARCH_ROWS = 100_000
 """How many files, the newest of their state, are searched for a name [rows]."""
+_BATCH = 5_000
 _INTEGERS = {"smallint": 15, "integer": 31, "bigint": 63}
 
 
@@ -70,6 +73,7 @@ def files(
     at, slash, id = before.partition("/")
     if before and not (slash and id and _PLACE.fullmatch(at)):
         raise SettingError(f"{before!r} is no place in the list of files")
+    lanes.of_lane(db, lane)
     lanes.known(db)
     rows = db.run(
         "files_list",
@@ -83,7 +87,7 @@ def files(
         before_id=id,
         row_limit=most(limit) + 1,
     )
-    page = on_page(db, "files", state=status, server=server_id, search=search)
+    page = on_page(db, "files", state=status, server=server_id, search=search, lane=lane)
     return cut_frame(rows, FILES, limit, "newest files", empty="no such files", **page)
 
 
@@ -107,7 +111,14 @@ def place(file: Mapping[Any, Any]) -> str:
 
 
 def events(
-    db: Database, *, file_id: str = "", kind: str = "", server_id: str = "", before: int | None = None, limit: int = 100
+    db: Database,
+    *,
+    file_id: str = "",
+    kind: str = "",
+    server_id: str = "",
+    lane: str = "",
+    before: int | None = None,
+    limit: int = 100,
 ) -> pd.DataFrame:
     """The history: ends of attempts and what operators did.
 
@@ -117,6 +128,8 @@ def events(
         kind: Only this kind: attempt, requeue, cancel, expedite, pause, resume, state, boot, stop, adopt, migrate,
             watch, breaker, forget. Defaults to all.
         server_id: Only this server's. Defaults to all.
+        lane: Only events of files of this lane, among the newest `SEARCH_ROWS`; "(none)" for those without one.
+            Defaults to all.
         before: Only events before this one, by its id. Defaults to the newest on.
         limit: Most rows, >= 1. Defaults to 100.
 
@@ -129,21 +142,42 @@ def events(
         | file_id, server_id, token  | string | whose                                                |
         | attempt                    | Int64  | number of the attempt                                |
         | reason, actor              | string | why and who                                          |
+        | lane                       | string | that of the file, as it is now; only where the table |
+        |                            |        | has lanes                                            |
 
         Newest first. Empty: the same columns, no rows. `attrs["more"]` says whether there are more than *limit*.
 
-    SQL: sql/events.sql, sql/events_before.sql
+    SQL: sql/events.sql, sql/events_before.sql; lanes from sql/lanes_of_files.sql
     """
-    start = "" if before is None else before
     one_more = most(limit) + 1
-    if before is None and not server_id:
-        rows = db.run("events", file_id=file_id, kind=kind, row_limit=one_more)
-    else:
-        rows = db.run(
-            "events_before", file_id=file_id, kind=kind, server_id=server_id, before=start, row_limit=one_more
-        )
-    page = on_page(db, "file", id=file_id) if file_id else on_page(db, "history")
-    return cut_frame(rows, EVENTS, limit, "newest events", empty="nothing of that kind has happened", **page)
+
+    def batch(before: int | None, rows: int) -> list[Row]:
+        asked: dict[str, Any] = {"file_id": file_id, "kind": kind, "row_limit": rows}
+        if before is None and not server_id:
+            found = db.run("events", **asked)
+        else:
+            found = db.run("events_before", server_id=server_id, before="" if before is None else before, **asked)
+        return lanes.beside(db, found, "file_id")
+
+    rows = _of_lane(batch, lanes.of_lane(db, lane), before, one_more) if lane else batch(before, one_more)
+    page = on_page(db, "file", id=file_id) if file_id else on_page(db, "history", lane=lane)
+    shown = with_lane(db, STATISTICS["events"])
+    return cut_frame(rows, shown, limit, "newest events", empty="nothing of that kind has happened", **page)
+
+
+def _of_lane(batch: Callable[[int | None, int], list[Row]], lane: str, before: int | None, wanted: int) -> list[Row]:
+    """The newest events of one lane's files: events hold no lane, so they are read until there are enough."""
+    kept: list[Row] = []
+    read = 0
+    while len(kept) < wanted and read < SEARCH_ROWS:
+        rows = batch(before, _BATCH)
+        named = lane if lane != lanes.NO_LANE else None
+        kept += [row for row in rows if row["file_id"] and row["lane"] == named]
+        read += len(rows)
+        if len(rows) < _BATCH:
+            break
+        before = rows[-1]["id"]
+    return kept[:wanted]
 
 
 def acts(db: Database, *, limit: int = 100) -> pd.DataFrame:

@@ -8,20 +8,23 @@ import pandas as pd
 
 from opskit.database import Database
 from opskit.errors import SettingError
+from opskit.queue import lanes
 from opskit.stats.catalog import STATISTICS
-from opskit.stats.columns import TIMELINE
-from opskit.stats.frames import frame_of, most, on_page, positive, read
+from opskit.stats.frames import frame_of, most, on_page, positive, read, with_lane
 
 _MOST_BUCKETS = 10_000
 
 
-def throughput(db: Database, *, since_seconds: float = 86400, bucket_seconds: float = 3600) -> pd.DataFrame:
+def throughput(
+    db: Database, *, since_seconds: float = 86400, bucket_seconds: float = 3600, lane: str = ""
+) -> pd.DataFrame:
     """How many files ended in each stretch of time, and how long they waited and ran.
 
     Args:
         db: An open database.
         since_seconds: How far back [s], > 0. Defaults to a day.
         bucket_seconds: Length of a stretch [s], > 0; at most 10,000 of them. Defaults to an hour.
+        lane: Only files of this lane; "(none)" for those without one. Defaults to all.
 
     Returns:
         | column               | dtype   | unit                                             |
@@ -42,7 +45,7 @@ def throughput(db: Database, *, since_seconds: float = 86400, bucket_seconds: fl
     """
     if positive("since_seconds", since_seconds) / positive("bucket_seconds", bucket_seconds) > _MOST_BUCKETS:
         raise SettingError(f"{since_seconds:g} s hold more than {_MOST_BUCKETS} stretches of {bucket_seconds:g} s")
-    return read(STATISTICS["throughput"], db, since_seconds=since_seconds, bucket_seconds=bucket_seconds)
+    return read(STATISTICS["throughput"], db, since_seconds=since_seconds, bucket_seconds=bucket_seconds, lane=lane)
 
 
 def forecast(db: Database) -> pd.DataFrame:
@@ -100,6 +103,8 @@ def timeline(db: Database, *, since_seconds: float = 3600, until_seconds: float 
         | cleaned                    | boolean | a cleanup ended it                                           |
         | overlaps                   | boolean | another attempt at the same file ran at the same time        |
         | reason, actor              | string  | why and who                                                  |
+        | lane                       | string  | that of the file, as it is now; only where the table has     |
+        |                            |         | lanes                                                        |
 
         Oldest start first. Empty: the same columns, no rows. `attrs["more"]` says whether there are more than *limit*.
 
@@ -121,5 +126,7 @@ def timeline(db: Database, *, since_seconds: float = 3600, until_seconds: float 
         names = {row["id"]: row["original_filename"] for row in db.run("filenames", ids=sorted(nameless))}
         for row in rows:
             row["original_filename"] = row["original_filename"] or names.get(row["file_id"])
+    rows = lanes.beside(db, rows, "file_id")
     note = {"note": f"the {limit:,d} newest of this time; there are more: limit=, or a shorter time"} if more else {}
-    return frame_of(rows, TIMELINE, empty="nothing happened in this time", more=more, **note, **on_page(db, "timeline"))
+    shown = with_lane(db, STATISTICS["timeline"])
+    return frame_of(rows, shown, empty="nothing happened in this time", more=more, **note, **on_page(db, "timeline"))

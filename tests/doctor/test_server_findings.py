@@ -17,8 +17,8 @@ from opskit import migration
 from opskit.database import Database
 from opskit.doctor import Finding, server
 from opskit.settings import Settings
-from tests.faults import test_pooler as poolers
 from tests.support import cluster as clusters
+from tests.support import pooler as poolers
 from tests.support.examining import examined, finished, mend, parses, role, the_one
 from tests.support.nodes import ask, until
 from tests.support.tables import application, boot, run

@@ -157,7 +157,7 @@ def test_failed_files_are_requeued_by_their_error_and_their_server(db: Database)
     ids = files(db, "a", "b", "c", "d")
     for id, error, server in zip(ids, ["line 17", "line 4", "disk full", "line 9"], "xxxy", strict=True):
         put(db, id, f"processing_status = 'failed', processing_errors = '{error}', processing_server_id = '{server}'")
-    grouped = {each["error"]: each["file_count"] for each in db.run("failures", row_limit=10)}
+    grouped = {each["error"]: each["file_count"] for each in db.run("failures", of_lane="", row_limit=10)}
 
     some = queue.requeue(db, failed=True, error="line #", server_id="x", actor="me")
     rest = queue.requeue(db, failed=True, actor="me")

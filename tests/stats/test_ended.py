@@ -258,10 +258,10 @@ def test_what_has_ended_and_what_waits_is_counted_without_a_look_at_the_table(fi
         ("server_counts", {"server_id": "node-a"}),
         ("live", {"stale_after_seconds": 3600}),
         ("live_distribution", {}),
-        ("failures", {"row_limit": 100}),
+        ("failures", {"row_limit": 100, "of_lane": ""}),
         ("longest_running", {"row_limit": 10}),
         ("nodes", {}),
-        ("throughput", {"since_seconds": 60, "bucket_seconds": 60}),
+        ("throughput", {"since_seconds": 60, "bucket_seconds": 60, "of_lane": ""}),
     ],
 )
 def test_no_statistic_reads_the_whole_table(filled: Database, name: str, values: dict[str, object]) -> None:

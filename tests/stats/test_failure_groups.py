@@ -91,7 +91,7 @@ def test_a_requeue_of_one_group_takes_exactly_its_files(db: Database, many: dict
     (kind,) = {"KeyErr": "key", "Permis": "denied"}.keys() & {error[:6]} or {error.split()[1]}
     kind = {"KeyErr": "key", "Permis": "denied", "cannot": "parse", "currency": "unknown"}[kind]
     meant = {id for name, id in many.items() if name.startswith(kind)}
-    members = db.run("failed_files", error=error, since_seconds=3600, row_limit=10)
+    members = db.run("failed_files", of_lane="", error=error, since_seconds=3600, row_limit=10)
 
     requeued = queue.requeue(db, failed=True, error=error, actor="me")
 
@@ -129,7 +129,7 @@ def test_files_that_older_nodes_failed_are_grouped_by_the_last_line(db: Database
     error = "psycopg.Error: line # of '…'"
 
     frame = stats.failures(db).set_index("error")
-    members = db.run("failed_files", error=error, since_seconds="", row_limit=10)
+    members = db.run("failed_files", of_lane="", error=error, since_seconds="", row_limit=10)
     requeued = queue.requeue(db, failed=True, error=error, actor="me")
 
     assert frame["file_count"][error] == 2
@@ -278,6 +278,7 @@ def test_failures_are_grouped_and_a_group_is_found_through_their_index_alone(db:
         plans: list[str] = []
         for name, values in (("failures", {"row_limit": 10}), ("failed_files", {"error": "E2", "row_limit": 5})):
             given = {"since_seconds": "", **values} if name == "failed_files" else values
+            given = {"of_lane": "", "lane_column": db.names["lane_column"], **given}
             text = db._text(name)[1].decode()
             found = connection.execute(f"EXPLAIN {text}".encode(), {key: str(value) for key, value in given.items()})
             plans.append("\n".join(each["QUERY PLAN"] for each in found))

@@ -194,10 +194,11 @@ def events(
     file_id: Annotated[Text, Query(alias="fileId", description="Only this file's.")] = "",
     kind: Annotated[Kind, Query(description="Only this kind.")] = "",
     server_id: Annotated[Text, Query(alias="serverId", description="Only this server's.")] = "",
+    lane: Annotated[Text, Query(description="Only of files of this lane; (none): without one.")] = "",
     cursor: Annotated[int | None, Query(ge=0, lt=2**63, description=CURSOR)] = None,
     limit: PageLimit = 100,
 ) -> list[Json]:
-    found = stats.events(db, file_id=file_id, kind=kind, server_id=server_id, before=cursor, limit=limit + 1)
+    found = stats.events(db, file_id=file_id, kind=kind, server_id=server_id, lane=lane, before=cursor, limit=limit + 1)
     if len(found) > limit:
         _there_is_more(request, response, str(found["id"].iloc[limit - 1]))
     return _camel(stats.records(found.head(limit)))

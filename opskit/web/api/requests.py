@@ -71,9 +71,10 @@ class RequeueBody(_Body):
     model_config = ConfigDict(json_schema_extra={"examples": [{"failed": True, "reason": "parser mended"}]})
 
     ids: list[Id] = Field(default=[], description="These files, failed or completed.")
-    failed: bool = Field(default=False, description="Every failed file that error and serverId let through.")
+    failed: bool = Field(default=False, description="Every failed file that error, serverId and lane let through.")
     error: Text = Field(default="", description="Only failed files whose error, as /failures groups it, is this.")
     server_id: Text = Field(default="", description="Only failed files of this server.")
+    lane: Text = Field(default="", description="Only failed files of this lane; (none): without one.")
     cancelled: bool = Field(default=False, description="With failed: those that were cancelled, too.")
     limit: int = Field(default=10_000, ge=1, le=100_000, description="Most files.")
 
@@ -84,10 +85,11 @@ class CancelBody(_Body):
     model_config = ConfigDict(json_schema_extra={"examples": [{"ids": ["17"], "reason": "wrong customer"}]})
 
     ids: list[Id] = Field(default=[], description="These files, queued or in processing.")
-    every: bool = Field(default=False, description="Every file that status, serverId and search let through.")
+    every: bool = Field(default=False, description="Every file that status, serverId, search and lane let through.")
     status: Literal["", "queued", "processing"] = Field(default="", description="Only files in this state.")
     server_id: Text = Field(default="", description="Only files in processing on this server.")
     search: Text = Field(default="", description="Only files whose name contains this, in any case.")
+    lane: Text = Field(default="", description="Only files of this lane; (none): without one.")
     limit: int = Field(default=10_000, ge=1, le=100_000, description="Most files.")
     dry_run: bool = Field(default=False, description="Change nothing; answer what would be cancelled.")
 

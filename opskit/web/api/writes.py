@@ -55,14 +55,15 @@ def _file(row: Row) -> Json:
 def requeue(db: Db, actor: Actor, body: requests.RequeueBody) -> Json:
     if bool(body.ids) == body.failed:
         raise HTTPException(400, 'say which files: either "ids", or "failed": true')
-    if body.ids and (body.error or body.server_id):
-        raise HTTPException(400, '"error" and "serverId" choose among failed files; they do not go with "ids"')
+    if body.ids and (body.error or body.server_id or body.lane):
+        raise HTTPException(400, '"error", "serverId" and "lane" choose among failed files; they do not go with "ids"')
     rows = queue.requeue(
         db,
         body.ids,
         failed=body.failed,
         error=body.error,
         server_id=body.server_id,
+        lane=body.lane,
         cancelled=body.cancelled,
         limit=body.limit,
         actor=actor,
@@ -89,6 +90,7 @@ def cancel(db: Db, actor: Actor, body: requests.CancelBody) -> Json:
         "status": body.status,
         "server_id": body.server_id,
         "search": body.search,
+        "lane": body.lane,
     }
     if body.dry_run:
         found = queue.preview_cancel(db, body.ids, **which, limit=body.limit)

@@ -329,16 +329,19 @@ def undo(act: int) -> None:
     ask("Undo this act?", show, act_)
 
 
-def requeue_group(error: str, file_count: int) -> None:
-    """Queue every failed file of one error again."""
+def requeue_group(error: str, file_count: int, lane: str = "") -> None:
+    """Queue every failed file of one error again; of one lane alone where it is named."""
+    of_lane = f" of lane {markdown.escaped(lane)}" if lane else ""
 
     def show() -> str:
-        st.markdown(f"**{wording.count(file_count, 'failed file')}** with this error would go back to the queue:")
+        st.markdown(
+            f"**{wording.count(file_count, 'failed file')}** with this error{of_lane} would go back to the queue:"
+        )
         st.code(error, language=None, wrap_lines=True)
         return f"Requeue {wording.count(file_count, 'file')}"
 
     def act(db: Database, actor: str, reason: str) -> Result:
-        done = queue.requeue(db, failed=True, error=error, actor=actor, reason=reason)
+        done = queue.requeue(db, failed=True, error=error, lane=lane, actor=actor, reason=reason)
         return _requeued(len(done)) if done else Result(f"0 files requeued: {_who_was_first(db)}.", fine=False)
 
     ask(f"Requeue {wording.count(file_count, 'file')}?", show, act)

@@ -17,7 +17,7 @@ from opskit import doctor, queue, stats
 from opskit.database import Database
 from opskit.database.session import Row
 from opskit.errors import DatabaseUnavailableError, OpskitError
-from opskit.queue import row_content, searching
+from opskit.queue import lanes, row_content, searching
 from opskit.queue.error_identity import last_line
 from opskit.settings import Settings
 from opskit.support.visible import directions_shown
@@ -78,6 +78,12 @@ def _found_files(db: Database, *, text: str, status: str, server_id: str, limit:
     return searching.found(db, wanted, limit=limit)
 
 
+def _failed_files(db: Database, *, error: str, since_seconds: str, limit: int, lane: str) -> list[Row]:
+    """The failed files of one group."""
+    of_lane = lanes.of_lane(db, lane)
+    return db.run("failed_files", error=error, since_seconds=since_seconds, of_lane=of_lane, row_limit=limit)
+
+
 def _statistic(one: stats.Statistic) -> Callable[..., Any]:
     return functools.partial(one, patience_seconds=PATIENCE_SECONDS) if one.counts_what_ended else one
 
@@ -90,7 +96,7 @@ STATISTICS: dict[str, Callable[..., Any]] = {one.name: _statistic(one) for one i
     "act": lambda db, *, act: db.run("act", act=act),
     "filenames": lambda db, *, ids: db.run("filenames", ids=list(ids)),
     "event": lambda db, *, event_id: db.run("event", event_id=event_id),
-    "failed_files": lambda db, *, limit, **values: db.run("failed_files", row_limit=limit, **values),
+    "failed_files": _failed_files,
     "file": _file,
     "own_columns": _own_columns,
     "logs": lambda db, *, file_id: stats.logs(db, file_id),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import json
 import shlex
@@ -19,7 +20,7 @@ from opskit.doctor.finding import command
 from opskit.settings import Settings
 from opskit.web.dashboard import downloads, fleets, markdown, readings, sign_in, times
 
-_RENAMED = {"limit": "row_limit"}
+_RENAMED = {"limit": "row_limit", "lane": "of_lane"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ SOURCES: dict[str, Source] = {
     "doctor": Source((), "doctor.examine", "doctor", "doctor --json"),
     "act": Source(("act",), 'db.run("act"'),
     "event": Source(("event",), 'db.run("event"'),
-    "failed_files": Source(("failed_files",), 'db.run("failed_files"', renamed={"limit": "row_limit"}),
+    "failed_files": Source(("failed_files",), 'db.run("failed_files"', renamed=_RENAMED),
     "file": Source(("file",), 'db.run("file"', renamed={"file_id": "id"}),
 }
 
@@ -80,7 +81,7 @@ def menu(*readings: readings.Reading) -> None:
 
 def doors(reading: readings.Reading) -> None:
     """Every door to one reading."""
-    source, settings = SOURCES[reading.name], readings.settings()
+    source, settings = source_of(reading), readings.settings()
     st.markdown(
         f"**{markdown.escaped(reading.name.replace('_', ' '))}**, as of {times.moment(reading.taken_at)}, "
         f"{settings.env}, table `{settings.files}`"
@@ -108,6 +109,12 @@ def doors(reading: readings.Reading) -> None:
         _download(
             "Parquet", f"{reading.name}.parquet", "application/vnd.apache.parquet", lambda: downloads.parquet(frame)
         )
+
+
+def source_of(reading: readings.Reading) -> Source:
+    """The other doors to a reading; its SQL may depend on what it was asked for."""
+    source, one = SOURCES[reading.name], stats.STATISTICS.get(reading.name.replace("_", "-"))
+    return source if one is None else dataclasses.replace(source, sql=one.files_for(dict(reading.values)))
 
 
 def _download(label: str, name: str, mime: str, make: Callable[[], bytes]) -> None:

@@ -16,6 +16,7 @@ from opskit.web.dashboard import (
     columns,
     dialog,
     fleets,
+    lane_filter,
     links,
     markdown,
     readings,
@@ -35,13 +36,15 @@ CLAIMING = ("live", "quarantined", "silent")
 
 def groups() -> None:
     """The groups, and the one that is chosen. It does not tick: nothing moves under the pointer."""
-    failures = readings.read("failures")
+    lane = lane_filter.chosen()
+    failures = readings.read("failures", **lane_filter.asked(lane))
     banners.as_of(failures)
     if not banners.healthy([failures]):
         return
     rows = failures.rows()
     if not rows:
-        st.success("No failed file.", icon=":material/check_circle:")
+        of_lane = f" of lane {markdown.escaped(lane)}" if lane else ""
+        st.success(f"No failed file{of_lane}.", icon=":material/check_circle:")
         return
     total = sum(row["file_count"] for row in rows)
     counted = failures.counted_at
@@ -63,14 +66,14 @@ def groups() -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         label = f"Requeue {wording.count(group['file_count'], 'file')}…"
         if dialog.button(label, icon=":material/replay:", key="requeue_group", primary=True):
-            actions.requeue_group(group["error"], group["file_count"])
+            actions.requeue_group(group["error"], group["file_count"], lane)
         st.page_link(
             "views/files.py",
             label="All failed files",
-            query_params=fleets.asked(state="failed"),
+            query_params=fleets.asked(state="failed", **lane_filter.asked(lane)),
             icon=":material/list:",
         )
-    members(group)
+    members(group, lane)
 
 
 def _late(failures: readings.Reading) -> bool:
@@ -132,7 +135,7 @@ def whose(rows: list[Row]) -> str:
     return f"{verdict} By node: {shares}.".strip()
 
 
-def members(group: Row) -> None:
+def members(group: Row, lane: str) -> None:
     """The files of a group, from the time that is chosen; a tick leads to a file's story."""
     counts = {"": group["file_count"], "3600": group["last_hour"], "86400": group["last_day"]}
     counts["604800"] = group["last_week"]
@@ -146,7 +149,7 @@ def members(group: Row) -> None:
         key="within",
         on_change=_remember,
     )
-    found = readings.read("failed_files", error=group["error"], since_seconds=within or "", limit=MOST_FILES)
+    found = readings.read("failed_files", error=group["error"], since_seconds=within or "", lane=lane, limit=MOST_FILES)
     if not banners.healthy([found]):
         return
     rows = found.rows()

@@ -6,13 +6,23 @@ from typing import Any
 
 import streamlit as st
 
-from opskit.errors import DatabaseError, OpskitError
-from opskit.queue import lanes
+from opskit.errors import DatabaseError
 from opskit.queue.error_identity import last_line
 from opskit.queue.states import FileState
 from opskit.stats.listings import SEARCH_ROWS
 from opskit.support import wording
-from opskit.web.dashboard import actions, banners, columns, dialog, fleets, links, readings, sources, suggestions
+from opskit.web.dashboard import (
+    actions,
+    banners,
+    columns,
+    dialog,
+    fleets,
+    lane_filter,
+    links,
+    readings,
+    sources,
+    suggestions,
+)
 from opskit.web.dashboard import rows as drawn
 
 STATES: dict[str, str] = {"": "all states", **{state: str(state) for state in FileState}, "none": "no status yet"}
@@ -47,7 +57,7 @@ def listing() -> None:
         help=HELP,
     )
     suggestions.buttons("search", servers, readings.settings().shown_columns or ())
-    lane = lane_chosen()
+    lane = lane_filter.chosen()
     with upload_column:
         if dialog.button("Upload…", icon=":material/upload:", key="upload_files"):
             actions.upload()
@@ -85,29 +95,6 @@ def listing() -> None:
         st.caption(f"No more than {MOST_ROWS:,} are shown; narrow the filter.")
     if chosen:
         several(chosen)
-
-
-def has_lanes() -> bool:
-    """Whether the table has lanes, as far as that is known."""
-    try:
-        return lanes.known(readings.database()) is not None
-    except OpskitError:
-        return False
-
-
-def lane_chosen() -> str:
-    """The lane to show; "" for all, and where the table has no lanes."""
-    if not has_lanes():
-        return ""
-    known = [lanes.NO_LANE if row["lane"] is None else row["lane"] for row in readings.read("lanes").rows()]
-    asked = st.query_params.get("lane", "")
-    # A lane of an address may have nothing queued any more.
-    options = ["", *dict.fromkeys([*known, *filter(None, [asked])])]
-    chosen: str = st.selectbox(
-        "Lane", options, format_func=lambda lane: readings.shown(lane) or "all lanes", key="lane", bind="query-params",
-        accept_new_options=True, help="A lane that has nothing queued can be typed.",
-    ) or ""  # fmt: skip
-    return chosen
 
 
 def looked_for(search: str, status: str, server: str, lane: str, limit: int) -> tuple[readings.Reading, bool]:

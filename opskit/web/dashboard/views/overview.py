@@ -16,6 +16,8 @@ from opskit.web.dashboard import (
     charts,
     columns,
     dialog,
+    lane_filter,
+    markdown,
     needs,
     readings,
     rows,
@@ -73,11 +75,14 @@ def moment() -> None:
 
 def boards() -> None:
     """Who works on what, how the files are spread, what takes longest; what is wrong with the numbers stands above."""
-    nodes, distribution, longest = (readings.read(name) for name in ("nodes", "distribution", "longest_running"))
+    lane = st.session_state.get("lane") or ""
+    nodes, longest = readings.read("nodes"), readings.read("longest_running")
+    distribution = readings.read("distribution", **lane_filter.asked(lane))
     if any(reading.frame is None for reading in (nodes, distribution, longest)):
         return
     workers(nodes)
-    spread(distribution)
+    spread(distribution, lane)
+    lane_filter.board(lane)
     oldest(longest)
 
 
@@ -149,9 +154,10 @@ def _last_day(throughput: readings.Reading) -> dict[str, int]:
     }
 
 
-def spread(distribution: readings.Reading) -> None:
+def spread(distribution: readings.Reading, lane: str) -> None:
     """How many files each server has in each state: plot, and table for the exact numbers."""
-    sources.heading("Files per server and state", distribution)
+    of_lane = f" of lane {markdown.escaped(lane)}" if lane else ""
+    sources.heading(f"Files per server and state{of_lane}", distribution)
     by_server: dict[str, dict[str, int]] = {}
     for row in distribution.rows():
         server = row["processing_server_id"] or ("(queue)" if row["processing_status"] == "queued" else "(no server)")
@@ -228,6 +234,7 @@ banners.live(attention)
 banners.live(moment)
 left, right = st.columns([3, 2], gap="medium")
 with left:
+    lane_filter.chosen()
     banners.live(boards)
 with right:
     trends.live()

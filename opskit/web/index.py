@@ -17,7 +17,10 @@ from starlette.routing import BaseRoute, Route
 
 STATIC = Path(st.__file__).with_name("static")
 SERVER = '<script>window.__streamlit = {BACKEND_BASE_URL: new URL("./", document.baseURI).href}</script>'
-DRAWS = ("Html", "Button", "Checkbox", "ButtonGroup", "Metric", "Tabs", "ArrowVegaLiteChart", "embed", "PlotlyChart")
+DRAWS = (
+    "Html", "StreamlitMarkdown", "Button", "Checkbox", "ButtonGroup", "Metric", "Tabs", "serialization", "recordbatch",
+    "ArrowVegaLiteChart", "embed", "PlotlyChart",
+)  # fmt: skip
 """What the Overview draws with, by the names of Streamlit's files; one that is not there is fetched when it is used."""
 
 

@@ -109,7 +109,7 @@ def table(lines: Sequence[Mapping[str, Cell]], *, phone: bool = False) -> None:
     # What is wider than its place scrolls, by keyboard as well.
     kind = "rows phone" if phone else "rows"
     st.html(
-        f'<div class="{kind}" tabindex="0" role="region" aria-label="Table">'
+        f'<div class="{kind}" tabindex="0" role="group" aria-label="Table">'
         f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
     if len(lines) > len(shown):

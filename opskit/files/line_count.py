@@ -61,6 +61,9 @@ class LineCount:
             return breaks(block)
         # Quotes side by side cancel out. What is left is short, and every second piece of it is quoted;
         # splitting the block itself is ten times slower where every field is quoted.
+        # A carriage return and a line feed with text between them are two ends, and would be one without it.
+        if b"\r" in block:
+            block = block.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         marks = block.translate(None, delete=_BUT_QUOTES_AND_ENDS).replace(b'""', b"")
         pieces = marks.split(b'"')
         outside = b"x".join(pieces[self._inside :: 2])

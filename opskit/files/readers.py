@@ -96,6 +96,8 @@ def _refusal(name: str, kind: str, head: bytes) -> str:
             "or save it as UTF-8"
         )
     said = "empty" if kind == "empty" else f"of the kind {kind}"
+    if kind == "binary" and b"\0" in head:
+        said += " (it holds NUL bytes, which a text does not)"
     return f"{name} is {said}; {_LOADABLE} can be loaded"
 
 

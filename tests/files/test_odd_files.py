@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from opskit.errors import Reject
+from opskit.files.inspecting import inspect_file
 from tests.support.binary_workbooks import ERROR, xlsb
-from tests.support.loads import Connection, Load, refused, rows_of
+from tests.support.loads import Connection, Load, MakeFile, refused, rows_of
 
 OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 
@@ -72,6 +73,13 @@ def test_a_sheet_of_an_xlsb_file_can_be_chosen_and_a_wide_row_is_refused(connect
 
 
 MARK = "\ufeff"
+
+
+@pytest.mark.parametrize("content", [b'"1"\r1\n1', b'a\n"1"\r2\n3\r\n4', b'a\r\n"x\ry\n"\rz\n'])
+def test_rows_are_counted_as_they_are_loaded_where_line_ends_are_mixed(
+    load: Load, make_file: MakeFile, content: bytes
+) -> None:
+    assert inspect_file(make_file("b.csv", content))["rows"] == load("a.csv", content)["rows"]
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])

@@ -186,7 +186,8 @@ class _Reader:
                 hint = "; a byte order mark begins the line: perhaps two files were put together"
             elif error.msg == "Extra data" and ends in b",}":
                 hint = "; JSON lines have one object on each line, and nothing after it"
-            raise Reject(f"{where}: {error.msg} at character {error.pos + 1}{hint}") from error
+            what = error.msg.removesuffix(" starting at")
+            raise Reject(f"{where}: {what} at character {error.pos + 1}{hint}") from error
         except UnicodeDecodeError as error:
             raise Reject(f"{where}: not UTF-8 (byte 0x{line[error.start]:02x})") from error
         except RecursionError as error:

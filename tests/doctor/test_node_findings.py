@@ -49,7 +49,7 @@ def test_a_dead_node_with_its_claim(healthy: Database) -> None:
 
     assert (claims.level, dead.level) == ("error", "warning")
     assert claims.mend == "opskit cleanup"
-    assert re.fullmatch(r"silent without a good-bye: node-b on \S+ for 21 min", dead.what)
+    assert re.fullmatch(r"silent without a good-bye: node-b on \S+ for 21 min( \d+ s)?", dead.what)
     for finding in (claims, dead):
         parses(healthy.settings, finding)
     mend(healthy.settings, claims)  # the first look

@@ -196,7 +196,7 @@ def test_what_an_attempt_said_is_shown_when_somebody_asks(
     attempt_logs.keep(
         db,
         [
-            attempt_logs.Chunk(token=token, sequence=0, size=6, text="first\n"),
+            attempt_logs.Chunk(token=token, sequence=0, size=6, text="alpha\n"),
             attempt_logs.Chunk(token=token, sequence=106, size=5, text="last\n"),
         ],
     )
@@ -207,9 +207,9 @@ def test_what_an_attempt_said_is_shown_when_somebody_asks(
         assert fine(app)
         return app
 
-    assert "first" not in said(opened(open_page, id))
+    assert "alpha" not in said(opened(open_page, id))
     told = said(listen(opened(open_page, id)))
-    assert told.index("first") < told.index("… 100 bytes left out …") < told.index("last")
+    assert told.index("alpha") < told.index("… 100 bytes left out …") < told.index("last")
     elsewhere = Caller.with_headers("192.0.2.7", {"Host": "opskit.example.com"}, None)
     monkeypatch.setattr(permission, "client", lambda: elsewhere)
-    assert "first" not in said(listen(opened(open_page, id)))
+    assert "alpha" not in said(listen(opened(open_page, id)))

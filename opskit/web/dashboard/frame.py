@@ -30,6 +30,7 @@ body:has([data-testid=stExpandSidebarButton]) [data-testid=stElementContainer]:h
 # White on the bright blue of the dark theme has 2.4 : 1.
 DARK_STYLE = """
 [data-testid=stBaseButton-primary], [data-testid=stBaseButton-primaryFormSubmit] {color: #0b1220}
+dialog.shortcuts {color: #e6edf3; background: #0f141c}
 """
 PRODUCTION_STYLE = """
 [data-testid=stHeader] {border-top: 5px solid #b3261e}

@@ -22,7 +22,7 @@ STYLE = """
 .keys button {font: inherit; font-size: .9rem; color: inherit; background: transparent; cursor: pointer;
   border: 1px solid #8a93a388; border-radius: .5rem; padding: .2rem .65rem}
 .keys button:focus-visible {outline: 2px solid #1f6feb; outline-offset: 2px}
-dialog.shortcuts {color: inherit; background: var(--st-background-color, Canvas); border: 1px solid #8a93a388;
+dialog.shortcuts {color: inherit; background: #fff; border: 1px solid #8a93a388;
   border-radius: .5rem; padding: 1rem 1.4rem; margin: auto}
 dialog.shortcuts h2 {font-size: 1.1rem; padding: 0; margin: 0 0 .6rem}
 dialog.shortcuts dl {display: grid; grid-template-columns: auto 1fr; gap: .25rem 1.2rem; margin: 0 0 .8rem}

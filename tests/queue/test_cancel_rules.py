@@ -19,7 +19,7 @@ def cancel(db: Database, *ids: str, **given: Any) -> dict[str, str]:
     """Run the statement once, which waits for nobody; what became of each file."""
     values = {
         "which": "ids" if ids else "live", "ids": list(ids), "claims": [], "status": "", "server_id": "", "search": "",
-        "before": "", "row_limit": 100, "actor": "ann", "reason": "",
+        "before": "", "of_lane": "", "row_limit": 100, "actor": "ann", "reason": "",
     }  # fmt: skip
     with db.connection() as connection:
         connection.execute("SET lock_timeout = '2s'")
@@ -162,6 +162,7 @@ def test_only_a_claim_without_a_token_says_that_its_late_write_counts(db: Databa
         server_id="",
         search="",
         before="",
+        of_lane="",
         row_limit=9,
         actor="",
         reason="",

@@ -146,7 +146,8 @@ class Database(Connections):
 
         Args:
             name: The file's name without ".sql".
-            values: Its variables; True, None, numbers, lists of text and mappings (JSON) are sent as text.
+            values: Its variables; True, None, numbers, lists of text and mappings (JSON) are sent as text. What psql
+                leaves empty may be left out: a filter that is not given lets everything through.
 
         Raises:
             DatabaseUnavailableError: No answer; the statement may or may not have been done.
@@ -165,7 +166,10 @@ class Database(Connections):
         statement, text = self._text(name)
         for known in statement.values & self.names.keys():
             values.setdefault(known, self.names[known])
-        statement.check(values)
+        if values.keys() != statement.values:
+            empty = queries.unfiltered(name)
+            values = {known: empty[known] for known in statement.values & empty.keys()} | values
+            statement.check(values)
         # Without values no placeholder is looked for, and a literal % stays one.
         bound = {key: self._bound(value) for key, value in values.items()} if statement.values else None
         cursor = connection.execute(text, bound)

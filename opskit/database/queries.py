@@ -10,12 +10,15 @@ from __future__ import annotations
 import functools
 import os
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from opskit.database.sql_variables import Statement, statements_of
 from opskit.errors import QueryError
 from opskit.support.resources import folder
 
 FOLDER = folder("sql")
+_EMPTY = re.compile(r"^\\if :\{\?(?P<name>\w+)\} \\else \\set (?P=name) '(?P<empty>(?:\{\})?)' \\endif$", re.MULTILINE)
 
 
 def text(name: str) -> str:
@@ -46,6 +49,18 @@ def standalone(name: str) -> str:
         return standalone(os.path.relpath(path, FOLDER).removesuffix(".sql"))
 
     return re.sub(r"^[ \t]*\\ir[ \t]+(?P<path>\S+)[ \t]*\n", included, text(name), flags=re.MULTILINE)
+
+
+@functools.cache
+def unfiltered(name: str) -> Mapping[str, str]:
+    """The variables of one file that may be left out, with the empty text or list that psql gives them then.
+
+    Most are filters, and let everything through. A variable with another default has to be given in Python.
+
+    Raises:
+        QueryError: There is no such file.
+    """
+    return MappingProxyType({match["name"]: match["empty"] for match in _EMPTY.finditer(text(name))})
 
 
 @functools.cache

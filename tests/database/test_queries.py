@@ -104,6 +104,24 @@ def test_a_value_is_bound_and_an_identifier_quoted(
     assert found == {"a": value, odd: 1}
 
 
+def test_a_filter_that_is_not_given_lets_everything_through_as_in_psql(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = (
+        r"\if :{?of} \else \set of '' \endif",
+        r"\if :{?ids} \else \set ids '{}' \endif",
+        r"\if :{?actor} \else \set actor psql \endif",
+        "SELECT :'of' AS of, :'ids' AS ids, :'actor' AS actor",
+    )
+    name = put_query(tmp_path, monkeypatch, "\n".join(lines))
+
+    with Database(settings, pooled=False) as db:
+        assert db.run(name, actor="me") == [{"of": "", "ids": "{}", "actor": "me"}]
+        assert db.run(name, actor="me", of="a") == [{"of": "a", "ids": "{}", "actor": "me"}]
+        with pytest.raises(QueryError, match="is not given 'actor'"):
+            db.run(name, of="a")
+
+
 @pytest.mark.parametrize(
     ("given", "complaint"),
     [

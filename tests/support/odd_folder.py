@@ -2,7 +2,8 @@
 
     python -m tests.support.odd_folder FOLDER && opskit up FOLDER
 
-The kinds are those of public collections: csv-spectrum, the test cases of Papa Parse, csvkit and pandas, JSONTestSuite.
+The kinds are those that public collections are known for: csv-spectrum, the test cases of Papa Parse, csvkit and
+pandas, JSONTestSuite. The files are written here; none is copied.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ def test_the_documents_stand_under_the_mount(http: Client) -> None:
     assert document["servers"] == [{"url": "/api"}]
     paths = {
         f"/processing/{name}"
-        for name in (*GETS, *POSTS, "files/{id}", "files/{id}/logs", "lanes", "concurrency-stats/stream")
+        for name in (*GETS, *POSTS, "files/{id}", "files/{id}/logs", "lanes", "lane-work", "concurrency-stats/stream")
     } | {
         "/healthz",
         "/metrics",

@@ -312,6 +312,14 @@ def test_the_page_outlives_a_database_that_is_killed(browser: Browser, tmp_path:
             context.close()
 
 
+def strange_links(page: Page) -> list[str]:
+    """The links that lead to another host, or to no page at all (mailto:)."""
+    found: list[str] = page.evaluate(
+        "[...document.links].filter(a => a.host !== location.host || a.protocol !== location.protocol).map(a => a.href)"
+    )
+    return found
+
+
 def test_an_address_in_a_files_name_is_no_link_and_formulas_are_not_downloaded(
     open_tab: Callable[..., Page], url: str, db: Database
 ) -> None:
@@ -330,11 +338,11 @@ def test_an_address_in_a_files_name_is_no_link_and_formulas_are_not_downloaded(
     for row in ids:
         page = open_tab(path=f"/file?id={row['id']}")
         expect(page.get_by_role("list", name="The file's life")).to_be_visible()
-        assert page.locator("a[href*=evil]").count() == 0
+        assert strange_links(page) == []
         for path in ("/failures", "/history"):
             page.goto(url + path)
             expect(page.get_by_text(re.compile("^as of "))).to_have_count(1)
-            assert page.locator("a[href*='evil']").count() == 0
+            assert strange_links(page) == []
         page.close()
 
     page = open_tab(path="/files")

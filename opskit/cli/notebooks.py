@@ -7,6 +7,7 @@ import argparse
 from opskit import jupyter
 from opskit.cli.verbs import Verbs
 from opskit.database import Database
+from opskit.errors import SettingError
 from opskit.settings.command_line import settings_of
 from opskit.support import console
 from opskit.support.wording import count
@@ -26,6 +27,8 @@ def add_notebooks(verbs: Verbs) -> None:
 
 def notebooks(given: argparse.Namespace) -> int:
     """Copy the notebooks, name those that differ from this version's, and open them."""
+    if given.rest and not given.open:
+        raise SettingError(f"{' '.join(given.rest)!r} is JupyterLab's, which is not opened; add --open before --")
     folder = given.folder
     copied = jupyter.copy(folder, overwrite=given.overwrite)
     older = jupyter.differing(folder)

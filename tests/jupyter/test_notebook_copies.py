@@ -132,6 +132,18 @@ def test_the_shells_verb_copies_the_notebooks(
     assert sorted(path.name for path in (tmp_path / "notebooks").iterdir()) == [f"{name}.ipynb" for name in NAMES]
 
 
+def test_words_for_a_jupyterlab_that_is_not_opened_are_refused_before_anything_is_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert main.main(["notebooks", "work", "--", "--no-browser"]) == 1
+    assert capsys.readouterr().err == (
+        "opskit: '--no-browser' is JupyterLab's, which is not opened; add --open before --\n"
+    )
+    assert not (tmp_path / "work").exists()
+
+
 def test_the_wheel_carries_the_notebooks() -> None:
     import tomllib
 

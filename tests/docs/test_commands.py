@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import re
 import shlex
@@ -35,6 +36,8 @@ APPLICATION = """
 ROLES = ("opskit_node", "opskit_operator", "opskit_viewer")
 NAMED = (4711, 4712, 4713)
 """Ids of files that pages name."""
+ACT = "4242"
+"""The number of an act that a page undoes: the newest cancel."""
 RUN = ("sh", "sql")
 WITHOUT_RUNNING = {"README.md": "The same job through each door"}
 """A page of which only one section is run: README's others install things, or are the guide's."""
@@ -108,6 +111,11 @@ def shell(production: Settings, tmp_path: Path) -> dict[str, str]:
 def follow(block: Block, shell: dict[str, str], folder: Path, address: str = "") -> None:
     """Run a block as it stands."""
     text = block.text.replace("localhost:8501", address.removeprefix("http://"))
+    if ACT in text:
+        asked = subprocess.run(
+            ["opskit", "stats", "acts", "--json"], env=shell, capture_output=True, text=True, check=True
+        )
+        text = text.replace(ACT, next(str(row["act"]) for row in json.loads(asked.stdout) if row["kind"] == "cancel"))
     words = (
         ["bash", "-euo", "pipefail", "-c", text]
         if block.language == "sh"

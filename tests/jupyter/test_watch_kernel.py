@@ -12,6 +12,7 @@ import pytest
 from jupyter_client.manager import KernelManager
 
 from opskit.database import Database
+from opskit.settings import Settings
 from tests.support.nodes import ask, until
 from tests.support.tables import files
 
@@ -44,6 +45,13 @@ class Kernel:
         """End it, whatever it does."""
         self.client.stop_channels()
         self.manager.shutdown_kernel(now=True)
+
+
+@pytest.fixture
+def db(settings: Settings) -> Iterator[Database]:
+    """The migrated database over one connection: a pool may hold two, and they are counted here."""
+    with Database(settings, pooled=False) as one:
+        yield one
 
 
 @pytest.fixture

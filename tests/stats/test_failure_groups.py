@@ -244,6 +244,8 @@ def test_lists_of_the_page_show_the_line_that_tells_an_error(
     page: str,
 ) -> None:
     app = open_page(page)
+    if page == "history.py":
+        app.pills(key="kind").set_value("attempt").run()
 
     shown = tables(app)
 

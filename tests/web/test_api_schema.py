@@ -72,6 +72,9 @@ CHOOSY = (
     "/processing/cancel",
     "/processing/expedite",
     "/processing/files",
+    "/processing/distribution",
+    "/processing/failures",
+    "/processing/events",
 )
 
 

@@ -97,7 +97,9 @@ def in_a_notebook(cell: str, db: Database) -> Any:
 
 # The table of these tests has no lanes.
 NAMES = [
-    name for name, of in sources.SOURCES.items() if of.python.startswith("stats.") and name not in ("claims", "lanes")
+    name
+    for name, of in sources.SOURCES.items()
+    if of.python.startswith("stats.") and name not in ("claims", "lanes", "lane_work")
 ]
 
 
@@ -123,6 +125,13 @@ def test_page_api_notebook_shell_psql_and_python_give_the_same_numbers(
         shown, expected = sorted(shown, key=str), sorted(expected, key=str)
         assert shown == expected
         expected = plain(stats.records(stats.timeline(busy)))
+    elif name == "acts":
+        # Here, too: the statement gives the ids of some files, and names are asked for afterwards; nodes are a list.
+        both = [
+            [{**row, "file_ids": None, "files": None, "server_ids": row["server_ids"].strip("{}")} for row in rows]
+            for rows in (shown, expected)
+        ]
+        assert both[0] == both[1]
     else:
         assert shown == expected
 
@@ -162,17 +171,19 @@ def test_every_panel_says_where_its_numbers_come_from(open_page: Open, busy: Dat
 
 
 @pytest.mark.fast_cases(3)
-@pytest.mark.parametrize("name", [name for name in sources.SOURCES if name != "lanes"])
+@pytest.mark.parametrize("name", [name for name in sources.SOURCES if name not in ("lanes", "lane_work")])
 def test_every_reading_has_its_doors_and_its_files(open_page: Open, busy: Database, name: str) -> None:
     open_page()
     values: dict[str, dict[str, Any]] = {
         "claims": {"look": False},
         "event": {"event_id": 1},
-        "failed_files": {"error": "line # is $bad$", "since_seconds": "", "limit": 5},
+        "failed_files": {"error": "line # is $bad$", "since_seconds": "", "lane": "", "limit": 5},
         "file": {"file_id": "1"},
         "files": {"status": "", "server_id": "", "search": "it's", "limit": 5},
         "events": {"kind": "pause", "limit": 5},
     }
+    if name == "act":
+        values["act"] = {"act": int(stats.acts(busy)["act"].iloc[0])}
     reading = readings.read(name, **values.get(name, {}))
     of, own = sources.SOURCES[name], readings.settings()
     assert reading.error is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -34,6 +36,30 @@ def test_pools_of_every_start_method_end_with_their_files(db: Database, start: S
     assert node.end(300) == 0
     assert counts(db) == {"completed": 12}, node.log
     assert all(row(db, id)["processing_result"] == {"squares": [0, 1, 4, 9, 16]} for id in ids)
+
+
+FORK = """
+import os, signal, time
+from opskit.worker.forks import disarm
+read, write = os.pipe()
+# The hooks of a copy run in the order in which they were registered: here it is one no longer, and not yet the other.
+os.register_at_fork(after_in_child=lambda: (os.write(write, b"x"), time.sleep(0.5)))
+signal.signal(signal.SIGTERM, lambda *_: None)
+disarm()
+copy = os.fork()
+if copy == 0:
+    time.sleep(30)
+    os._exit(0)
+os.read(read, 1)
+os.kill(copy, signal.SIGTERM)
+print(os.waitstatus_to_exitcode(os.waitpid(copy, 0)[1]), len(signal.pthread_sigmask(signal.SIG_BLOCK, [])))
+"""
+
+
+def test_a_copy_that_is_told_to_end_while_it_is_being_forked_ends() -> None:
+    done = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, timeout=60, check=True)
+
+    assert done.stdout == "-15 0\n"
 
 
 def test_a_forked_process_handles_signals_as_by_default(db: Database, start: Start) -> None:

@@ -71,7 +71,9 @@ def test_an_operator_who_hammers_cleanup_at_working_nodes_ends_no_completed_file
         start(f"node-{n}", act="effect", ACT_SECONDS="0.01", OPSKIT_MAX_FAILURES="1000")
     eventually(lambda: counts(db).get("completed", 0) > 5)
 
-    ended, skipped, added = set(), set(), 300
+    ended: set[str] = set()
+    skipped: set[str] = set()
+    added = 300
     least, most = time.monotonic() + 8, time.monotonic() + 90
     with Database(db.settings, pooled=False) as operator:
         # Until cleanup has won and lost, however the machine has its nodes meet it.

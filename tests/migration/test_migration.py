@@ -280,7 +280,7 @@ def test_an_autovacuum_of_the_table_gives_way(application: Database, door: str) 
     ask(application, "ALTER SYSTEM SET autovacuum_naptime = 1")
     ask(application, "SELECT pg_reload_conf()")
     try:
-        until(lambda: ask(application, vacuum), 30, "an autovacuum")
+        until(lambda: ask(application, vacuum), 120, "an autovacuum")
         began = time.monotonic()
         if door == "python":
             migration.migrate(application)

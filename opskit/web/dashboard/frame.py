@@ -26,6 +26,7 @@ body:has([data-testid=stExpandSidebarButton]) [data-testid=stElementContainer]:h
 [data-testid=stCaptionContainer] code {color: inherit; background: transparent}
 [data-testid=stCode] .token {color: inherit !important}
 [data-testid=stElementToolbar] button[aria-label="Download as CSV"] {display: none}
+[data-testid=stMetricLabel] * {white-space: normal; overflow: visible}
 """
 # White on the bright blue of the dark theme has 2.4 : 1.
 DARK_STYLE = """

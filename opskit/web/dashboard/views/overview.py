@@ -95,7 +95,9 @@ def metrics(now: Row, last_day: dict[str, int], ahead: Row) -> None:
             border=True,
             height="stretch",
         )
-        words = wording.outlook(ahead["verdict"], ahead["empty_in_seconds"])
+        told = wording.outlook(ahead["verdict"], ahead["empty_in_seconds"])
+        # A tile is narrow, and would cut the words that matter.
+        words = {"growing": "grows", "steady": "steady", "unknown": "too early"}.get(ahead["verdict"], told)
         st.metric(
             "Queued",
             f"{now['queued']:,}",

@@ -89,11 +89,13 @@ def test_options_of_the_url_are_kept_and_the_way_back_to_the_real_tables_is_clos
 
 
 def test_behind_a_pooler_there_is_no_scratch(db: Database) -> None:
-    with db.connection():
-        db.pooler = True
+    # One connection: a pool that opens another meanwhile looks again, and finds none.
+    with Database(db.settings, pooled=False) as one:
+        with one.connection():
+            one.pooler = True
 
-    with pytest.raises(OpskitError, match="leads through a pooler"):
-        jupyter.scratch(db)
+        with pytest.raises(OpskitError, match="leads through a pooler"):
+            jupyter.scratch(one)
 
     assert scratches(db) == []
 

@@ -2,6 +2,7 @@
 
 OpskitError
 ├── SettingError                 a value that a person gave is not usable
+│   ├── UnknownActError          no act has this number
 │   └── UnknownNodeError         no node has this server ID
 ├── MissingExtraError            an optional package is not installed
 ├── QueryError                   an SQL file and its caller disagree
@@ -48,6 +49,10 @@ class SettingError(OpskitError):
 
 class UnknownNodeError(SettingError):
     """No node has this server ID."""
+
+
+class UnknownActError(SettingError):
+    """No act has this number."""
 
 
 class MissingExtraError(OpskitError):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from opskit.database import Database
 from opskit.database.session import Row
-from opskit.errors import SettingError
+from opskit.errors import UnknownActError
 from opskit.queue.nodes import resumption
 from opskit.queue.requeuing import requeue, requeueable
 from opskit.support import notebook_output, wording
@@ -53,7 +53,7 @@ def preview_undo(db: Database, act: int) -> Undo:
         act: The act's number, as `stats.acts` gives it.
 
     Raises:
-        SettingError: There is no such act.
+        UnknownActError: There is no such act.
 
     SQL: sql/act.sql, sql/requeue.sql rolled back
     """
@@ -77,7 +77,7 @@ def undo(db: Database, act: int, *, actor: str = "", reason: str = "") -> Undo:
         reason: Why, for the history.
 
     Raises:
-        SettingError: There is no such act.
+        UnknownActError: There is no such act.
 
     SQL: sql/act.sql, sql/requeue.sql, sql/resume.sql
     """
@@ -99,7 +99,7 @@ def _members(db: Database, act: int) -> tuple[str, list[Row], list[Row]]:
     # Beyond it, PostgreSQL refuses the number in words of its own.
     rows = db.run("act", act=act) if 0 < act < 2**63 else []
     if not rows:
-        raise SettingError(f"there is no act {act}; opskit stats acts lists them")
+        raise UnknownActError(f"there is no act {act}; opskit stats acts lists them")
     kind = str(rows[0]["kind"])
     about = [row for row in rows if kind == "pause" or row["next_status"] in ("failed", "processing")]
     return kind, about, [row for row in rows if row["undo"]]

@@ -9,7 +9,7 @@ import pytest
 from opskit import queue, stats
 from opskit.cli.main import main
 from opskit.database import Database
-from opskit.errors import SettingError
+from opskit.errors import UnknownActError
 from tests.support.nodes import ask
 from tests.support.tables import boot, files
 
@@ -105,7 +105,7 @@ def test_a_pause_is_undone_only_while_it_is_the_one_that_stands(db: Database) ->
 
 @pytest.mark.parametrize("act", [0, -1, 41, 2**63])
 def test_an_act_that_is_none_is_named(db: Database, act: int) -> None:
-    with pytest.raises(SettingError, match=f"there is no act {act}; opskit stats acts lists them"):
+    with pytest.raises(UnknownActError, match=f"there is no act {act}; opskit stats acts lists them"):
         queue.undo(db, act)
 
 

@@ -22,6 +22,7 @@ from opskit.errors import (
     StillCountingError,
     TokenNeededError,
     TooLargeError,
+    UnknownActError,
     UnknownNodeError,
 )
 
@@ -30,6 +31,7 @@ _STATUSES: tuple[tuple[type[OpskitError], int], ...] = (
     (ForbiddenError, 403),
     (TooLargeError, 413),
     (UnknownNodeError, 404),
+    (UnknownActError, 404),
     (SettingError, 400),
     (DatabaseUnavailableError, 503),
     (StillCountingError, 503),

@@ -57,7 +57,7 @@ WRITING_ERRORS = READING_ERRORS | errors(
     {
         401: "The token is missing or wrong.",
         403: "This caller may change nothing here.",
-        404: "There is no such node.",
+        404: "There is no such node or act.",
         413: "The request is too large.",
     }
 )

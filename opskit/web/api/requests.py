@@ -126,5 +126,5 @@ class ForgetBody(_Body):
 class UndoBody(_Body):
     """Which act to undo."""
 
-    act: int = Field(strict=True, ge=1, le=2**53 - 1, description="Its number, as /acts gives it.")
+    act: int = Field(ge=1, le=2**53 - 1, description="Its number, as /acts gives it.")
     dry_run: bool = Field(default=False, strict=True, description="Only say what would be undone.")

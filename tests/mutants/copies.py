@@ -24,9 +24,9 @@ class Copy:
     start, whatever environment they give them.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, of: Path = ROOT) -> None:
         self.root = folder / "tree"
-        shutil.copytree(ROOT, self.root, ignore=_LEFT_OUT, symlinks=True)
+        shutil.copytree(of, self.root, ignore=_LEFT_OUT, symlinks=True)
         self._python = self._make_environment(self.root / ".venv")
 
     def _make_environment(self, folder: Path) -> Path:
@@ -74,35 +74,46 @@ class Copy:
             # Its compiled form is known by time and size: with its own time again the mutant's form is no longer valid.
             os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
 
+    def compile(self, tests: list[str]) -> None:
+        """Keep the compiled forms of the package and of test files: else each run compiles what it loads."""
+        files = sorted({test.partition("::")[0] for test in tests})
+        loud = {"cwd": self.root, "env": self._environ(), "check": True, "stdout": subprocess.DEVNULL}
+        subprocess.run([self._python, "-m", "compileall", "-q", "opskit", "tests"], **loud)
+        subprocess.run([self._python, "-m", "pytest", "--collect-only", "-q", *plugins(), *files], **loud)
+
     def nursery(self) -> subprocess.Popen[str]:
         """Start what runs tests in this copy: see `nursery.py`."""
-        environ = {name: value for name, value in os.environ.items() if name not in ("PYTEST_ADDOPTS", "PYTHONPATH")}
-        environ |= {
-            "PATH": f"{self._python.parent}{os.pathsep}{os.environ['PATH']}",
-            "VIRTUAL_ENV": str(self._python.parents[1]),
-            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-            # Of two mutants of one second and one size, the first's compiled form would be taken for the second's.
-            "PYTHONDONTWRITEBYTECODE": "1",
-        }
         return subprocess.Popen(
             [self._python, "tests/mutants/nursery.py"],
             cwd=self.root,
-            env=environ,
+            # Of two mutants of one second and one size, the first's compiled form would be taken for the second's.
+            env=self._environ() | {"PYTHONDONTWRITEBYTECODE": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
 
+    def _environ(self) -> dict[str, str]:
+        left_out = ("PYTEST_ADDOPTS", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
+        return {name: value for name, value in os.environ.items() if name not in left_out} | {
+            "PATH": f"{self._python.parent}{os.pathsep}{os.environ['PATH']}",
+            "VIRTUAL_ENV": str(self._python.parents[1]),
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        }
 
-def arguments(tests: tuple[str, ...], leaving_out: str) -> list[str]:
-    """What pytest is told: to run tests, up to the first that fails.
 
-    Plugins that the tests do not use are left out: loading them takes longer than most tests. A test that fails once
-    more when it is run again has not failed because the machine was busy.
+def plugins() -> list[str]:
+    """The plugins that the tests use, for pytest's command line; loading the others takes longer than most tests."""
+    wanted = ("pytest_timeout", "pytest_rerunfailures", "opskit.files.pytest_plugin", "no:cacheprovider")
+    return [word for plugin in wanted for word in ("-p", plugin)]
+
+
+def arguments(tests: tuple[str, ...], leaving_out: str = "") -> list[str]:
+    """What pytest is told: to run tests of the fast set, up to the first that fails.
+
+    A test that fails once more when it is run again has not failed because the machine was busy.
     """
-    plugins = ("pytest_timeout", "pytest_rerunfailures", "opskit.files.pytest_plugin", "no:cacheprovider")
     return [
         "-x", "-q", "--reruns", "1", "--tb=short", "-rfE", "-m", "not slow and not browser",
-        *(("-k", f"not ({leaving_out})") if leaving_out else ()),
-        *(word for plugin in plugins for word in ("-p", plugin)), *tests,
+        *(("-k", f"not ({leaving_out})") if leaving_out else ()), *plugins(), *tests,
     ]  # fmt: skip

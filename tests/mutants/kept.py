@@ -15,6 +15,7 @@ The text must be found exactly once in its file, so that the list cannot rot uns
 
 from __future__ import annotations
 
+import hashlib
 import re
 import tomllib
 from collections.abc import Iterator
@@ -62,9 +63,10 @@ class Mutant:
             raise MisfitError(f"{self.file} holds this text {found} times, not once: {self.was}")
         return text.replace(self.was, self.becomes)
 
-    def place(self, text: str) -> str:
-        """File and line of the change."""
-        return f"{self.file}:{text[: text.find(self.was)].count(chr(10)) + 1}"
+    @property
+    def key(self) -> str:
+        """What tells it from all other mutants."""
+        return hashlib.sha256("\0".join((self.file, self.was, self.becomes)).encode()).hexdigest()[:16]
 
     def __str__(self) -> str:
         """What changes, without what stays around it."""

@@ -2,8 +2,9 @@
 
     python nursery.py        in the root of a tree; one JSON object a line in, one a line out
 
-In: {"arguments": of pytest, "environment": more variables, "seconds": patience}. Out: {"code": pytest's exit code, or
--1 when they did not end in time, "output": what it wrote}. Nothing of the tree itself is loaded before a child is born.
+In: {"arguments": of pytest, "environment": more variables, "seconds": patience, "package": whether a child may be born
+with opskit loaded, because its Python is as it was at first}. Out: {"code": pytest's exit code, or -1 when they did not
+end in time, "output": what it wrote}.
 """
 
 from __future__ import annotations
@@ -17,12 +18,20 @@ import sys
 import tempfile
 import time
 import traceback
-from typing import Any
+from typing import IO, Any
 
 LIBRARIES = (
     "pytest", "psycopg", "psycopg_pool", "rich.console", "pandas", "plotly.graph_objects",
     "sqlalchemy", "fastapi", "httpx", "fsspec", "streamlit", "streamlit.testing.v1", "playwright.sync_api",
 )  # fmt: skip
+PACKAGE = (
+    "opskit",
+    "opskit.migration",
+    "opskit.stats",
+    "opskit.cli.main",
+    "opskit.web.server",
+    "opskit.worker.supervisor",
+)
 
 
 def born(arguments: list[str], environment: dict[str, str], output: int) -> int:
@@ -70,14 +79,46 @@ def run(arguments: list[str], environment: dict[str, str], seconds: float) -> di
         return {"code": code, "output": file.read().decode(errors="replace")}
 
 
+def serve(jobs: IO[str], results: IO[str]) -> None:
+    """Run jobs until there are no more."""
+    for line in jobs:
+        print(json.dumps(run(**json.loads(line))), file=results, flush=True)
+
+
+def with_package() -> tuple[IO[str], IO[str]]:
+    """Start a second one that has the package loaded; where it takes its jobs, and where its results are read."""
+    (jobs, send), (receive, results) = os.pipe(), os.pipe()
+    if os.fork():
+        os.close(jobs)
+        os.close(results)
+        return os.fdopen(send, "w"), os.fdopen(receive)
+    os.close(send)
+    os.close(receive)
+    for name in PACKAGE:
+        importlib.import_module(name)
+    from opskit.database import queries
+
+    # What the import read of the SQL files: a mutant may change them.
+    for read in (queries.statements, queries.statement, queries.unfiltered):
+        read.cache_clear()
+    serve(os.fdopen(jobs), os.fdopen(results, "w"))
+    os._exit(0)
+
+
 def main() -> None:
     """Load the libraries, then serve."""
     sys.path[0] = os.getcwd()
     for name in LIBRARIES:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    jobs, results = with_package()
     for line in sys.stdin:
-        print(json.dumps(run(**json.loads(line))), flush=True)
+        job = json.loads(line)
+        if job.pop("package"):
+            print(json.dumps(job), file=jobs, flush=True)
+            print(results.readline(), end="", flush=True)
+        else:
+            print(json.dumps(run(**job)), flush=True)
 
 
 if __name__ == "__main__":

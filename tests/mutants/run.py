@@ -4,12 +4,12 @@
     python -m tests.mutants --only requeue        those whose file or change has this in it
     python -m tests.mutants --figures FILE.json   and write the figures down
 
-Each worker has a copy of the tree and a server. The tests that belong to the mutants are first run without one, and
-must pass. A mutant is killed when one of its tests fails, twice; survived when all pass; broken when Python or
-PostgreSQL cannot read it, which says nothing about the tests; late when they do not end in time. Exit 0 only if all
-are killed.
+Each worker has a copy of the tree and a server. A mutant is killed when one of its tests fails, twice; survived when
+all pass; broken when Python or PostgreSQL cannot read it, or its killer fails without a mutant, too: that says nothing
+about the tests; late when they do not end in time. Exit 0 only if all are killed.
 
-The test that killed a mutant last time is tried first; the figures name it.
+The test that killed a mutant last time is tried first; the figures name it. A run that is ended goes on where it stood
+when it is started again on the same commit: see `journal.py`.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ from opskit import migration
 from opskit.database import Database
 from opskit.settings import Settings
 from tests.mutants.copies import Copy, arguments
+from tests.mutants.journal import FOLDER, Journal, Verdict, commit, read
 from tests.mutants.kept import ROOT, Mutant, kept
 from tests.support import servers
 
@@ -51,67 +52,43 @@ _UNREADABLE = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What became of a mutant.
-
-    Attributes:
-        mutant: The mutant.
-        end: killed, survived, broken or late.
-        seconds: How long its tests ran.
-        killer: The test that failed; '' when none did.
-        output: What pytest wrote.
-    """
-
-    mutant: Mutant
-    end: str
-    seconds: float
-    killer: str = ""
-    output: str = ""
-
-
 class Worker:
     """A copy of the tree, and a server with a migrated database."""
 
-    def __init__(self, folder: Path, server: servers.Server) -> None:
-        self._copy = Copy(folder)
+    def __init__(self, copy: Copy, server: servers.Server) -> None:
+        self.copy = copy
         self._database = server.create_database()
         with Database(Settings.load({}, database_url=self._database, env="development")) as database:
             migration.migrate(database)
-        if self._copy.where_opskit_is() != self._copy.root / "opskit":
-            raise RuntimeError(f"the tests would not see the copy in {self._copy.root}")
-        self._nursery = self._copy.nursery()
+        if copy.where_opskit_is() != copy.root / "opskit":
+            raise RuntimeError(f"the tests would not see the copy in {copy.root}")
+        self._nursery = copy.nursery()
 
-    def unchanged(self, tests: tuple[str, ...], leaving_out: str) -> tuple[int, str]:
-        """Run tests without a mutant, once more when they fail: the machine may have been busy.
+    def passes(self, tests: tuple[str, ...]) -> bool:
+        """Run tests without a mutant; once more when they fail: the machine may have been busy."""
+        return 0 in (self._run(tests)[0] for _ in range(2))
 
-        Returns:
-            pytest's exit code and what it wrote.
-        """
-        code, output = self._run(tests, leaving_out, fresh=False)
-        return (code, output) if code in (0, 5) else self._run(tests, leaving_out, fresh=False)
-
-    def tries(self, mutant: Mutant, killer: str) -> Verdict:
-        """Run a mutant's tests, the one that killed it last time first."""
+    def tries(self, mutant: Mutant, killer: str) -> tuple[Verdict, str]:
+        """Run a mutant's tests, the one that killed it last time first; also what pytest wrote."""
         began = time.monotonic()
-        with self._copy.changed(mutant):
-            code, output = self._run((killer,), "", mutant.fresh) if killer else (0, "")
+        with self.copy.changed(mutant):
+            code, output = self._run((killer,), mutant) if killer else (0, "")
             if code in (0, 4, 5):  # passed, or there is no such test any more
-                code, output = self._run(mutant.tests, mutant.leaving_out, mutant.fresh)
-        seconds = round(time.monotonic() - began, 1)
-        if code == 1 and not _UNREADABLE.search(output):
-            return Verdict(mutant, "killed", seconds, _failed(output), output)
-        if code < 0 and mutant.hangs:
-            return Verdict(mutant, "killed", seconds, "out of time", output)
-        return Verdict(mutant, {0: "survived", -1: "late"}.get(code, "broken"), seconds, output=output)
+                code, output = self._run(mutant.tests, mutant)
+        killed = (code == 1 and not _UNREADABLE.search(output)) or (code < 0 and mutant.hangs)
+        end = "killed" if killed else {0: "survived", -1: "late"}.get(code, "broken")
+        by = (_failed(output) or "out of time") if killed else ""
+        return Verdict(str(mutant), mutant.key, end, round(time.monotonic() - began, 1), by), output
 
-    def _run(self, tests: tuple[str, ...], leaving_out: str, fresh: bool) -> tuple[int, str]:
+    def _run(self, tests: tuple[str, ...], mutant: Mutant | None = None) -> tuple[int, str]:
+        """pytest's exit code and what it wrote."""
         assert self._nursery.stdin is not None
         assert self._nursery.stdout is not None
         job = {
-            "arguments": arguments(tests, leaving_out),
-            "environment": {"TESTS_DATABASE": "" if fresh else self._database},
+            "arguments": arguments(tests, mutant.leaving_out if mutant else ""),
+            "environment": {"TESTS_DATABASE": "" if mutant and mutant.fresh else self._database},
             "seconds": PATIENCE_SECONDS,
+            "package": mutant is None or mutant.file.endswith(".sql"),
         }
         print(json.dumps(job), file=self._nursery.stdin, flush=True)
         done = json.loads(self._nursery.stdout.readline())
@@ -130,12 +107,13 @@ def _failed(output: str) -> str:
 
 
 @contextlib.contextmanager
-def _workers(count: int) -> Iterator[list[Worker]]:
+def _workers(count: int, tests: list[str]) -> Iterator[list[Worker]]:
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mutants-")))
-        workers = [
-            Worker(folder / str(number), stack.enter_context(servers.running_server())) for number in range(count)
-        ]
+        first = Copy(folder / "0")
+        first.compile(tests)
+        copies = [first, *(Copy(folder / str(number), first.root) for number in range(1, count))]
+        workers = [Worker(copy, stack.enter_context(servers.running_server())) for copy in copies]
         for worker in workers:
             stack.callback(worker.close)
         yield workers
@@ -166,65 +144,82 @@ def _each(workers: list[Worker], jobs: list[Any], do: Any) -> Iterator[Any]:
         yield result
 
 
-def tried(mutants: list[Mutant], workers: list[Worker], before: dict[str, str], console: Console) -> Iterator[Verdict]:
-    """Run the tests without a mutant, then each mutant.
-
-    Raises:
-        SystemExit: A test fails without a mutant.
-    """
-    files = sorted({((test,), mutant.leaving_out) for mutant in mutants for test in mutant.tests})
+def tried(
+    mutants: list[Mutant], workers: list[Worker], journal: Journal, console: Console, show: bool
+) -> list[Verdict]:
+    """Try each mutant that was not killed before; what is killed by a test that fails without it, too, is broken."""
+    before, verdicts = killers(), journal.killed(mutants)
+    if verdicts:
+        console.print(f"{len(verdicts)} were killed before, on this commit", highlight=False)
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False))
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("tests without a mutant", total=len(files))
-        for file, (code, output) in _each(
-            workers, files, lambda worker, chosen: (chosen[0][0], worker.unchanged(*chosen))
-        ):
-            bar.update(task, advance=1, description=f"without a mutant: {file}")
-            if code not in (0, 5):
-                raise SystemExit(f"{output}\n{file} fails without a mutant (exit {code})")
-        bar.reset(task, total=len(mutants), description="mutants")
-        one = lambda worker, mutant: worker.tries(mutant, before.get(str(mutant), ""))  # noqa: E731
-        for verdict in _each(workers, mutants, one):
-            bar.update(task, advance=1, description=str(verdict.mutant))
+        open_ones = [mutant for mutant in mutants if mutant.key not in verdicts]
+        task = bar.add_task("mutants", total=len(open_ones))
+        one = lambda worker, mutant: worker.tries(mutant, before.get(mutant.key, ""))  # noqa: E731
+        for verdict, output in _each(workers, open_ones, one):
+            bar.update(task, advance=1, description=verdict.mutant)
             if verdict.end != "killed" or not console.is_terminal:
                 console.print(f"{verdict.end}: {verdict.mutant}", markup=False, highlight=False)
-            yield verdict
+            if show and verdict.end != "killed":
+                print(output, file=sys.stderr, flush=True)
+            verdicts[verdict.key] = verdict
+            journal.note(verdict)
+        files: dict[str, set[str]] = defaultdict(set)
+        for verdict in verdicts.values():
+            if "::" in verdict.killer:
+                files[verdict.killer.partition("::")[0]].add(verdict.killer)
+        bar.reset(task, total=len(files), description="their killers without a mutant")
+        bad: set[str] = set()
+        for failing in _each(workers, sorted(files.values(), key=len), _failing):
+            bar.update(task, advance=1)
+            for test in failing:
+                console.print(f"fails without a mutant: {test}", markup=False, highlight=False)
+            bad |= failing
+    return [replace(one, end="broken") if one.killer in bad else one for one in verdicts.values()]
 
 
-def figures(verdicts: list[Verdict], seconds: float, workers: int, command: str) -> dict[str, Any]:
+def _failing(worker: Worker, tests: set[str]) -> set[str]:
+    """Which of the tests of one file fail without a mutant; all at once, and each alone where these fail."""
+    if worker.passes(tuple(sorted(tests))):
+        return set()
+    return {test for test in tests if not worker.passes((test,))}
+
+
+def figures(verdicts: list[Verdict], seconds: float, workers: int, of: str) -> dict[str, Any]:
     """What is told of a run."""
     ends = Counter(verdict.end for verdict in verdicts)
     return {
-        "command": command,
+        "command": " ".join(["python -m tests.mutants", *sys.argv[1:]]),
+        "commit": of,
         "date": datetime.now(UTC).date().isoformat(),
         "cores": len(os.sched_getaffinity(0)),
         "workers": workers,
         "mutants": len(verdicts),
         **{end: ends[end] for end in ("killed", "survived", "broken", "late")},
         "seconds": round(seconds),
-        "each": [
-            {"mutant": str(one.mutant), "end": one.end, "seconds": one.seconds, "killer": one.killer}
-            for one in sorted(verdicts, key=lambda one: str(one.mutant))
-        ],
+        "each": [asdict(verdict) for verdict in sorted(verdicts, key=lambda one: (one.mutant, one.key))],
     }
 
 
 def summary(told: dict[str, Any], verdicts: list[Verdict]) -> Table:
     """The figures by file, for people."""
     table = Table("file", "mutants", "killed", "seconds", box=None)
-    for file in sorted({one.mutant.file for one in verdicts}):
-        those = [one for one in verdicts if one.mutant.file == file]
+    files: dict[str, list[Verdict]] = defaultdict(list)
+    for verdict in verdicts:
+        files[verdict.mutant.partition(": ")[0]].append(verdict)
+    for file, those in sorted(files.items()):
         killed = sum(one.end == "killed" for one in those)
         table.add_row(file, str(len(those)), str(killed), f"{sum(one.seconds for one in those):.0f}")
     table.add_row("all", str(told["mutants"]), str(told["killed"]), str(told["seconds"]), style="bold")
     return table
 
 
-def _before(path: Path) -> dict[str, str]:
-    """Which test killed which mutant, by the figures of the last run."""
-    with contextlib.suppress(FileNotFoundError):
-        return {one["mutant"]: one["killer"] for one in json.loads(path.read_text())["each"] if "::" in one["killer"]}
-    return {}
+def killers(folder: Path = FOLDER, path: Path = FIGURES) -> dict[str, str]:
+    """Which test killed which mutant, by the figures of the last whole run and by what was found since."""
+    told = json.loads(path.read_text())["each"] if path.exists() else []
+    for found in sorted(folder.glob("*.jsonl"), key=os.path.getmtime):
+        told += read(found)
+    return {one["key"]: one["killer"] for one in told if "::" in one["killer"]}
 
 
 def main() -> int:
@@ -241,16 +236,10 @@ def main() -> int:
     if not mutants:
         raise SystemExit(f"no mutant has {given.only!r} in its file or change")
     console = Console(soft_wrap=True)
-    began = time.monotonic()
-    verdicts: list[Verdict] = []
-    with _workers(given.workers) as workers:
-        for verdict in tried(mutants, workers, _before(FIGURES), console):
-            verdicts.append(verdict)
-            if given.show and verdict.end != "killed":
-                print(verdict.output, file=sys.stderr)
-    told = figures(
-        verdicts, time.monotonic() - began, given.workers, " ".join(["python -m tests.mutants", *sys.argv[1:]])
-    )
+    began, of = time.monotonic(), commit()
+    with _workers(given.workers, [test for mutant in mutants for test in mutant.tests]) as workers:
+        verdicts = tried(mutants, workers, Journal(of), console, given.show)
+    told = figures(verdicts, time.monotonic() - began, given.workers, of)
     console.print(summary(told, verdicts))
     if given.figures is not None:
         given.figures.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n")

@@ -24,7 +24,7 @@ QUESTIONS = {
     "sets up a new session, and finds out that PgBouncer stands between it and the server?":
         ("opskit/database/session.py", r"def settle\("),
     "compares an API call's bearer token in constant time?":
-        ("opskit/web/authorization.py", r"hmac\.compare_digest"),
+        ("opskit/web/bearer_token.py", r"hmac\.compare_digest"),
     "needs the secret of the cookie for signing in to the page?":
         ("opskit/web/dashboard/sign_in.py", r"cookie_secret"),
     "judges a claim to be stale, dead or rebooted?":
@@ -32,7 +32,7 @@ QUESTIONS = {
     "makes a server ID of host name and process number?":
         ("opskit/queue/server_id.py", r"def _made\("),
     "lets a child process die with its supervisor?":
-        ("opskit/support/processes.py", r"prctl\("),
+        ("opskit/support/parent_death.py", r"prctl\("),
     "turns :\"files\" and :'limit' in an SQL file into an identifier and a bound value?":
         ("opskit/database/sql_variables.py", r"\(\?P<name>"),
     "keeps a cell that begins with = from being run by a spreadsheet, in a CSV that the page offers?":
@@ -52,7 +52,7 @@ QUESTIONS = {
     "declares the environment variable OPSKIT_LEASE_SECONDS and its flag?":
         ("opskit/settings/fields.py", r"lease_seconds: "),
     "holds that nodes import neither pandas nor Streamlit?":
-        ("pyproject.toml", r"A node loads nothing heavy"),
+        ("pyproject.toml tests/test_imports.py", r"A node loads nothing heavy|pandas and plotly belong"),
     "draws a lane for each node, with a bar for each attempt?":
         ("opskit/stats/timeline_figure.py", r"^def timeline\("),
     "prints the page of a doctor's condition, what to look at and what mends it?":

@@ -14,8 +14,8 @@ import traceback
 from collections.abc import Sequence
 
 from opskit._version import __version__
+from opskit.cli.argument_words import arranged, divided
 from opskit.cli.verbs import Verbs
-from opskit.cli.words import arranged, divided
 from opskit.errors import OpskitError
 from opskit.support.logs import masked
 from opskit.support.visible import visible_lines
@@ -30,7 +30,7 @@ VERBS: dict[str, str] = {
     "watch": "watch:add_watch",
     "stats": "statistics:add_stats",
     "file": "file:add_file",
-    "info": "reports:add_info",
+    "info": "info:add_info",
     "logs": "logs:add_logs",
     "requeue": "files:add_requeue",
     "cancel": "cancel:add_cancel",
@@ -40,14 +40,14 @@ VERBS: dict[str, str] = {
     "resume": "nodes:add_resume",
     "drain": "nodes:add_drain",
     "forget": "nodes:add_forget",
-    "doctor": "reports:add_doctor",
+    "doctor": "doctor:add_doctor",
     "prove": "local:add_prove",
     "bench": "local:add_bench",
     "prune": "nodes:add_prune",
     "dashboard": "local:add_dashboard",
     "notebooks": "notebooks:add_notebooks",
     "report": "notebooks:add_report",
-    "query": "reports:add_query",
+    "query": "info:add_query",
     "db": "local:add_db",
     "completion": "completion:add_completion",
 }

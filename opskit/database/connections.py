@@ -19,9 +19,9 @@ import psycopg
 from psycopg.rows import dict_row
 
 from opskit.database import database_url
-from opskit.database.connection import NodeConnection
 from opskit.database.error_translation import server_answers, translated
 from opskit.database.names import names
+from opskit.database.node_connection import NodeConnection
 from opskit.database.pool import Pool
 from opskit.database.session import Connection, SessionConnection, settle
 from opskit.errors import ConnectionClosedError

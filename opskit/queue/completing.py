@@ -21,8 +21,8 @@ from psycopg import generators, sql
 from psycopg.pq import ConnStatus, ExecStatus, PipelineStatus, TransactionStatus
 
 from opskit.database import Database
-from opskit.database.connection import NodeConnection
 from opskit.database.error_translation import translated
+from opskit.database.node_connection import NodeConnection
 from opskit.database.session import Connection, begin
 from opskit.errors import ClaimLostError, CompletionError, DatabaseError, DatabaseUnavailableError
 from opskit.queue.stored import as_json

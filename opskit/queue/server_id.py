@@ -12,7 +12,7 @@ from typing import Any
 
 from opskit.errors import SettingError
 from opskit.settings import Settings
-from opskit.support.processes import resident_bytes
+from opskit.support.memory import resident_bytes
 
 LONGEST = 100
 _STARTED_MONOTONIC = time.monotonic()

@@ -7,7 +7,6 @@ name of its own that resolves to 127.0.0.1. A call that another site's page has 
 
 from __future__ import annotations
 
-import hmac
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from opskit.errors import ForbiddenError, TokenNeededError
 from opskit.settings import Settings
 from opskit.support import allowed_hosts
 from opskit.web import proxies
+from opskit.web.bearer_token import token_fits
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,17 +103,6 @@ def content_allowed(settings: Settings, caller: Caller) -> None:
     """
     if not settings.viewers_see_files:
         writing_allowed(settings, caller)
-
-
-def token_fits(token: str, authorization: str | None) -> bool:
-    """Whether the header shows the token; takes equally long wherever they differ."""
-    scheme, _, shown = (authorization or "").partition(" ")
-    wanted = token.encode("utf-8", "surrogateescape")
-    # A header's bytes reach us read as Latin-1, a token typed into the page as it is.
-    as_bytes = shown.strip().encode("latin-1", "replace")
-    as_text = shown.strip().encode("utf-8", "surrogateescape")
-    fits = hmac.compare_digest(as_bytes, wanted) | hmac.compare_digest(as_text, wanted)
-    return fits and scheme.lower() == "bearer"
 
 
 def _is_loopback(host: str | None) -> bool:

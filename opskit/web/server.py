@@ -16,11 +16,11 @@ from opskit.errors import OpskitError, SettingError
 from opskit.settings import Settings
 from opskit.settings.command_line import add_settings, settings_of
 from opskit.support.allowed_hosts import LOOPBACK
-from opskit.support.processes import end_with
+from opskit.support.parent_death import end_with
 from opskit.support.wording import count
 from opskit.web.api.app import create_api
+from opskit.web.api.beside_sign_in import TokenAlone
 from opskit.web.api.probes import probe_routes
-from opskit.web.api.token_required import TokenAlone
 from opskit.web.dashboard import ahead, fleets, readings, sign_in
 from opskit.web.dashboard.pages import HIDDEN, PAGES
 from opskit.web.index import index_routes

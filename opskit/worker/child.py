@@ -41,7 +41,8 @@ from opskit.queue.server_id import Boot
 from opskit.queue.stored import as_json
 from opskit.settings import Settings
 from opskit.support.logs import set_up_logging
-from opskit.support.processes import end_with, limit_memory
+from opskit.support.memory import limit_memory
+from opskit.support.parent_death import end_with
 from opskit.support.retry_rules import rule_for, rules
 from opskit.worker.claiming import Claimer
 from opskit.worker.context import WorkerContext

@@ -14,7 +14,8 @@ from opskit.files.processor import check_processor
 from opskit.queue.server_id import server_id
 from opskit.settings import Settings
 from opskit.support.logs import set_up_logging
-from opskit.support.processes import end_with, peak_bytes
+from opskit.support.memory import peak_bytes
+from opskit.support.parent_death import end_with
 from opskit.support.visible import visible_lines
 from opskit.worker.supervisor import Supervisor
 

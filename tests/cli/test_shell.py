@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
+from opskit.cli.argument_words import arranged
 from opskit.cli.main import build_parser, main, verbs_of
-from opskit.cli.words import arranged
 from opskit.database import Database
 from opskit.errors import SettingError
 from opskit.stats.catalog import STATISTICS

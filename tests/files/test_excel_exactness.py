@@ -15,8 +15,8 @@ import xlsxwriter
 from openpyxl.styles import PatternFill
 
 from opskit.errors import Reject
-from opskit.files.formats.sheet_rows import SheetRows
 from opskit.files.formats.workbook import NotPlainError
+from opskit.files.formats.xml_rows import SheetRows
 from opskit.files.inspecting import inspect_file
 from tests.support.loads import Connection, Load, MakeFile, RealDesk, claimed, rows_of, workbook
 

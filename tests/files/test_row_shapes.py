@@ -12,8 +12,8 @@ import pytest
 from opskit.errors import Reject
 from opskit.files.formats.cells import Cells
 from opskit.files.formats.row_shapes import RowShapes
-from opskit.files.formats.sheet_rows import Row, SheetRows
 from opskit.files.formats.workbook import NotPlainError, Workbook
+from opskit.files.formats.xml_rows import Row, SheetRows
 from tests.files.test_excel_exactness import sheet_of, written_by_hand
 from tests.support.loads import Connection, Load, rows_of
 

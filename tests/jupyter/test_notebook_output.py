@@ -24,7 +24,7 @@ def test_the_peak_of_a_small_process_is_its_own_also_below_a_large_one() -> None
     ballast = bytearray(b"x") * (300 << 20)
 
     done = subprocess.run(
-        [sys.executable, "-c", "from opskit.support.processes import peak_bytes; print(peak_bytes())"],
+        [sys.executable, "-c", "from opskit.support.memory import peak_bytes; print(peak_bytes())"],
         capture_output=True,
         text=True,
         check=True,

@@ -13,7 +13,8 @@ from opskit.errors import ForbiddenError
 from opskit.settings import Settings
 from opskit.support import allowed_hosts
 from opskit.web import proxies
-from opskit.web.authorization import Caller, content_allowed, token_fits, writing_allowed
+from opskit.web.authorization import Caller, content_allowed, writing_allowed
+from opskit.web.bearer_token import token_fits
 from opskit.web.dashboard import sign_in
 from opskit.web.dashboard.user import shared_tenant_of, user_of
 from tests.support.asgi_calls import scope

@@ -13,7 +13,7 @@ from fastapi import FastAPI, Request
 from opskit.settings import Settings
 from opskit.web import middleware, throttle
 from opskit.web.api import guard as api_guard
-from opskit.web.api.token_required import TokenAlone
+from opskit.web.api.beside_sign_in import TokenAlone
 from tests.support.asgi_calls import called, scope, status, through
 
 SETTINGS = Settings.load({})

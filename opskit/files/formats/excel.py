@@ -12,8 +12,8 @@ from xml.parsers.expat import ExpatError
 from opskit.errors import Reject
 from opskit.files.claimed import ClaimedFile
 from opskit.files.formats.cells import Cells
-from opskit.files.formats.sheet_rows import SheetRows
 from opskit.files.formats.workbook import NotPlainError, SheetPart, Workbook
+from opskit.files.formats.xml_rows import SheetRows
 from opskit.files.table import Table, columns_of, readable
 
 

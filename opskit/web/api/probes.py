@@ -14,7 +14,7 @@ from opskit.web.api import documentation, metrics, responses
 from opskit.web.api.dependencies import Db, SettingsOf, database
 from opskit.web.api.openapi import READING_ERRORS, described
 from opskit.web.api.reads import PATIENCE_SECONDS
-from opskit.web.authorization import token_fits
+from opskit.web.bearer_token import token_fits
 
 
 def probe_routes(api: FastAPI) -> list[BaseRoute]:

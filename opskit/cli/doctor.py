@@ -1,34 +1,15 @@
-"""Reports: statistics, this process, the doctor, a query's SQL."""
+"""What the doctor finds, and its runbooks."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
-from typing import Any
 
 from opskit import doctor
 from opskit.cli.verbs import Verbs
-from opskit.database import Database, queries
+from opskit.database import Database
 from opskit.doctor import runbooks
-from opskit.queue.error_identity import last_line
-from opskit.queue.server_id import server_info
 from opskit.settings.command_line import settings_of
 from opskit.support import console
-
-
-def add_info(verbs: Verbs) -> None:
-    """Add `opskit info`."""
-    verbs.finish(verbs.add("info", info, "show this process: server ID, environment, version"))
-
-
-def info(given: argparse.Namespace) -> int:
-    """Show this process."""
-    answer = server_info(settings_of(given))
-    if given.json:
-        console.as_json(answer)
-    else:
-        console.table([{"this process": key, "value": str(value)} for key, value in answer.items()])
-    return 0
 
 
 def add_doctor(verbs: Verbs) -> None:
@@ -67,23 +48,3 @@ def examine(given: argparse.Namespace) -> int:
             if settings.page_url:
                 console.err.print(f"or on the page: {settings.page_url.rstrip('/')}/doctor?runbook=CONDITION")
     return 1 if any(finding.level == "error" for finding in findings) else 0
-
-
-def add_query(verbs: Verbs) -> None:
-    """Add `opskit query`."""
-    one = verbs.add("query", query, "print a query's SQL, ready for psql")
-    one.add_argument("name", metavar="NAME", help="such as distribution")
-    one.add_argument("-v", "--verbose", action="store_true", help=argparse.SUPPRESS)
-
-
-def query(given: argparse.Namespace) -> int:
-    """Print a query's SQL."""
-    print(queries.standalone(given.name.replace("-", "_")), end="")
-    return 0
-
-
-def _short(row: Mapping[str, Any], key: str) -> Any:
-    """A value for a table: of an error the line that tells it."""
-    value = row[key]
-    is_error = key == "processing_errors" or (key == "reason" and row.get("kind") == "attempt")
-    return last_line(value) if is_error and isinstance(value, str) else value

@@ -1,37 +1,11 @@
-"""Processes: end with a parent, measure memory."""
+"""The memory of a process: how much it holds, and a limit."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import resource
-import signal
 import sys
-import threading
-import time
-
-
-def end_with(parent: int, number: signal.Signals) -> None:
-    """Have this process sent a signal when its parent ends, however it ends.
-
-    On Linux the kernel does it, so that a processor that holds the GIL is no excuse; elsewhere a thread looks.
-    """
-    if sys.platform == "linux":
-        import ctypes
-
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, number, 0, 0, 0)
-    else:
-        threading.Thread(target=_watch, args=(parent, number), daemon=True).start()
-    # It may have ended before we asked.
-    if os.getppid() != parent:
-        os.kill(os.getpid(), number)
-
-
-def _watch(parent: int, number: signal.Signals) -> None:
-    while os.getppid() == parent:
-        time.sleep(0.2)
-    os.kill(os.getpid(), number)
 
 
 def resident_bytes() -> int:
@@ -45,8 +19,6 @@ def resident_bytes() -> int:
 
 def peak_bytes(children: bool = False) -> int:
     """The most memory that this process, or the largest of its ended children, has held [bytes]."""
-    import resource
-
     if not children:
         # The kernel's own maximum survives fork and exec: a small program of a large parent would be as large as that.
         with contextlib.suppress(OSError), open("/proc/self/status", encoding="ascii", errors="replace") as status:

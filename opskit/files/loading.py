@@ -113,6 +113,7 @@ class _Load:
     ) -> None:
         self._connection, self._file, self._target = connection, file, target
         self._name, self._mode, self._typed = name, mode, typed
+        self._is_named = False
 
     def table(self, found: Table) -> dict[str, Any]:
         """Copy the rows; how many, their columns, and what was decided.
@@ -142,12 +143,14 @@ class _Load:
                 raise
             name = self._name if stage is None else "opskit_loading"
             raise _rejection(self._file, found, there, error, name=name, is_binary=is_binary) from error
+        if self._is_named:
+            _name_each_file(connection, self._target)
         types_told = {"types": columns} if stage is not None else {}
         return {"rows": rows, "columns": list(columns)} | found.said | types_told
 
     def _provide(self, columns: Mapping[str, str]) -> dict[str, str]:
         """Make the table ready; the type of each of its columns."""
-        there = _provide(self._connection, self._target, columns)
+        there, self._is_named = _provide(self._connection, self._target, columns, file_id(self._file))
         _make_room(self._connection, self._file, self._target, self._mode)
         return there
 
@@ -173,30 +176,56 @@ def file_id(file: ClaimedFile) -> str:
     return file.id if file.files_table == _DEFAULT_FILES_TABLE else f"{file.files_table}:{file.id}"
 
 
-def _provide(connection: Connection, table: sql.Identifier, columns: Mapping[str, str]) -> dict[str, str]:
+def _provide(
+    connection: Connection, table: sql.Identifier, columns: Mapping[str, str], file_id: str
+) -> tuple[dict[str, str], bool]:
     """Make the table, or add the columns that it lacks; nothing, and no lock, when all is there.
 
     Returns:
-        The type of each column of the file, as it is in the table now.
+        The type of each column of the file, as it is in the table now; and whether the table names this one file for
+        every new row, until `_name_each_file` is called.
     """
-    there = _types(connection, table)
     wanted = {"_file_id": "text", **columns}
-    missing = {name: kind for name, kind in wanted.items() if name not in there}
-    if not missing:
-        return there
+    if not _missing(wanted, there := _types(connection, table)):
+        return there, False
     # Two nodes that make the same table would trip over each other, IF NOT EXISTS or not.
     connection.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (table.as_string(connection),))
+    there = _types(connection, table)
+    if not (missing := _missing(wanted, there)):
+        return there, False
     connection.execute(sql.SQL("CREATE TABLE IF NOT EXISTS {} ()").format(table))
     additions = (
         sql.SQL("ADD COLUMN IF NOT EXISTS {} {}").format(sql.Identifier(column), sql.SQL(kind))
         for column, kind in missing.items()
     )
     connection.execute(sql.SQL("ALTER TABLE {} {}").format(table, sql.SQL(", ").join(additions)))
-    if "_file_id" in missing:
-        # A default of its own step: given with the column, it would name this file in rows that were there before.
-        default = "ALTER TABLE {} ALTER COLUMN _file_id SET DEFAULT current_setting('opskit.file_id', true)"
-        connection.execute(sql.SQL(default).format(table))
-    return _types(connection, table)
+    # What has a trigger cannot be altered again after its rows.
+    named = not there and not _has_triggers(connection, table)
+    if named:
+        # Nobody else sees the table yet: to ask the setting for each row would take a tenth of the load.
+        default = sql.SQL("ALTER TABLE {} ALTER COLUMN _file_id SET DEFAULT {}")
+        connection.execute(default.format(table, sql.Literal(file_id)))
+    elif "_file_id" in missing:
+        _name_each_file(connection, table)
+    return _types(connection, table), named
+
+
+def _missing(wanted: Mapping[str, str], there: Mapping[str, str]) -> dict[str, str]:
+    return {name: kind for name, kind in wanted.items() if name not in there}
+
+
+def _name_each_file(connection: Connection, table: sql.Identifier) -> None:
+    """Have the table note with each new row which file it came from.
+
+    A step of its own: given with the column, the default would name this file in rows that were there before.
+    """
+    default = "ALTER TABLE {} ALTER COLUMN _file_id SET DEFAULT current_setting('opskit.file_id', true)"
+    connection.execute(sql.SQL(default).format(table))
+
+
+def _has_triggers(connection: Connection, table: sql.Identifier) -> bool:
+    query = "SELECT relhastriggers FROM pg_class WHERE oid = to_regclass(%s)"
+    return any(row["relhastriggers"] for row in connection.execute(query, (table.as_string(connection),)))
 
 
 def _types(connection: Connection, table: sql.Identifier) -> dict[str, str]:

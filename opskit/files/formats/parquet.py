@@ -67,6 +67,8 @@ def open_parquet(file: ClaimedFile, stream: BinaryIO) -> Table:
                     yield arrays
                     done += len(part)
                     file.progress(done, metadata.num_rows)
+        # What lies free between the batches stays with the process else, and grows with each file.
+        pyarrow.default_memory_pool().release_unused()
 
     return Table(
         columns=columns,

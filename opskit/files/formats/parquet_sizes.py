@@ -13,7 +13,7 @@ from opskit.files.limits import LONGEST_RECORD, MOST_COLUMNS, MOST_TIMES
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_MOST_ROWS = 1 << 14
+_MOST_ROWS = 1 << 13
 _BATCH_BYTES = 1 << 21
 _PART_BYTES = 1 << 23
 FREE_BYTES = 1 << 26

@@ -1,64 +1,88 @@
-"""The readers' differential suite for as long as one likes: CASES generated files, in some processes.
+"""The readers' differential suite for as long as one likes: CASES files drawn at random, in some processes.
 
     python -m tests.files.differential --cases 200000 --processes 2 --seed 1     (make differential CASES=200000 SEED=1)
 
-Each round of a process has a seed of its own, made from the one that is given. A difference is printed with its seed
-and the smallest file that shows it, and the run goes on; exit 1 if there was any. What was reached is written down
-after each round, so that a run may be ended at any time.
+A round is a thousand files, drawn from the seed and the round's number: `--round 17` draws one of them again. A
+difference is printed with its round and the file's bytes, and the run goes on; exit 1 if there was any. What was
+reached is written down after each round, so that a run may be ended at any time; `--minutes` ends it, and `--first`
+goes on.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
-import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
-ROUND = 2_000  # files: a round starts a server, which takes some seconds
-TALLY = "OPSKIT_DIFFERENTIAL_TALLY"
-_SHOWN = 6_000
+import psycopg
+from psycopg.rows import dict_row
+
+from tests.files.comparing import Differ
+from tests.files.drawing import FORMATS, Draw
+from tests.support import servers
+
+ROUND = 1_000  # files
+_MEMORY = "/dev/shm"
 
 
 @dataclass
-class Reached:
-    """What a run has tried so far."""
+class Round:
+    """One round's files.
 
-    asked: int
-    seed: int
-    processes: int
-    cases: int = 0
-    seconds: float = 0.0
-    formats: dict[str, dict[str, int]] = field(default_factory=dict)
-    rounds_with_differences: list[dict[str, Any]] = field(default_factory=list)
+    Attributes:
+        number: Its number.
+        formats: For each format how many files were loaded, rejected and read otherwise.
+        cpu_seconds: Of its process, the server's not counted.
+        told: Each difference: the file and what is wrong.
+    """
 
-    def add(self, tallies: list[dict[str, Any]]) -> None:
-        """Count the files of a round."""
-        for tally in tallies:
-            counts = Counter(self.formats.get(tally["what"], {})) + Counter(tally["counts"])
-            self.formats[tally["what"]] = dict(counts)
-            self.cases += sum(tally["counts"].values())
+    number: int
+    formats: dict[str, Counter[str]] = field(default_factory=dict)
+    cpu_seconds: float = 0.0
+    told: list[str] = field(default_factory=list)
 
 
-def run(seed: int, files: int, folder: Path) -> tuple[int, list[dict[str, Any]], str]:
-    """One round in a process of its own: its seed, its tallies, and what pytest says if something differs."""
-    tally = folder / f"{seed}.jsonl"
-    environment = {**os.environ, "OPSKIT_DIFFERENTIAL_FILES": str(files), TALLY: str(tally)}
-    command = [
-        sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "slow", f"--hypothesis-seed={seed}",
-        "tests/files/test_differential.py",
-    ]  # fmt: skip
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    tallies = [json.loads(line) for line in tally.read_text().splitlines()] if tally.exists() else []
-    return seed, tallies, "" if done.returncode == 0 else (done.stdout + done.stderr)[-_SHOWN:]
+def run(url: str, seed: int, number: int) -> Round:
+    """Draw and compare the files of a round, in a database of its own."""
+    done, began = Round(number), time.process_time()
+    server = servers.Server(url)
+    database = server.create_database()
+    folder = _MEMORY if os.access(_MEMORY, os.W_OK) else None
+    try:
+        with tempfile.TemporaryDirectory(dir=folder) as place:
+            for what, draw_one in FORMATS.items():
+                draw = Draw(f"{seed}/{number}/{what}")
+                done.formats[what] = compared(draw, database, Path(place), what, draw_one, done)
+    finally:
+        server.drop_database(database)
+        server.close()
+    done.cpu_seconds = time.process_time() - began
+    return done
+
+
+def compared(draw: Draw, database: str, folder: Path, what: str, draw_one: Any, done: Round) -> Counter[str]:
+    """A format's files of a round: how many were loaded, rejected, and read otherwise."""
+    with psycopg.connect(database, autocommit=True, row_factory=dict_row) as connection:
+        differ = Differ(connection, folder)
+        for _ in range(ROUND // len(FORMATS)):
+            try:
+                draw_one(draw, differ)
+            except Exception:
+                differ.tally["read otherwise"] += 1
+                files = {path.name: path.read_bytes() for path in folder.iterdir()}
+                done.told.append(f"round {done.number}, {what}: {files}\n{traceback.format_exc(limit=-3)}")
+        differ.duckdb.close()
+        return differ.tally
 
 
 def main() -> int:
@@ -67,30 +91,51 @@ def main() -> int:
     parser.add_argument("--cases", type=int, default=2_000, help="how many files, over all formats")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--first", type=int, default=0, help="number of the first round")
+    parser.add_argument("--round", type=int, help="this round alone")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no round after so long")
     parser.add_argument("--figures", type=Path, help="where the figures go as JSON, beside the screen")
     given = parser.parse_args()
-    reached = Reached(asked=given.cases, seed=given.seed, processes=given.processes)
+    if given.round is not None:
+        given.first, given.cases = given.round, ROUND
+    numbers = iter(range(given.first, given.first + -(-given.cases // ROUND)))
+    reached: dict[str, Any] = {
+        "at": time.strftime("%Y-%m-%d", time.gmtime()), "asked": given.cases, "seed": given.seed, "cases": 0,
+        "differences": 0, "seconds": 0, "cpu_seconds": 0.0, "formats": {}, "rounds": [],
+    }  # fmt: skip
     began = time.monotonic()
-    rounds = range(-(-given.cases // ROUND))
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(given.processes) as pool:
-        size = min(ROUND, given.cases)
-        futures = [pool.submit(run, given.seed * 100_000 + number, size, Path(folder)) for number in rounds]
-        for future in as_completed(futures):
-            seed, tallies, said = future.result()
-            reached.add(tallies)
-            reached.seconds = round(time.monotonic() - began)
-            if said:
-                reached.rounds_with_differences.append({"seed": seed, "files": size})
-                print(said, flush=True)
-            differ = len(reached.rounds_with_differences)
-            told = f"{reached.cases:,} of {given.cases:,} files, {reached.seconds:.0f} s"
-            print(f"{told}, seed {seed}: {differ} rounds with differences", flush=True)
+    context = multiprocessing.get_context("spawn")
+    with servers.running_server() as server, ProcessPoolExecutor(given.processes, context) as pool:
+        running: set[Future[Round]] = set()
+        while True:
+            while len(running) < given.processes and time.monotonic() - began < given.minutes * 60:
+                if (number := next(numbers, None)) is None:
+                    break
+                running.add(pool.submit(run, server.url, given.seed, number))
+            if not running:
+                break
+            ended, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in ended:
+                add(reached, future.result())
+            reached["seconds"] = round(time.monotonic() - began)
+            print(f"{reached['cases']:,} of {given.cases:,} files, {reached['seconds']} s, "
+                  f"{reached['differences']} read otherwise", flush=True)  # fmt: skip
             if given.figures:
-                given.figures.write_text(
-                    json.dumps({"at": time.strftime("%Y-%m-%d", time.gmtime()), **vars(reached)}, indent=1) + "\n"
-                )
-    print(json.dumps(vars(reached)))
-    return 1 if reached.rounds_with_differences else 0
+                given.figures.write_text(json.dumps(reached, indent=1) + "\n")
+    print(json.dumps(reached))
+    return 1 if reached["differences"] else 0
+
+
+def add(reached: dict[str, Any], done: Round) -> None:
+    """Count a round's files, and print what differs."""
+    for text in done.told:
+        print(text, flush=True)
+    for what, tally in done.formats.items():
+        reached["formats"][what] = dict(Counter(reached["formats"].get(what, {})) + tally)
+        reached["cases"] += tally["loaded"] + tally["rejected"]
+    reached["differences"] += len(done.told)
+    reached["cpu_seconds"] = round(reached["cpu_seconds"] + done.cpu_seconds, 1)
+    reached["rounds"] = sorted([*reached["rounds"], done.number])
 
 
 if __name__ == "__main__":

@@ -1,49 +1,34 @@
 """Generated files through `load_table` and through an independent reader: the same, or rejected.
 
-2,000 files a run; `make differential CASES=200000` tries more. What differs by a decision stands in
-docs/howto/loading.md and is taken into account here: an empty field of CSV is NULL, an empty line at the end of a file
-is no row. A cell of Excel that has blanks alone is not tried: calamine leaves them out.
+2,000 files a run, which hypothesis draws and makes small where something differs; `make differential CASES=200000`
+tries more, drawn at random. A cell of Excel that has blanks alone is not tried: calamine leaves them out.
 """
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import datetime
-import decimal
 import io
-import json
-import math
 import os
 import string
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any, Literal
 
-import duckdb
 import openpyxl
 import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import python_calamine
 import xlsxwriter
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from psycopg import sql
-from psycopg.rows import dict_row, tuple_row
+from psycopg.rows import dict_row
 
-from opskit.errors import Reject
-from opskit.files import text
-from opskit.files.claimed import ClaimedFile
-from opskit.files.formats import json_lines
-from opskit.files.inspecting import inspect_file
-from opskit.files.loading import load_table, table_name
-from tests.support.loads import Connection, RealDesk, claimed
+from tests.files import comparing
+from tests.files.comparing import Differ
 
 EACH = int(os.environ.get("OPSKIT_DIFFERENTIAL_FILES", "2000")) // 5
-TALLY = os.environ.get("OPSKIT_DIFFERENTIAL_TALLY")
 MANY = settings(
     max_examples=EACH,
     deadline=None,
@@ -52,51 +37,6 @@ MANY = settings(
     database=None,
 )
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(36_000)]
-
-
-class Differ(RealDesk):
-    """Loads a file, looks at the rows, and rolls everything back."""
-
-    def __init__(self, connection: Connection, folder: Path) -> None:
-        super().__init__(connection)
-        self.folder = folder
-        self.found: list[tuple[Any, ...]] = []
-        self.as_text = False
-        self.tally: Counter[str] = Counter()
-
-    @contextlib.contextmanager
-    def completing(self, file: ClaimedFile, result: Mapping[str, Any] | None) -> Iterator[Connection]:
-        assert self.connection is not None
-        with self.connection.transaction(force_rollback=True):
-            yield self.connection
-            names = [
-                row["attname"]
-                for row in self.connection.execute(
-                    "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 1 ORDER BY attnum",
-                    (sql.Identifier(table_name(file)).as_string(self.connection),),
-                )
-            ]
-            form = sql.SQL("{}::text") if self.as_text else sql.SQL("{}")
-            query = sql.SQL("SELECT {} FROM {} ORDER BY ctid").format(
-                sql.SQL(", ").join(form.format(sql.Identifier(name)) for name in names),
-                sql.Identifier(table_name(file)),
-            )
-            with self.connection.cursor(row_factory=tuple_row) as cursor:
-                self.found = cursor.execute(query).fetchall()
-
-    def load(self, name: str, content: bytes, *, as_text: bool = False) -> dict[str, Any] | None:
-        """Load a file; what the loader says, or None when it was rejected. Its rows are counted as they are loaded."""
-        (self.folder / name).write_bytes(content)
-        file = claimed(self.folder / name, self)
-        self.as_text = as_text
-        try:
-            loaded = load_table(file)
-        except Reject:
-            self.tally["rejected"] += 1
-            return None
-        self.tally["loaded"] += 1
-        assert inspect_file(file).get("rows", loaded["rows"]) == loaded["rows"] == len(self.found)
-        return loaded
 
 
 @pytest.fixture(scope="module")
@@ -113,12 +53,9 @@ def own_tally(differ: Differ) -> None:
     differ.tally.clear()
 
 
-def enough(differ: Differ, what: str, share: float) -> None:
+def enough(differ: Differ, share: float) -> None:
     """Most files are loaded: a reader that rejects everything is right, and of no use."""
     counts, differ.tally = differ.tally, Counter()
-    if TALLY:
-        with open(TALLY, "a") as target:
-            target.write(json.dumps({"what": what, "counts": counts}) + "\n")
     assert counts["loaded"] >= share * sum(counts.values()), counts
 
 
@@ -153,37 +90,23 @@ def csv_files(draw: st.DrawFn) -> tuple[bytes, list[str], list[list[str]]]:
 @MANY
 @given(made=csv_files())
 def check_written_csv(made: tuple[bytes, list[str], list[list[str]]], differ: Differ) -> None:
-    content, header, rows = made
-    loaded = differ.load("a.csv", content)
-    if loaded is None:
-        return
-    assert loaded["columns"] == [name.strip() for name in header]
-    assert [[cell or "" for cell in row] for row in differ.found] == rows
+    comparing.written_csv(differ, *made)
 
 
 def test_csv_as_programs_write_it_is_read_as_it_was_written(differ: Differ) -> None:
     check_written_csv(differ=differ)
-    enough(differ, "CSV as it is written", 0.7)
+    enough(differ, 0.7)
 
 
 @MANY
 @given(soup=st.text(st.sampled_from('ab1,;"\n\r\t \\.'), max_size=40))
 def check_soup(soup: str, differ: Differ) -> None:
-    loaded = differ.load("a.csv", soup.encode())
-    if loaded is None:
-        return
-    rows = list(csv.reader(io.StringIO(soup, newline=""), delimiter=loaded["delimiter"]))
-    header, *rows = rows
-    while rows and not rows[-1]:
-        rows.pop()
-    expected = [row or [""] for row in rows]
-    assert all(len(row) == len(header) for row in expected)
-    assert [[cell or "" for cell in row] for row in differ.found] == expected
+    comparing.any_text(differ, soup)
 
 
 def test_any_text_is_read_as_pythons_reader_does_or_rejected(differ: Differ) -> None:
     check_soup(differ=differ)
-    enough(differ, "CSV of any text", 0.05)
+    enough(differ, 0.05)
 
 
 # -- JSON lines ----------------------------------------------------------------------------------
@@ -196,10 +119,6 @@ VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.di
 RECORDS = st.lists(st.dictionaries(st.sampled_from(["a", "b", "é", 'q"', "c\\d"]), VALUES), min_size=1, max_size=6)
 
 
-def exactly(text: str) -> Any:
-    return json.loads(text, parse_float=decimal.Decimal, parse_int=decimal.Decimal)
-
-
 @MANY
 @given(
     records=RECORDS,
@@ -208,31 +127,12 @@ def exactly(text: str) -> Any:
     block=st.sampled_from([16, 64, 1 << 20]),
 )
 def check_json(records: list[dict[str, Any]], escaped: bool, blanks: str, block: int, differ: Differ) -> None:
-    lines = [json.dumps(record, ensure_ascii=escaped) for record in records]
-    # With small blocks most of the file is beyond the part that is looked through for keys.
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(text, "BLOCK", block)
-        patch.setattr(json_lines, "_FIRST_PORTION", block)
-        loaded = differ.load("a.jsonl", blanks.join(lines).encode(), as_text=True)
-    keys = list(dict.fromkeys(key for record in records for key in record))
-    if loaded is None:
-        assert not keys
-        return
-    nested = {key for record in records for key, value in record.items() if isinstance(value, (list, dict))}
-    for record, row in zip(records, differ.found, strict=True):
-        for key, found in zip(keys, row, strict=True):
-            value = record.get(key)
-            if value is None:
-                assert found is None
-            elif key in nested:
-                assert exactly(found) == exactly(json.dumps(value))
-            else:
-                assert found == (value if isinstance(value, str) else json.dumps(value))
+    comparing.written_json(differ, records, escaped=escaped, blanks=blanks, block=block)
 
 
 def test_json_lines_are_read_as_they_were_written(differ: Differ) -> None:
     check_json(differ=differ)
-    enough(differ, "JSON lines", 0.8)
+    enough(differ, 0.8)
 
 
 # -- Parquet -------------------------------------------------------------------------------------
@@ -283,15 +183,12 @@ def parquet_files(draw: st.DrawFn) -> bytes:
 @MANY
 @given(content=parquet_files())
 def check_parquet(content: bytes, differ: Differ) -> None:
-    assert differ.load("a.parquet", content) is not None
-    read = duckdb.sql(f"SELECT * FROM '{differ.folder / 'a.parquet'}'")
-    assert read is not None
-    assert differ.found == read.fetchall()
+    comparing.written_parquet(differ, content)
 
 
 def test_parquet_is_read_as_duckdb_reads_it(differ: Differ) -> None:
     check_parquet(differ=differ)
-    enough(differ, "Parquet", 1.0)
+    enough(differ, 1.0)
 
 
 # -- Excel ---------------------------------------------------------------------------------------
@@ -326,30 +223,12 @@ def written_by(program: str, rows: list[list[Any]]) -> bytes:
     return target.getvalue()
 
 
-def shown(value: Any) -> str | None:
-    """What calamine's value is as text."""
-    if value == "":
-        return None
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
-    if isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):
-        return f"{value.isoformat()}T00:00:00"
-    return value.isoformat() if isinstance(value, datetime.datetime) else str(value)
-
-
 @MANY
 @given(rows=SHEETS, program=st.sampled_from(["openpyxl", "xlsxwriter"]))
 def check_excel(rows: list[list[Any]], program: str, differ: Differ) -> None:
-    content = written_by(program, [["a", "b", "c", "d"], *rows])
-    assert differ.load("a.xlsx", content) is not None
-    _, *read = python_calamine.load_workbook(io.BytesIO(content)).get_sheet_by_index(0).to_python()
-    expected = [tuple(map(shown, row)) for row in read if any(cell != "" for cell in row)]
-    assert [tuple(row) for row in differ.found] == expected
-    assert not any(isinstance(cell, float) and math.isnan(cell) for row in rows for cell in row)
+    comparing.written_workbook(differ, written_by(program, [["a", "b", "c", "d"], *rows]))
 
 
 def test_workbooks_are_read_as_calamine_reads_them(differ: Differ) -> None:
     check_excel(differ=differ)
-    enough(differ, "Excel", 1.0)
+    enough(differ, 1.0)

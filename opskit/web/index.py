@@ -2,12 +2,16 @@
 
 Opened by a page's own address, Streamlit asks for its server below that address first, such as at /file/_stcore/health,
 and gets a 404, before it asks one folder higher. Every page of ours stands in the server's own folder: no guessing.
-What the first view draws with is fetched while the connection opens, not after the first message.
+What a page draws with is fetched while the connection opens, not after the first message; what the other pages draw
+with is fetched and begun once the browser has nothing else to do, so that a later click waits for neither.
 """
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Awaitable, Callable, Iterable
+from functools import cache
 from pathlib import Path
 
 import streamlit as st
@@ -17,11 +21,24 @@ from starlette.routing import BaseRoute, Route
 
 STATIC = Path(st.__file__).with_name("static")
 SERVER = '<script>window.__streamlit = {BACKEND_BASE_URL: new URL("./", document.baseURI).href}</script>'
-DRAWS = (
-    "Html", "StreamlitMarkdown", "Button", "Checkbox", "ButtonGroup", "Metric", "Tabs", "serialization", "recordbatch",
-    "ArrowVegaLiteChart", "embed", "PlotlyChart",
-)  # fmt: skip
-"""What the Overview draws with, by the names of Streamlit's files; one that is not there is fetched when it is used."""
+EVERYWHERE = ("Html", "StreamlitMarkdown", "Button", "ButtonGroup", "Checkbox")
+TABLE, CHART = "DataFrame", "PlotlyChart"
+DRAWS = {
+    "": ("Metric", "serialization", "recordbatch", "ArrowVegaLiteChart", "embed", CHART),
+    "nodes": (TABLE,),
+    "files": (TABLE, "Selectbox", "TextInput"),
+    "failures": (TABLE,),
+    "timeline": (CHART,),
+    "history": (TABLE,),
+    "file": (TABLE, "Table"),
+    "node": (CHART, TABLE),
+}
+"""What each page draws with, by the names of Streamlit's files; one that is not there is fetched when it is used."""
+LATER = (TABLE, "Selectbox", "TextInput", CHART)
+"""What is fetched once the first view stands, in this order."""
+_IMPORT = re.compile(rb"(?:from|import)\"\./([^\"/]+\.js)\"")
+_HEAD_BYTES = 100_000
+"""Within so many bytes stand a file's own imports."""
 
 
 def index_routes(pages: Iterable[str]) -> list[BaseRoute]:
@@ -34,17 +51,56 @@ def index_routes(pages: Iterable[str]) -> list[BaseRoute]:
         html = (STATIC / "index.html").read_text(encoding="utf-8")
     except OSError:
         return []
-    if html.count("<head>") != 1:
+    if html.count("<head>") != 1 or html.count("</body>") != 1:
         return []
-    plain = html.replace("<head>", f"<head>{SERVER}")
-    ahead = html.replace("<head>", f"<head>{SERVER}{preloads()}")
-    return [Route(f"/{page}", _serving(plain if page else ahead), methods=["GET"]) for page in pages]
+    whole = html.replace("</body>", f"{fetched_later()}</body>")
+    return [
+        Route(f"/{page}", _serving(whole.replace("<head>", f"<head>{SERVER}{preloads(page, html)}")), methods=["GET"])
+        for page in pages
+    ]
 
 
-def preloads() -> str:
-    """Links that have the browser fetch what the first view draws with."""
-    found = [path.name for name in DRAWS for path in sorted((STATIC / "static/js").glob(f"{name}.*.js"))]
-    return "".join(f'<link rel="modulepreload" crossorigin href="./static/js/{name}">' for name in found)
+def preloads(page: str, html: str = "") -> str:
+    """Links that have the browser fetch what a page draws with, and what that needs; not what *html* fetches anyway."""
+    needed = dict.fromkeys(name for one in (*EVERYWHERE, *DRAWS.get(page, ())) for name in _with_imports(_files(one)))
+    new = [name for name in needed if f"/{name}" not in html]
+    return "".join(f'<link rel="modulepreload" crossorigin href="./static/js/{name}">' for name in new)
+
+
+def fetched_later() -> str:
+    """A script that imports what other pages draw with, one after the other, whenever the browser is idle."""
+    files = [f"./static/js/{name}" for one in LATER for name in _files(one)]
+    return (
+        f"<script>addEventListener('load', () => {{ const files = {json.dumps(files)}, "
+        "idle = window.requestIdleCallback || ((then) => setTimeout(then, 500)), "
+        "next = () => { const file = files.shift(); "
+        "if (file) import(new URL(file, document.baseURI)).catch(() => {}).finally(() => idle(next)) }; "
+        "setTimeout(() => idle(next), 1500) })</script>"
+    )
+
+
+def _files(name: str) -> list[str]:
+    """The files of Streamlit that a name stands for."""
+    return [path.name for path in sorted((STATIC / "static/js").glob(f"{name}.*.js"))]
+
+
+def _with_imports(names: Iterable[str]) -> list[str]:
+    """Files and all that they import: a browser would learn of these one after the other."""
+    known: dict[str, None] = {}
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop(0)
+        if name not in known:
+            known[name] = None
+            waiting += _imports(name)
+    return list(known)
+
+
+@cache
+def _imports(name: str) -> list[str]:
+    with (STATIC / "static/js" / name).open("rb") as file:
+        found = [one.decode() for one in _IMPORT.findall(file.read(_HEAD_BYTES))]
+    return [one for one in found if (STATIC / "static/js" / one).exists()]
 
 
 def _serving(html: str) -> Callable[[Request], Awaitable[HTMLResponse]]:

@@ -17,9 +17,9 @@ WITH gate AS MATERIALIZED (
      CROSS JOIN LATERAL (
            (SELECT f.id, coalesce(f.processing_failures, 0) AS failures, coalesce(f.processing_attempt, 0) > 0 AS tried
               FROM :"files" AS f
-             WHERE f.processing_status = 'queued' AND f.deleted IS NOT TRUE AND f.processing_queued_at <= now()
-               AND f.:"lane" = l.lane
-             ORDER BY f.processing_queued_at, f.id LIMIT 50)
+             WHERE f.processing_status = 'queued' AND f.deleted IS NOT TRUE AND f.:"lane" >= l.lane
+               AND (f.:"lane", f.processing_queued_at) <= (l.lane, now())
+             ORDER BY f.:"lane", f.processing_queued_at, f.id LIMIT 50)
            UNION ALL
            (SELECT f.id, coalesce(f.processing_failures, 0), coalesce(f.processing_attempt, 0) > 0
               FROM :"files" AS f

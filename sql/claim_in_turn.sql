@@ -8,6 +8,8 @@
 --
 -- Answers as claim.sql does, with the lane; when nothing is due it does not say when something will be (due_lanes.sql).
 -- The lanes are asked one after the other, and only until one has a file: the ordinality is the order, nothing is sorted.
+-- A lane is a range of its index, from its cursor to now. With an equality the index of the whole queue gives the same order,
+-- and the planner takes that one where the statistics know of one lane alone: it reads a million files for one then.
 \ir _session.sql
 WITH gate AS MATERIALIZED (
     SELECT CASE WHEN n.lease_until < now() OR p.scope IS NOT NULL THEN 'paused'
@@ -27,9 +29,9 @@ WITH gate AS MATERIALIZED (
      CROSS JOIN LATERAL (
            SELECT of_lane.id
              FROM (SELECT id FROM :"files"
-                    WHERE processing_status = 'queued' AND deleted IS NOT TRUE AND :"lane" = l.lane
-                      AND processing_queued_at >= l.after AND processing_queued_at <= now()
-                    ORDER BY processing_queued_at, id
+                    WHERE processing_status = 'queued' AND deleted IS NOT TRUE
+                      AND (:"lane", processing_queued_at) >= (l.lane, l.after) AND (:"lane", processing_queued_at) <= (l.lane, now())
+                    ORDER BY :"lane", processing_queued_at, id
                     LIMIT 1
                       FOR NO KEY UPDATE SKIP LOCKED) AS of_lane
            UNION ALL

@@ -12,9 +12,9 @@ WITH pick AS MATERIALIZED (
      CROSS JOIN LATERAL (
            SELECT of_lane.id
              FROM (SELECT id FROM :"files"
-                    WHERE processing_status = 'queued' AND deleted IS NOT TRUE AND :"lane" = l.lane
-                      AND processing_queued_at >= l.after AND processing_queued_at <= now()
-                    ORDER BY processing_queued_at, id
+                    WHERE processing_status = 'queued' AND deleted IS NOT TRUE
+                      AND (:"lane", processing_queued_at) >= (l.lane, l.after) AND (:"lane", processing_queued_at) <= (l.lane, now())
+                    ORDER BY :"lane", processing_queued_at, id
                     LIMIT 1
                       FOR NO KEY UPDATE SKIP LOCKED) AS of_lane
            UNION ALL

@@ -26,6 +26,8 @@ from opskit.support.retry import Backoff
 __all__ = ["completed_by", "completing"]
 completing = Completing
 ALL_OF_THE_QUEUE = "-infinity"
+# By whether there are lanes, and whether one of them is asked alone.
+_HOT = {None: "complete_and_claim", True: "complete_and_claim_of_lane", False: "complete_and_claim_in_turn"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,11 +166,11 @@ def complete_and_claim(
         DatabaseUnavailableError: No answer; both may have happened. `complete`, then `nodes.advance` and `held`,
             find out.
 
-    SQL: sql/complete_and_claim.sql, sql/complete_and_claim_in_turn.sql
+    SQL: sql/complete_and_claim.sql; with *turn* sql/complete_and_claim_of_lane.sql, sql/complete_and_claim_in_turn.sql
     """
     where: dict[str, str] = {"after": after} if turn is None else turn.values
     row: Row = db.ask(
-        "complete_and_claim" if turn is None else "complete_and_claim_in_turn",
+        _HOT[None if turn is None else turn.alone],
         server_id=node.server_id,
         boot=node.boot,
         epoch=str(node.epoch),

@@ -7,9 +7,12 @@ from a leap through their index, again every few seconds and after a notificatio
 from __future__ import annotations
 
 import csv
+import itertools
+import math
 import random
 import time
 import weakref
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -50,15 +53,27 @@ _KNOWN: weakref.WeakKeyDictionary[Database, tuple[float, Column | None]] = weakr
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """The lanes that one claim asks, in order, and where it begins to look in each."""
+    """The lanes that one claim asks, in order, and where it begins to look in each.
+
+    Attributes:
+        lanes: The lanes.
+        afters: A cursor for each.
+        alone: Whether it is one lane, asked by the statement of one lane, which costs the server less.
+    """
 
     lanes: tuple[Lane, ...]
     afters: tuple[str, ...]
+    alone: bool = False
 
     @property
     def values(self) -> dict[str, str]:
-        """As the statements take them: two array literals."""
-        return {"lanes": _literal(self.lanes), "afters": _literal(self.afters)}
+        """As the statements take them: array literals; of one lane that is asked alone, its cursor as it is."""
+        lanes = _literal(self.lanes)
+        return (
+            {"lanes": lanes, "after": self.afters[0]}
+            if self.alone
+            else {"lanes": lanes, "afters": _literal(self.afters)}
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,32 +192,40 @@ class Lanes:
     def __init__(self, db: Database, route: Route) -> None:
         self._db = db
         self._route = route
-        self._due: list[Lane] = []
+        self._due: deque[Lane] = deque()
         self._later: dict[Lane, float] = {}
+        self._ripe_at = math.inf
         self._cursors: dict[Lane, str] = {}
         self._served: dict[Lane, int] = {}
         self._turns = 0
         self._look_at = 0.0
         self._soonest = 0.0
-        self._was_due = False
+        self._was_due = self._had_first = False
         self.looked_at = 0.0
         self._full_look_at = 0.0
         self._beyond: Lane = None
 
-    def next(self) -> Turn:
+    def next(self, *, alone: bool = False) -> Turn:
         """The lanes that the next claim asks: those served least recently first; empty when none has a file due.
+
+        Args:
+            alone: Whether the first of them may be asked alone. It is while the last claim found its file in the first
+                lane: where lanes are short, or other nodes empty them, asking one by one would cost a statement each.
 
         SQL: sql/due_lanes.sql
         """
         now = time.monotonic()
         if now >= self._look_at:
             self.look()
-        elif self._later and (ripe := [lane for lane, at in self._later.items() if at <= now]):
+        elif now >= self._ripe_at:
+            ripe = [lane for lane, at in self._later.items() if at <= now]
             for lane in ripe:
                 del self._later[lane]
-            self._arrange(self._due + ripe)
-        asked = tuple(self._due[:_ASKED_AT_ONCE])
-        return Turn(asked, tuple(self._cursors.get(lane, "-infinity") for lane in asked))
+            self._ripe_at = min(self._later.values(), default=math.inf)
+            self._arrange([*self._due, *ripe])
+        alone = alone and self._had_first and bool(self._due) and self._due[0] is not None
+        asked = tuple(itertools.islice(self._due, 1 if alone else _ASKED_AT_ONCE))
+        return Turn(asked, tuple(self._cursors.get(lane, "-infinity") for lane in asked), alone)
 
     def notified(self) -> None:
         """New files have arrived: look at the lanes again as soon as allowed."""
@@ -210,9 +233,11 @@ class Lanes:
 
     def took(self, lane: Lane, cursor: str) -> None:
         """A file of this lane was claimed: the lanes before it had none, and it goes to the end."""
+        self._had_first = bool(self._due) and self._due[0] == lane
         if lane in self._due:
-            place = self._due.index(lane)
-            self._due = [*self._due[place + 1 :], lane]
+            while self._due.popleft() != lane:
+                pass
+            self._due.append(lane)
         self._turns += 1
         self._was_due = False
         self._served[lane] = self._turns
@@ -220,7 +245,11 @@ class Lanes:
 
     def had_none(self, turn: Turn) -> None:
         """None of these lanes had a file to be had."""
-        self._due = [lane for lane in self._due if lane not in turn.lanes]
+        self._due = deque(lane for lane in self._due if lane not in turn.lanes)
+
+    def had_no_first(self) -> None:
+        """The lane that was asked alone had no file, or nothing was claimed for another reason: ask several next."""
+        self._had_first = False
 
     @property
     def next_seconds(self) -> float | None:
@@ -245,6 +274,7 @@ class Lanes:
         self._beyond = named[-1] if len(named) >= MOST_LANES else None
         mine = [(row["lane"], row["due_seconds"]) for row in found if self._route.takes(row["lane"])]
         self._later = {lane: now + seconds for lane, seconds in mine if seconds > 0}
+        self._ripe_at = min(self._later.values(), default=math.inf)
         self._arrange(lane for lane, seconds in mine if seconds <= 0)
         self._was_due, self.looked_at = bool(self._due), now
         self._look_at = now + _LOOK_SECONDS * random.uniform(0.8, 1.2)
@@ -260,7 +290,7 @@ class Lanes:
 
     def _arrange(self, due: Iterable[Lane]) -> None:
         # Lanes that were never served come first, each node in an order of its own.
-        self._due = sorted(due, key=lambda lane: (self._served.get(lane, 0), random.random()))
+        self._due = deque(sorted(due, key=lambda lane: (self._served.get(lane, 0), random.random())))
 
 
 def demand_column(db: Database, route: Route) -> Column | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import random
 import time
@@ -153,7 +154,7 @@ class Claimer:
             self._hear_at = time.monotonic() + HEAR_SECONDS
             if self._listener.heard():
                 self._lanes.notified()
-        return self._lanes.next()
+        return self._lanes.next(alone=True)
 
     def complete_and_claim(self, file: ClaimedFile, result: Mapping[str, Any] | None, token: str) -> Answer | None:
         """Complete a file and claim the next in one statement; None when the file was not completed.
@@ -167,7 +168,8 @@ class Claimer:
             DatabaseError: The database refused it.
             DatabaseUnavailableError: No answer: perhaps it was done.
         """
-        answer = claims.complete_and_claim(
+        ask = functools.partial(
+            claims.complete_and_claim,
             self.db,
             self.node,
             id=file.id,
@@ -175,8 +177,12 @@ class Claimer:
             result=result,
             after=self._after(),
             token=token,
-            turn=self._turn(),
         )
+        turn = self._turn()
+        answer = ask(turn=turn)
+        if answer is None and turn is not None and turn.alone and self._lanes is not None:
+            self._lanes.had_no_first()
+            answer = ask(turn=self._lanes.next())
         if answer is None:
             self._cursor = ALL_OF_THE_QUEUE
         return answer

@@ -26,8 +26,8 @@ def laned(db: Database) -> Database:
     return db
 
 
-def turn(*asked: str | None, after: str = "-infinity") -> Turn:
-    return Turn(asked or LANES, (after,) * len(asked or LANES))
+def turn(*asked: str | None, after: str = "-infinity", alone: bool = False) -> Turn:
+    return Turn(asked or LANES, (after,) * len(asked or LANES), alone)
 
 
 def opened(db: Database, *, closed: bool = False, due: bool = True) -> None:
@@ -62,9 +62,9 @@ def test_a_file_of_a_lane_is_claimed_that_is_due_by_a_node_that_is_well(
 
 
 @pytest.mark.parametrize("how", [*HOWS, "paused", "token", "done", "cursor", "well"])
-@pytest.mark.parametrize("lane", LANES)
+@pytest.mark.parametrize(("lane", "alone"), [("a", False), (None, False), ("a", True)])
 def test_the_next_file_of_a_lane_is_claimed_when_it_is_due_and_the_one_in_hand_was_completed(
-    laned: Database, how: str, lane: str | None
+    laned: Database, how: str, lane: str | None, alone: bool
 ) -> None:
     first, next_one = files(laned, "first", "next", customer=lane)
     node = boot(laned)
@@ -78,7 +78,7 @@ def test_the_next_file_of_a_lane_is_claimed_when_it_is_due_and_the_one_in_hand_w
 
     found = claims.complete_and_claim(
         laned, node, id=first, done_token=token, result=None, after="-infinity", token=claims.new_token(),
-        turn=turn(lane, after="infinity" if how == "cursor" else "-infinity"),
+        turn=turn(lane, after="infinity" if how == "cursor" else "-infinity", alone=alone),
     )  # fmt: skip
 
     assert (found is None) is (how != "well")
@@ -87,7 +87,7 @@ def test_the_next_file_of_a_lane_is_claimed_when_it_is_due_and_the_one_in_hand_w
 
 @pytest.mark.parametrize("asked", [("a", "b"), ("b", "a"), (None, "a"), ("a", None)])
 def test_the_lanes_are_asked_in_turn_and_no_other(laned: Database, asked: tuple[str | None, ...]) -> None:
-    for lane in ("0", "b", None, "a"):
+    for lane in ("0", "b", None, "a", "c"):
         files(laned, str(lane), str(lane), customer=lane)
     node = boot(laned)
     held: claims.Answer | None = claims.claim(laned, node, turn=turn(*asked))
@@ -106,12 +106,30 @@ def test_the_lanes_are_asked_in_turn_and_no_other(laned: Database, asked: tuple[
     assert claims.claim(laned, node, turn=turn(*asked)).outcome == "empty"
 
 
-@pytest.mark.parametrize("lane", LANES)
-def test_within_a_lane_a_claim_takes_the_first_that_no_session_has_locked(laned: Database, lane: str | None) -> None:
+def test_a_lane_that_is_asked_alone_is_the_only_one_that_a_file_is_claimed_of(laned: Database) -> None:
+    files(laned, "of b", customer="b")
+    files(laned, "of none")
+    (first,) = files(laned, "first", customer="a")
+    node = boot(laned)
+    token = claims.claim_one(laned, node, first).token
+
+    found = claims.complete_and_claim(
+        laned, node, id=first, done_token=token, result=None, after="-infinity", token=claims.new_token(),
+        turn=turn("a", alone=True),
+    )  # fmt: skip
+
+    assert (found, row(laned, first)["processing_status"]) == (None, "processing")
+
+
+@pytest.mark.parametrize(("lane", "alone"), [("a", False), (None, False), ("a", True)])
+def test_within_a_lane_a_claim_takes_the_first_that_no_session_has_locked(
+    laned: Database, lane: str | None, alone: bool
+) -> None:
     late, locked, first, second = files(laned, "late", "locked", "first", "second", customer=lane)
     put(laned, late, "processing_queued_at = processing_queued_at + interval '1 minute'")
     node = boot(laned)
-    given: dict[str, Any] = {"server_id": node.server_id, "boot": node.boot, "epoch": node.epoch, **turn(lane).values}
+    given: dict[str, Any] = {"server_id": node.server_id, "boot": node.boot, "epoch": node.epoch}
+    following_of = "complete_and_claim_of_lane" if alone else "complete_and_claim_in_turn"
     ask(
         laned, f"UPDATE {laned.settings.files} SET processing_queued_at = processing_queued_at - %s * interval '1 h'", 1
     )
@@ -121,10 +139,10 @@ def test_within_a_lane_a_claim_takes_the_first_that_no_session_has_locked(laned:
         with laned.connection() as connection:
             connection.execute("SET lock_timeout = '300ms'")
             token = claims.new_token()
-            (answer,) = laned.run_on(connection, "claim_in_turn", token=token, **given)
+            (answer,) = laned.run_on(connection, "claim_in_turn", token=token, **given, **turn(lane).values)
             (following,) = laned.run_on(
-                connection, "complete_and_claim_in_turn", id=answer["id"], done_token=token, result="null",
-                token=claims.new_token(), **given,
+                connection, following_of, id=answer["id"], done_token=token, result="null",
+                token=claims.new_token(), **given, **turn(lane, alone=alone).values,
             )  # fmt: skip
 
     assert (str(answer["id"]), str(following["id"])) == (first, second)
@@ -144,11 +162,11 @@ def test_a_claim_of_a_lane_stands_still_while_the_breaker_is_open(laned: Databas
 
 
 @pytest.mark.parametrize("lane", LANES)
-@pytest.mark.parametrize("how", [*HOWS, "pause", "soon", "closed", "other", "without", "well"])
+@pytest.mark.parametrize("how", [*HOWS, "pause", "soon", "closed", "other", "before", "without", "well"])
 def test_a_probe_of_a_lane_is_of_a_node_that_is_well_when_it_is_due(
     laned: Database, how: str, lane: str | None
 ) -> None:
-    other = {"other": "other", "without": "other" if lane is None else None}
+    other = {"other": "other", "before": "0", "without": "other" if lane is None else None}
     (id,) = files(laned, "a", customer=other.get(how, lane))
     node = boot(laned)
     opened(laned, due=how != "soon", closed=how == "closed")

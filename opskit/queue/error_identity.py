@@ -335,15 +335,10 @@ def kind_of_status(status: int, *, redirect: bool = False) -> Kind:
     return "world" if status in (401, 403, 404) or status >= 500 or (redirect and 300 <= status < 400) else "file"
 
 
-def kind_of_exit(code: int) -> Kind:
-    """What the exit code of a program speaks of: 126 and 127 say that it could not be run."""
-    return "world" if code in (126, 127) else "file"
-
-
 def _of_the_world(error: BaseException, *, absent: bool) -> bool:
     """*absent*: the whole says that there is no such file, and a store's 404 below it is what it was made of."""
     # A store's PermissionError has no errno.
-    if isinstance(error, (ImportError, MemoryError, ConnectionError, PermissionError, MissingExtraError)):
+    if isinstance(error, (ImportError, MemoryError, PermissionError, MissingExtraError)):
         return True
     names = {kind.__name__ for kind in type(error).__mro__}
     if names & _CONNECTION:

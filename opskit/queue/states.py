@@ -60,11 +60,6 @@ class EventKind(StrEnum):
     BREAKER = "breaker"
     FORGET = "forget"
 
-    @property
-    def is_by_operators(self) -> bool:
-        """Whether people do it, not nodes."""
-        return self not in (EventKind.ATTEMPT, EventKind.BOOT, EventKind.STOP, EventKind.BREAKER, EventKind.WATCH)
-
 
 class Verdict(StrEnum):
     """What the reaper says of a claim (sql/stale.sql, sql/cleanup.sql)."""

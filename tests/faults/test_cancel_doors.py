@@ -5,12 +5,10 @@ The database's clock tells how long it took: from the cancel in the history to t
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
 import signal
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
@@ -23,9 +21,10 @@ from opskit.database import Database
 from tests.faults.conftest import Start
 from tests.support.api import served
 from tests.support.dashboard import Open, click, open_page, said
+from tests.support.dripping import dripping
 from tests.support.nodes import Node, add_files, ask, record, status, until, violations
 from tests.support.pooler import PGBOUNCER, Pooler, pooler
-from tests.support.tables import attempts, files, opskit
+from tests.support.tables import attempts, opskit
 
 __all__ = ["open_page", "pooler"]
 
@@ -64,31 +63,6 @@ def cancel(request: pytest.FixtureRequest, open_page: Open) -> Cancel:
 
     ways: dict[str, Cancel] = {"page": by_page, "shell": by_shell, "api": by_api}
     return ways[request.param]
-
-
-@contextlib.contextmanager
-def dripping(db: Database, folder: Path) -> Iterator[str]:
-    """A file whose bytes come for ever: load_table holds its row for as long, inside one COPY."""
-    pipe = folder / "sales.csv"
-    os.mkfifo(pipe)
-    stop = threading.Event()
-
-    def drip() -> None:
-        with contextlib.suppress(BrokenPipeError), pipe.open("w") as out:
-            out.write("a,b\n")
-            while not stop.wait(0.01):
-                out.write("1,2\n" * 1000)
-                out.flush()
-
-    writer = threading.Thread(target=drip)
-    writer.start()
-    try:
-        yield files(db, "sales.csv", storage_path=str(pipe))[0]
-    finally:
-        stop.set()
-        with contextlib.suppress(OSError):  # nobody reads: the writer still waits for a reader
-            os.close(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK))
-        writer.join()
 
 
 def is_copying(db: Database) -> bool:

@@ -7,11 +7,23 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
 
 from opskit import jupyter, queue
 from opskit.database import Database
 from opskit.queue import claims, nodes
 from tests.support.nodes import add_files
+
+
+@pytest.fixture
+def shell(db: Database) -> Iterator[InteractiveShell]:
+    """IPython with the extension, and a connection in the variable `db`."""
+    one = InteractiveShell.instance()
+    one.user_ns["db"] = db
+    one.run_line_magic("load_ext", "opskit")
+    yield one
+    one.run_line_magic("unload_ext", "opskit")
+    InteractiveShell.clear_instance()
 
 
 @pytest.fixture

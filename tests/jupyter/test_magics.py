@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,17 +11,6 @@ from opskit import queue, stats
 from opskit.database import Database
 from opskit.errors import DatabaseError, SettingError
 from tests.support.tables import files
-
-
-@pytest.fixture
-def shell(db: Database) -> Iterator[InteractiveShell]:
-    """IPython with the extension, and a connection in the variable `db`."""
-    one = InteractiveShell.instance()
-    one.user_ns["db"] = db
-    one.run_line_magic("load_ext", "opskit")
-    yield one
-    one.run_line_magic("unload_ext", "opskit")
-    InteractiveShell.clear_instance()
 
 
 def test_a_statistic_is_a_frame_and_the_doctor_answers_findings(shell: InteractiveShell, db: Database) -> None:

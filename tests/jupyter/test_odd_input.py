@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -146,17 +145,6 @@ def test_a_scratch_of_a_connection_that_only_reads_is_on_a_server_of_its_own(
 
 
 # -- magics and SQL of one's own -------------------------------------------------------------
-
-
-@pytest.fixture
-def shell(db: Database) -> Iterator[InteractiveShell]:
-    """IPython with the extension, and a connection in the variable `db`."""
-    one = InteractiveShell.instance()
-    one.user_ns["db"] = db
-    one.run_line_magic("load_ext", "opskit")
-    yield one
-    one.run_line_magic("unload_ext", "opskit")
-    InteractiveShell.clear_instance()
 
 
 def test_a_statistic_has_its_name_of_python_too_and_an_open_quotation_mark_is_told(shell: InteractiveShell) -> None:

@@ -108,12 +108,13 @@ def plugins() -> list[str]:
     return [word for plugin in wanted for word in ("-p", plugin)]
 
 
-def arguments(tests: tuple[str, ...], leaving_out: str = "") -> list[str]:
+def arguments(tests: tuple[str, ...], leaving_out: str = "", *, folder: Path) -> list[str]:
     """What pytest is told: to run tests of the fast set, up to the first that fails.
 
-    A test that fails once more when it is run again has not failed because the machine was busy.
+    Their temporary files have a folder of their own: to clear away what other runs left behind may fail. A test that
+    fails once more when it is run again has not failed because the machine was busy.
     """
     return [
-        "-x", "-q", "--reruns", "1", "--tb=short", "-rfE", "-m", "not slow and not browser",
+        "-x", "-q", "--reruns", "1", "--tb=short", "-rfE", "-m", "not slow and not browser", f"--basetemp={folder}",
         *(("-k", f"not ({leaving_out})") if leaving_out else ()), *plugins(), *tests,
     ]  # fmt: skip

@@ -85,7 +85,7 @@ class Worker:
         assert self._nursery.stdin is not None
         assert self._nursery.stdout is not None
         job = {
-            "arguments": arguments(tests, mutant.leaving_out if mutant else ""),
+            "arguments": arguments(tests, mutant.leaving_out if mutant else "", folder=self.copy.root.parent / "files"),
             "environment": {"TESTS_DATABASE": "" if mutant and mutant.fresh else self._database},
             "seconds": PATIENCE_SECONDS,
             "package": mutant is None or mutant.file.endswith(".sql"),

@@ -23,7 +23,6 @@ from opskit.queue.error_identity import (
     Identity,
     headline,
     kind_of,
-    kind_of_exit,
     kind_of_status,
     last_line,
     normalised,
@@ -289,12 +288,11 @@ def test_all_other_errors_speak_of_their_file(error: BaseException) -> None:
     assert kind_of(error) == "file"
 
 
-def test_statuses_and_exit_codes_have_a_kind() -> None:
+def test_statuses_have_a_kind() -> None:
     assert {status: kind_of_status(status, redirect=True) for status in (302, 400, 401, 403, 404, 422, 500, 503)} == {
         302: "world", 400: "file", 401: "world", 403: "world", 404: "world", 422: "file", 500: "world", 503: "world",
     }  # fmt: skip
     assert kind_of_status(302) == "file"
-    assert [kind_of_exit(code) for code in (1, 65, 126, 127)] == ["file", "file", "world", "world"]
 
 
 # -- on the row and in the event -------------------------------------------------------------------

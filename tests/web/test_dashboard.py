@@ -268,7 +268,7 @@ def test_a_group_of_failures_leads_to_its_files(open_page: Open, full: Database)
     assert fine(app)
     assert "worse.csv" not in app.dataframe[1].value.to_string()
 
-    tick(app, "failed files ", 0)
+    tick(app, "members ", 0)
     click(click(app, "requeue_members"), "confirm_button")
     assert "1 file requeued" in said(app)
 

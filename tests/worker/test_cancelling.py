@@ -21,6 +21,7 @@ from opskit.queue import claims, interruptions
 from opskit.queue.cancelling import end_cancelled
 from opskit.queue.deferring import defer
 from tests.support.api import served
+from tests.support.dripping import dripping
 from tests.support.nodes import Node, add_files, ask, record, running_nodes, status, until, violations
 from tests.support.tables import ask_psql, attempts, boot, claim, claimed, fail, files, opskit, put, row
 
@@ -282,21 +283,7 @@ def test_a_file_that_its_processor_has_locked_ends_within_a_second_and_nothing_o
 def test_a_load_that_is_cancelled_in_the_middle_of_its_copy_ends_and_loads_nothing(
     db: Database, tmp_path: Path
 ) -> None:
-    pipe = tmp_path / "sales.csv"
-    os.mkfifo(pipe)
-    (id,) = files(db, "sales.csv", storage_path=str(pipe))
-    stop = threading.Event()
-
-    def drip() -> None:
-        with contextlib.suppress(BrokenPipeError), pipe.open("w") as out:
-            out.write("a,b\n")
-            while not stop.wait(0.01):
-                out.write("1,2\n" * 1000)
-                out.flush()
-
-    writer = threading.Thread(target=drip)
-    writer.start()
-    with running_nodes(db, tmp_path) as start:
+    with dripping(db, tmp_path) as id, running_nodes(db, tmp_path) as start:
         start("node-a", act="opskit.processors:load_table", **SLOW_BEAT)
         in_hand(db, id)
         until(lambda: ask(db, "SELECT 1 FROM pg_stat_progress_copy"))
@@ -305,8 +292,6 @@ def test_a_load_that_is_cancelled_in_the_middle_of_its_copy_ends_and_loads_nothi
         queue.cancel(db, [id], actor="ann")
         until(lambda: status(db, id) == "failed")
         waited = time.monotonic() - begun
-        stop.set()
-    writer.join()
     assert [one["outcome"] for one in attempts(db, id)] == ["cancelled"]
     assert ask(db, "SELECT to_regclass('dev_loaded_sales') IS NULL AS gone") == [{"gone": True}]
     assert waited < 1.0, waited

@@ -31,7 +31,6 @@ from opskit.web.authorization import Caller, content_allowed
 PATIENCE_SECONDS = 5.0
 """How long a call waits for the first count of what has ended; later ones get the last one at once [s]."""
 NO_SERVER = "(none yet)"
-Limit = Annotated[int, Query(ge=1, le=10_000, description="Most rows.")]
 PageLimit = Annotated[int, Query(ge=1, le=10_000, description="Most rows of a page.")]
 STATUS = "Only this state; none: rows that have no status yet."
 CURSOR = "Where to go on: what the Link header of the page before says."

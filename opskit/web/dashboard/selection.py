@@ -62,8 +62,3 @@ def table(
 def changed(name: str) -> bool:
     """Whether a tick was just made or taken away: a part that renews itself then has the whole page drawn."""
     return bool(st.session_state.pop(f"{name} ticked", False))
-
-
-def none(name: str) -> None:
-    """Untick everything."""
-    st.query_params.pop(name, None)

@@ -172,16 +172,13 @@ def members(group: Row, lane: str) -> None:
         }
         for row in rows
     ]
-    ticked = drawn.cards("members", lines, [drawn.address("file", id=row["id"]) for row in rows]).dataframe(
+    chosen = drawn.ticked(
+        "members",
+        rows,
         lines,
         column_config={"Failed": columns.time_column(), "Error": st.column_config.TextColumn(width="large")},
-        hide_index=True,
         placeholder="None in this time.",
-        key="failed files " + str(hash(tuple(row["id"] for row in rows))),
-        on_select="rerun",
-        selection_mode="multi-row",
     )
-    chosen = [rows[place] for place in ticked.selection.rows if place < len(rows)]
     if chosen:
         lead_on(chosen)
 

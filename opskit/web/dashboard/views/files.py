@@ -134,21 +134,17 @@ def table(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         }
         for row in rows
     ]
-    ticked = drawn.cards("files", lines, [drawn.address("file", id=row["id"]) for row in rows]).dataframe(
+    return drawn.ticked(
+        "files",
+        rows,
         lines,
         column_config={
             "State": columns.state_column(columns.BADGES),
             "Last event": columns.time_column(),
             "Size": st.column_config.NumberColumn(format="bytes"),
         },
-        hide_index=True,
         height=columns.table_height(rows),
-        # A new list is a new table: a tick never moves to another file.
-        key="files " + str(hash(tuple(row["id"] for row in rows))),
-        on_select="rerun",
-        selection_mode="multi-row",
     )
-    return [rows[place] for place in ticked.selection.rows if place < len(rows)]
 
 
 def several(chosen: list[dict[str, Any]]) -> None:

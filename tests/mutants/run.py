@@ -77,7 +77,7 @@ class Worker:
                 code, output = self._run(mutant.tests, mutant)
         killed = (code == 1 and not _UNREADABLE.search(output)) or (code < 0 and mutant.hangs)
         end = "killed" if killed else {0: "survived", -1: "late"}.get(code, "broken")
-        by = (_failed(output) or "out of time") if killed else ""
+        by = (failed(output) or "out of time") if killed else ""
         return Verdict(str(mutant), mutant.key, end, round(time.monotonic() - began, 1), by), output
 
     def _run(self, tests: tuple[str, ...], mutant: Mutant | None = None) -> tuple[int, str]:
@@ -100,9 +100,9 @@ class Worker:
         self._nursery.communicate()
 
 
-def _failed(output: str) -> str:
+def failed(output: str) -> str:
     """The first test that failed, by pytest's summary."""
-    found = re.search(r"^(?:FAILED|ERROR) (\S.*?)(?: - .*)?$", output, re.MULTILINE)
+    found = re.search(r"^(?:FAILED|ERROR) ([^\s\[]+(?:\[.*?\](?= - |$))?)", output, re.MULTILINE)
     return found[1] if found else ""
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from tests.mutants.journal import Journal, Verdict
 from tests.mutants.kept import Mutant
-from tests.mutants.run import killers
+from tests.mutants.run import failed, killers
 
 ONE, OTHER = Mutant("sql/a.sql", "x", "y", ()), Mutant("sql/a.sql", "x", "z", ())
 KILLED = Verdict(str(ONE), ONE.key, "killed", 1.5, "tests/a.py::test_a")
@@ -52,3 +54,12 @@ def test_the_test_that_is_tried_first_is_the_last_that_killed_on_any_commit(tmp_
     Journal("c0ffee", tmp_path).note(replace(KILLED, killer="out of time"))
 
     assert killers(tmp_path, tmp_path / "none.json") == {ONE.key: "tests/b.py::test_b"}
+
+
+@pytest.mark.parametrize(
+    "name", ["tests/a.py::test_a", "tests/a.py::test_a[x]", "tests/a.py::test_a[at = now() - interval '1 h']"]
+)
+def test_the_test_that_failed_is_named_with_its_case(name: str) -> None:
+    assert failed(f"..F\nFAILED {name} - assert 1 == [2] - 3\n1 failed") == name
+    assert failed(f"ERROR {name}\n") == name
+    assert failed("all went well") == ""

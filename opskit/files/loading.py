@@ -275,5 +275,7 @@ def _rejection(
     # The context is in the server's language, the number in any; the table's name may hold one, too.
     found = re.search(r"\d+", (error.diag.context or "").partition(name)[2])
     place = f", {table.where(int(found[0]), there, binary=is_binary)}" if found else ""
-    nul = " (the character NUL, which PostgreSQL does not keep)" if "0x00" in (error.diag.message_primary or "") else ""
-    return Reject(f"{file.name}{place}: {error.diag.message_primary}{nul}")
+    # A column's name and a value are in it as they are in the file, line breaks too.
+    what, why = (" ".join((text or "").split()) for text in (error.diag.message_primary, error.diag.message_detail))
+    nul = " (the character NUL, which PostgreSQL does not keep)" if "0x00" in what else ""
+    return Reject(f"{file.name}{place}: {what[:300]}{f': {why[:200]}'.removesuffix('.') if why else ''}{nul}")

@@ -107,6 +107,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "inches": (b'a,b\n1,5"\n', "line 2: a quote stands within a field"),
     "a total of one cell": (b"a,b\n1,2\nTotal\n", 'line 4: missing data|line 3: missing data for column "b"'),
     "NUL in a cell": (b"a,b\n1,\x00\n", "NUL"),
+    "a short row under a name over two lines": (b'a,"b\nc"\n1\n', 'line 3: missing data for column "b c"'),
     "half a character at the end": (b"a,b\n1,\xe2\x82", "not UTF-8|invalid byte sequence"),
     "Latin-1 in the middle of a long file": (b"a,b\n" + b"1,2\n" * 400_000 + b"\xe9,1\n", "line 400002: invalid byte"),
 }

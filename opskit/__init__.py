@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, Any, Unpack
 from opskit._version import __version__
 from opskit.database import Database
 from opskit.errors import ClaimLostError, OpskitError, Reject, Retry
-from opskit.files.claimed import ClaimedFile
-from opskit.queue.server_id import server_id, server_info
 from opskit.settings import OtherSettings, Settings
 
 if TYPE_CHECKING:
@@ -25,15 +23,21 @@ if TYPE_CHECKING:
     from opskit import migration as migration
     from opskit import queue as queue
     from opskit import stats as stats
+    from opskit.files.claimed import ClaimedFile as ClaimedFile
     from opskit.files.testing import claimed as claimed
     from opskit.jupyter.replay import replay as replay
     from opskit.jupyter.watch import watch as watch
+    from opskit.queue.server_id import server_id as server_id
+    from opskit.queue.server_id import server_info as server_info
 
 _PACKAGES = ("doctor", "jupyter", "migration", "queue", "stats")
-_FUNCTIONS = {
+_HOMES = {
+    "ClaimedFile": "opskit.files.claimed",
     "claimed": "opskit.files.testing",
     "load_ipython_extension": "opskit.jupyter.magics",
     "replay": "opskit.jupyter.replay",
+    "server_id": "opskit.queue.server_id",
+    "server_info": "opskit.queue.server_id",
     "unload_ipython_extension": "opskit.jupyter.magics",
     "watch": "opskit.jupyter.watch",
 }
@@ -81,8 +85,8 @@ def __getattr__(name: str) -> Any:
     """What is imported on first use (PEP 562): `import opskit` loads neither pandas nor plotly."""
     if name in _PACKAGES:
         return importlib.import_module(f"opskit.{name}")
-    if name in _FUNCTIONS:
-        return getattr(importlib.import_module(_FUNCTIONS[name]), name)
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'opskit' has no attribute {name!r}")
 
 

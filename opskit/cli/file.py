@@ -10,7 +10,7 @@ from opskit.database import Database
 from opskit.database.session import Row
 from opskit.errors import OpskitError
 from opskit.queue import row_content
-from opskit.queue.error_identity import last_line
+from opskit.queue.error_lines import last_line
 from opskit.settings.command_line import settings_of
 from opskit.support import console
 from opskit.support.logs import masked

@@ -13,7 +13,7 @@ from opskit import queue
 from opskit.cli.verbs import Verbs, actor, seconds_of
 from opskit.database import Database
 from opskit.errors import DatabaseUnavailableError, SettingError
-from opskit.queue.error_identity import last_line
+from opskit.queue.error_lines import last_line
 from opskit.queue.requeuing import requeueable
 from opskit.settings.command_line import settings_of
 from opskit.support import console, wording

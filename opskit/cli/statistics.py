@@ -12,7 +12,7 @@ from opskit.cli.verbs import Verbs
 from opskit.database import Database
 from opskit.database.session import Row
 from opskit.errors import SettingError
-from opskit.queue.error_identity import last_line
+from opskit.queue.error_lines import last_line
 from opskit.settings.command_line import settings_of
 from opskit.stats.catalog import STATISTICS
 from opskit.support import console, wording

@@ -8,7 +8,7 @@ from typing import Any
 from opskit import queue
 from opskit.database import Database, Row
 from opskit.doctor.overview import Overview
-from opskit.queue.error_identity import last_line
+from opskit.queue.error_lines import last_line
 from opskit.queue.states import FileState
 from opskit.support import notebook_output, wording
 

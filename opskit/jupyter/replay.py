@@ -21,7 +21,8 @@ from opskit.files.program_failure import Failure
 from opskit.files.workspace import Workspace
 from opskit.jupyter import side_effects
 from opskit.queue import row_content
-from opskit.queue.error_identity import headline, last_line, of_exception, of_failure
+from opskit.queue.error_identity import headline, of_exception, of_failure
+from opskit.queue.error_lines import last_line
 from opskit.queue.replaying import Replaying, connections_only_read, is_guard
 from opskit.queue.server_id import server_id
 from opskit.queue.stored import as_json

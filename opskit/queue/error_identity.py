@@ -20,6 +20,7 @@ from typing import Literal
 
 from opskit.errors import MissingExtraError, Reject
 from opskit.files.program_failure import Failure
+from opskit.queue.error_lines import MARKERS, last_line, one_line
 from opskit.support.logs import masked
 
 Kind = Literal["world", "file"]
@@ -68,7 +69,7 @@ def of_failure(failure: Failure, *, known: Iterable[str | None] = ()) -> Identit
     """The identity of what a program or a server has said."""
     return Identity(
         normalised(message_of(failure), known=known),
-        _cut(_one_line(masked(failure.place)), _LONGEST_PLACE),
+        _cut(one_line(masked(failure.place)), _LONGEST_PLACE),
         failure.kind,
     )
 
@@ -80,35 +81,20 @@ def of_text(text: str, *, known: Iterable[str | None] = ()) -> Identity:
 
 def of_reason(reason: str) -> Identity:
     """The identity of an end that is no exception, such as a signal: the reason as it stands, numbers and all."""
-    return Identity(_cut(_one_line(masked(reason)), _LONGEST_ERROR))
+    return Identity(_cut(one_line(masked(reason)), _LONGEST_ERROR))
 
 
 def headline(error: BaseException) -> str:
     """The line that tells an exception: its type, or "rejected", and the first line of its message; no passwords."""
     lines = _lines(message_of(error))
     name = _type_name(error)
-    return _one_line(masked(f"{name}: {lines[0]}" if lines else name))
-
-
-def last_line(text: str | None) -> str:
-    """The line of a stored error that tells it: the last one that says something.
-
-    Texts of older versions end in the caret of an SQL or Python error, or in PostgreSQL's details; these are passed
-    over.
-    """
-    lines = [line for line in (text or "").splitlines() if not _MARKERS.fullmatch(line)]
-    telling = [line for line in lines if not _DETAILS.match(line)]
-    return _one_line((telling or lines or [text or ""])[-1])
-
-
-_MARKERS = re.compile(r"[\s^~+\-|]*")  # carets below a line, and the frame of an exception group
-_DETAILS = re.compile(r"\s*(LINE \d+|DETAIL|HINT|CONTEXT|QUERY):")
+    return one_line(masked(f"{name}: {lines[0]}" if lines else name))
 
 
 def _name_of(error: BaseException, known: tuple[str, ...], depth: int = 0) -> str:
     """Exception and normalised message; with what it was raised from, and what a group holds."""
     if isinstance(error, SystemExit):
-        text = _one_line(masked(f"SystemExit: {message_of(error)}")).rstrip(": ")
+        text = one_line(masked(f"SystemExit: {message_of(error)}")).rstrip(": ")
     else:
         lines = _lines(message_of(error))
         # The beginning, and the end: what a program printed last stands there.
@@ -161,13 +147,7 @@ def message_of(error: BaseException) -> str:
 
 def _lines(message: str) -> list[str]:
     lines = (line.strip() for line in message[:_LONGEST_MESSAGE].splitlines())
-    return [line for line in lines if not _MARKERS.fullmatch(line)]
-
-
-def _one_line(text: str) -> str:
-    """Without line ends, control characters and what UTF-8 cannot hold; white space is single."""
-    text = "".join(char if char.isprintable() else " " for char in text)
-    return " ".join(text.split()).encode("utf-8", "replace").decode()
+    return [line for line in lines if not MARKERS.fullmatch(line)]
 
 
 def _cut(text: str, longest: int) -> str:
@@ -227,10 +207,10 @@ def normalised(message: str, *, known: Iterable[str | None] = (), names: bool = 
         known: What is known to belong to this file alone: its id, its name, its path.
         names: The whole message is a key: one that looks like a name stays.
     """
-    text = _one_line(masked(message[:_LONGEST_MESSAGE]))
+    text = one_line(masked(message[:_LONGEST_MESSAGE]))
     own = {word for word in known if word and len(word) > 3 and not word.isalpha()}
     for word in sorted(own, key=len, reverse=True):
-        text = text.replace(_one_line(word), "…")
+        text = text.replace(one_line(word), "…")
     if names and (key := re.fullmatch(r"(['\"])([^\W\d][\w .-]{0,60})\1", text)):
         return f"'{_numberless(key[2])}'"
     return _cut(_LISTS.sub(r"\1", _VARYING.sub(_without, text)).strip(), _LONGEST_ERROR)
@@ -298,7 +278,7 @@ def _named(frame: FrameType) -> str:
     parts = path.replace("\\", "/").split("/")
     depth = 1 if module in ("", "__main__") else module.count(".") + 1 + (parts[-1] == "__init__.py")
     function = _INNER.sub("", frame.f_code.co_qualname)
-    return _one_line(f"{'/'.join(parts[-depth:])} in {function}")
+    return one_line(f"{'/'.join(parts[-depth:])} in {function}")
 
 
 _ERRNOS = {

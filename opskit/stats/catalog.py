@@ -14,7 +14,7 @@ from opskit.database import Database, queries
 from opskit.database.session import Row
 from opskit.queue import lanes
 from opskit.queue.reaper import LOOK_SECONDS
-from opskit.stats import columns
+from opskit.stats import columns, lists
 from opskit.stats.columns import Kind
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Statistic:
         path: Its place under /api/processing. Defaults to its name.
         one_row: It has one row, always.
         counts_what_ended: It may take long; whoever serves many readers gives patience_seconds.
-        one_statement: Its rows are those of its SQL; else its function in Python makes them of several.
+        made_by: What makes its rows of several statements. Defaults to none: they are those of its SQL.
         sql_of_lane: The file of `sql/` that gives the rows of one lane, where it is another.
         lane_of: The column that names a file: where the table has lanes, the file's lane stands beside it.
         known: What has to be known first; when that answers None, there are no rows.
@@ -80,7 +80,7 @@ class Statistic:
     path: str = ""
     one_row: bool = False
     counts_what_ended: bool = False
-    one_statement: bool = True
+    made_by: Callable[..., list[Row]] | None = None
     sql_of_lane: str = ""
     lane_of: str = ""
     known: Callable[[Database], object] | None = None
@@ -105,15 +105,19 @@ class Statistic:
         return {parameter.name: parameter.usual for parameter in self.parameters}
 
     def rows(self, db: Database, **given: Any) -> list[Row]:
-        """Its rows; without pandas where they are those of one statement.
+        """Its rows, without pandas.
 
         Args:
             db: An open database; its `stale_after_seconds` judges claims of unknown servers.
             given: Its parameters by name.
         """
-        if not self.one_statement:
-            records: Callable[[Any], list[Row]] = importlib.import_module("opskit.stats.frames").records
-            return records(self(db, **given))
+        if "limit" in given:
+            lists.most(given["limit"])
+        if self.made_by is not None:
+            rows = self.made_by(db, **given)
+            with_lane = self.lane_of and lanes.known(db) is not None
+            names = [*self.columns, "lane"] if with_lane else list(self.columns)
+            return [{name: row[name] for name in names} for row in rows]
         if self.known is not None and self.known(db) is None:
             return []
         lanes.of_lane(db, given.get("lane", ""))
@@ -233,20 +237,20 @@ _ALL = (
     ),
     Statistic(
         name="files", sentence="The files by their last event, newest first, in pages", columns=columns.FILES,
-        sql=("files_list",), one_statement=False, page="files",
+        sql=("files_list",), made_by=lists.files, page="files",
         parameters=(Parameter("status", ""), Parameter("server_id", ""), Parameter("search", ""), _LANE, _limit(200)),
         first=("id", "original_filename", "processing_status", "processing_errors", "last_at", "processing_server_id"),
     ),
     Statistic(
         name="events", sentence="The history: ends of attempts and what operators did, newest first, in pages",
-        columns=columns.EVENTS, one_statement=False, page="history",
+        columns=columns.EVENTS, made_by=lists.events, page="history",
         parameters=(Parameter("file_id", ""), Parameter("kind", ""), Parameter("server_id", ""), _LANE, _limit(100)),
         lane_of="file_id",
         first=("at", "kind", "outcome", "file_id", "reason", "actor", "server_id", "next_status"),
     ),
     Statistic(
         name="acts", sentence="What was done, newest first: one row an act, and what would undo it",
-        columns=columns.ACTS, sql=("filenames", "acts"), one_statement=False, page="history",
+        columns=columns.ACTS, sql=("filenames", "acts"), made_by=lists.acts, page="history",
         parameters=(_limit(100),), empty="nothing was done yet",
         first=("act", "at", "kind", "actor", "file_count", "files", "reason", "undo", "server_ids"),
     ),
@@ -256,7 +260,7 @@ _ALL = (
     ),
     Statistic(
         name="timeline", sentence="Attempts as bars, and what happened to nodes as marks", columns=columns.TIMELINE,
-        sql=("filenames", "timeline"), one_statement=False, page="timeline",
+        sql=("filenames", "timeline"), made_by=lists.timeline, page="timeline",
         parameters=(_since(3600.0),
                     Parameter("until_seconds", 0.0, {"ge": 0, "le": _LONGEST_SECONDS}, "Its end, so long ago [s]."),
                     _limit(2000)),

@@ -18,7 +18,8 @@ from opskit.database.session import Row
 from opskit.errors import StillCountingError
 from opskit.queue import lanes
 from opskit.stats.columns import CONCURRENCY, DISTRIBUTION, FAILURES
-from opskit.stats.frames import cut_frame, frame_of, most, on_page, records
+from opskit.stats.frames import cut_frame, frame_of, on_page, records
+from opskit.stats.lists import most
 
 _LONGEST_COUNT_SECONDS = 60.0
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from opskit.queue.error_identity import last_line
+from opskit.queue.error_lines import last_line
 from opskit.support import notebook_output
 
 _IDS = ("id", "file_id")

@@ -17,9 +17,8 @@ from opskit.queue import lanes
 from opskit.stats.catalog import Statistic
 from opskit.stats.columns import TEXT
 from opskit.stats.frame_display import Frame
+from opskit.stats.lists import most
 from opskit.support.wording import iso
-
-_MOST_ROWS = 2**31 - 1
 
 
 def frame_of(rows: list[Row], columns: Mapping[str, str], *, empty: str = "", **attrs: object) -> pd.DataFrame:
@@ -97,13 +96,6 @@ def on_page(db: Database, path: str, **filters: str) -> dict[str, str]:
         return {}
     query = urlencode({name: value for name, value in filters.items() if value})
     return {"page": f"{db.settings.page_url.rstrip('/')}/{path}" + (f"?{query}" if query else "")}
-
-
-def most(limit: int) -> int:
-    """Check the most rows that may be asked for."""
-    if not 1 <= limit <= _MOST_ROWS:
-        raise SettingError(f"the limit is {limit}; it must be at least 1")
-    return limit
 
 
 def positive(name: str, value: float) -> float:

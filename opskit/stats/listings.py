@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import re
-import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
 from opskit.database import Database
-from opskit.database.session import Row
-from opskit.errors import SettingError
-from opskit.queue import attempt_logs, lanes
+from opskit.queue import attempt_logs
+from opskit.stats import lists
 from opskit.stats.catalog import STATISTICS
 from opskit.stats.columns import ACTS, FILES, LOGS
-from opskit.stats.frames import cut_frame, frame_of, most, on_page, with_lane
-from opskit.support import wording
-
-_PLACE = re.compile(r"-infinity|\d{4,6}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:?\d\d)?")
-SEARCH_ROWS = 100_000
-"""How many files, the newest of their state, are searched for a name [rows]."""
-_BATCH = 5_000
-_INTEGERS = {"smallint": 15, "integer": 31, "bigint": 63}
+from opskit.stats.frames import cut_frame, frame_of, on_page, with_lane
+from opskit.stats.lists import most
 
 
 def files(
@@ -70,38 +61,11 @@ def files(
 
     SQL: sql/files_list.sql
     """
-    at, slash, id = before.partition("/")
-    if before and not (slash and id and _PLACE.fullmatch(at)):
-        raise SettingError(f"{before!r} is no place in the list of files")
-    lanes.of_lane(db, lane)
-    lanes.known(db)
-    rows = db.run(
-        "files_list",
-        status=status,
-        server_id=server_id,
-        search=search,
-        ids=[search] if search and _may_be_an_id(db, search) else [],
-        of_lane=lane,
-        search_rows=SEARCH_ROWS,
-        before_at=at,
-        before_id=id,
-        row_limit=most(limit) + 1,
+    rows = lists.files(
+        db, status=status, server_id=server_id, search=search, lane=lane, before=before, limit=most(limit) + 1
     )
     page = on_page(db, "files", state=status, server=server_id, search=search, lane=lane)
     return cut_frame(rows, FILES, limit, "newest files", empty="no such files", **page)
-
-
-def _may_be_an_id(db: Database, text: str) -> bool:
-    """Whether the table's ids can be such a text: PostgreSQL refuses one that its type does not know."""
-    kind = next((row["data_type"] for row in db.run("columns") if row["column_name"] == "id"), "")
-    if kind in _INTEGERS:
-        return text.isascii() and text.isdecimal() and len(text) < 20 and int(text) < 2 ** _INTEGERS[kind]
-    if kind == "uuid":
-        try:
-            return bool(uuid.UUID(text))
-        except ValueError:
-            return False
-    return kind in ("text", "character varying")
 
 
 def place(file: Mapping[Any, Any]) -> str:
@@ -149,35 +113,12 @@ def events(
 
     SQL: sql/events.sql, sql/events_before.sql; lanes from sql/lanes_of_files.sql
     """
-    one_more = most(limit) + 1
-
-    def batch(before: int | None, rows: int) -> list[Row]:
-        asked: dict[str, Any] = {"file_id": file_id, "kind": kind, "row_limit": rows}
-        if before is None and not server_id:
-            found = db.run("events", **asked)
-        else:
-            found = db.run("events_before", server_id=server_id, before="" if before is None else before, **asked)
-        return lanes.beside(db, found, "file_id")
-
-    rows = _of_lane(batch, lanes.of_lane(db, lane), before, one_more) if lane else batch(before, one_more)
+    rows = lists.events(
+        db, file_id=file_id, kind=kind, server_id=server_id, lane=lane, before=before, limit=most(limit) + 1
+    )
     page = on_page(db, "file", id=file_id) if file_id else on_page(db, "history", lane=lane)
     shown = with_lane(db, STATISTICS["events"])
     return cut_frame(rows, shown, limit, "newest events", empty="nothing of that kind has happened", **page)
-
-
-def _of_lane(batch: Callable[[int | None, int], list[Row]], lane: str, before: int | None, wanted: int) -> list[Row]:
-    """The newest events of one lane's files: events hold no lane, so they are read until there are enough."""
-    kept: list[Row] = []
-    read = 0
-    while len(kept) < wanted and read < SEARCH_ROWS:
-        rows = batch(before, _BATCH)
-        named = lane if lane != lanes.NO_LANE else None
-        kept += [row for row in rows if row["file_id"] and row["lane"] == named]
-        read += len(rows)
-        if len(rows) < _BATCH:
-            break
-        before = rows[-1]["id"]
-    return kept[:wanted]
 
 
 def acts(db: Database, *, limit: int = 100) -> pd.DataFrame:
@@ -208,14 +149,7 @@ def acts(db: Database, *, limit: int = 100) -> pd.DataFrame:
 
     SQL: sql/acts.sql; names of files from sql/filenames.sql
     """
-    rows = db.run("acts", row_limit=most(limit) + 1)
-    # Events hold ids as text, the table may hold numbers: their names are asked for by the ids' own type.
-    ids = sorted({id for row in rows for id in row["file_ids"] or ()})
-    names = {row["id"]: row["original_filename"] for row in db.run("filenames", ids=ids)} if ids else {}
-    for row in rows:
-        shown = [names.get(id) or id for id in row["file_ids"] or ()]
-        row["files"] = wording.named(shown, total=row["file_count"]) if shown else None
-        row["server_ids"] = ", ".join(row["server_ids"]) if row["server_ids"] else None
+    rows = lists.acts(db, limit=most(limit) + 1)
     return cut_frame(rows, ACTS, limit, "newest acts", empty="nothing was done yet", **on_page(db, "history"))
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
-
 import pandas as pd
 
 from opskit.database import Database
 from opskit.errors import SettingError
-from opskit.queue import lanes
+from opskit.stats import lists
 from opskit.stats.catalog import STATISTICS
-from opskit.stats.frames import frame_of, most, on_page, positive, read, with_lane
+from opskit.stats.frames import frame_of, on_page, positive, read, with_lane
+from opskit.stats.lists import most
 
 _MOST_BUCKETS = 10_000
 
@@ -113,20 +112,8 @@ def timeline(db: Database, *, since_seconds: float = 3600, until_seconds: float 
 
     SQL: sql/timeline.sql; names of files from sql/filenames.sql
     """
-    for name, value in (("since_seconds", since_seconds), ("until_seconds", until_seconds)):
-        if not (math.isfinite(value) and value >= 0):
-            raise SettingError(f"{name} is {value:g}; it must be at least 0")
-    if since_seconds <= until_seconds:
-        raise SettingError(f"a window from {since_seconds:g} s to {until_seconds:g} s ago holds nothing")
-    rows = db.run("timeline", since_seconds=since_seconds, until_seconds=until_seconds, row_limit=most(limit) + 1)
+    rows = lists.timeline(db, since_seconds=since_seconds, until_seconds=until_seconds, limit=most(limit) + 1)
     rows, more = rows[-limit:], len(rows) > limit
-    # Events hold ids as text, the table may hold numbers: their names are asked for by the ids' own type.
-    nameless = {row["file_id"] for row in rows if row["file_id"] and row["original_filename"] is None}
-    if nameless:
-        names = {row["id"]: row["original_filename"] for row in db.run("filenames", ids=sorted(nameless))}
-        for row in rows:
-            row["original_filename"] = row["original_filename"] or names.get(row["file_id"])
-    rows = lanes.beside(db, rows, "file_id")
     note = {"note": f"the {limit:,d} newest of this time; there are more: limit=, or a shorter time"} if more else {}
     shown = with_lane(db, STATISTICS["timeline"])
     return frame_of(rows, shown, empty="nothing happened in this time", more=more, **note, **on_page(db, "timeline"))

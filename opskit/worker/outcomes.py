@@ -13,7 +13,8 @@ from opskit.files.claimed import ClaimedFile
 from opskit.files.program_failure import Failure
 from opskit.queue import breaker, claims, completing
 from opskit.queue.deferring import defer
-from opskit.queue.error_identity import Identity, last_line, of_exception, of_failure
+from opskit.queue.error_identity import Identity, of_exception, of_failure
+from opskit.queue.error_lines import last_line
 from opskit.queue.error_text import told
 from opskit.queue.interruptions import interrupt
 from opskit.queue.server_id import Boot

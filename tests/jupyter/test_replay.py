@@ -23,7 +23,8 @@ import opskit
 from opskit import jupyter
 from opskit.database import Database, programs
 from opskit.errors import CompletionError, OpskitError, ProcessorError
-from opskit.queue.error_identity import last_line, of_exception
+from opskit.queue.error_identity import of_exception
+from opskit.queue.error_lines import last_line
 from opskit.settings import DEFAULT_PROCESSOR, Settings
 from tests.support import servers
 from tests.support.http_servers import listening

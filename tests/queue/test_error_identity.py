@@ -24,11 +24,11 @@ from opskit.queue.error_identity import (
     headline,
     kind_of,
     kind_of_status,
-    last_line,
     normalised,
     of_exception,
     of_text,
 )
+from opskit.queue.error_lines import last_line
 from opskit.queue.error_text import told
 from opskit.queue.interruptions import interrupt
 from tests.support.nodes import add_files, running_nodes

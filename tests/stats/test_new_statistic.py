@@ -107,7 +107,7 @@ def test_what_an_entry_says_of_its_sql_is_so(name: str) -> None:
     one = STATISTICS[name]
 
     assert set(one.first) <= one.columns.keys()
-    if one.one_statement:
+    if one.made_by is None:
         variables = {parameter.variable for parameter in one.parameters}
         used = set[str]().union(*(queries.statement(file).values for file in {one.files[-1], one.sql_of_lane} - {""}))
         assert used - {"stale_after_seconds", "look_seconds", "lane_column"} == variables

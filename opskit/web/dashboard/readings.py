@@ -18,7 +18,7 @@ from opskit.database import Database
 from opskit.database.session import Row
 from opskit.errors import DatabaseUnavailableError, OpskitError
 from opskit.queue import lanes, row_content, searching
-from opskit.queue.error_identity import last_line
+from opskit.queue.error_lines import last_line
 from opskit.settings import Settings
 from opskit.support.visible import directions_shown
 from opskit.web.dashboard import fleets

@@ -6,7 +6,7 @@ import streamlit as st
 
 from opskit.database.session import Row
 from opskit.files.preview import Preview
-from opskit.queue.error_identity import last_line
+from opskit.queue.error_lines import last_line
 from opskit.support import wording
 from opskit.support.logs import masked
 from opskit.web.dashboard import (

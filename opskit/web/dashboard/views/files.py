@@ -7,9 +7,9 @@ from typing import Any
 import streamlit as st
 
 from opskit.errors import DatabaseError
-from opskit.queue.error_identity import last_line
+from opskit.queue.error_lines import last_line
 from opskit.queue.states import FileState
-from opskit.stats.listings import SEARCH_ROWS
+from opskit.stats.lists import SEARCH_ROWS
 from opskit.support import wording
 from opskit.web.dashboard import (
     actions,

@@ -7,7 +7,7 @@ from datetime import timedelta
 import streamlit as st
 
 from opskit.database.session import Row
-from opskit.queue.error_identity import last_line
+from opskit.queue.error_lines import last_line
 from opskit.stats import figures
 from opskit.support import wording
 from opskit.web.dashboard import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from opskit.database.session import Row
-from opskit.queue.error_identity import last_line
+from opskit.queue.error_lines import last_line
 from opskit.support import wording
 from opskit.web.dashboard import actions, banners, columns, dialog, links, readings, selection, sources
 

@@ -24,7 +24,7 @@ Processor = Callable[["ClaimedFile"], Mapping[str, Any] | None]
 
 
 class Context(Protocol):
-    """What stands behind a claimed file: the node that holds it."""
+    """The node behind a claimed file."""
 
     def progress(self, done: int | None, total: int | None) -> None:
         """Note how far the processor is."""
@@ -76,7 +76,7 @@ class ClaimedFile:
 
     @property
     def name(self) -> str:
-        """What to call the file: its name, else the last part of its path, else its id."""
+        """The file's name, else the last part of its path, else its id."""
         return self.original_filename or Path(self.storage_path or self.id).name
 
     def open(self) -> io.BufferedReader:

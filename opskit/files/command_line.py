@@ -63,7 +63,7 @@ class Command:
 
     @property
     def title(self) -> str:
-        """What to call it: the program, and the script that an interpreter is given."""
+        """The command's title: the program, and the script that an interpreter is given."""
         names = [os.path.basename(self.program)]
         if _INTERPRETERS.fullmatch(names[0]):
             script = next((word for word in self._words[1:] if not word.startswith("-")), "")

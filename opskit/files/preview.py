@@ -34,7 +34,7 @@ PICTURES = {"png": "image/png", "jpeg": "image/jpeg", "gif": "image/gif"}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Preview:
-    """What is shown of a file: rows, a text or a picture; or nothing, and why.
+    """The preview of a file: rows, a text or a picture; or nothing, and why.
 
     Attributes:
         kind: What the file is: "csv", "parquet", "png", …, "text", "binary" or "empty".

@@ -93,7 +93,7 @@ class Program:
                 os.killpg(self._group, signal.SIGKILL)
 
     def _run(self, file: ClaimedFile, folder: Path) -> tuple[int, _Said]:
-        """Run it to its end; its wait status, and what it has said on stderr."""
+        """Run it to its end; returns its wait status and its stderr."""
         path = file.local(folder)
         values = {
             "path": str(path),
@@ -220,7 +220,7 @@ class _Reader(abc.ABC):
 
 
 class _Said(_Reader):
-    """What a program says on stderr: passed on to our own, its beginning and its end kept."""
+    """A program's stderr: passed on to the node's own; its beginning and its end are kept."""
 
     _BEGINNING, _END = 2_000, 7_000
 

@@ -31,7 +31,7 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """One file as it is kept.
+    """A file in the storage.
 
     Attributes:
         path: Its path or fsspec URL, of our own making.

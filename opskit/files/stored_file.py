@@ -12,13 +12,13 @@ from opskit.settings import Settings
 
 
 class _Onlooker:
-    """What stands behind a file that nobody has claimed."""
+    """The context of a file that nobody has claimed."""
 
     def __init__(self, content: Callable[[], bytes]) -> None:
         self._content = content
 
     def progress(self, done: int | None, total: int | None) -> None:
-        """Nobody asks how far somebody who looks has come."""
+        """Ignore progress: nobody shows that of a preview."""
 
     def completing(self, file: ClaimedFile, result: Mapping[str, Any] | None) -> AbstractContextManager[Any]:
         raise OpskitError("a file that is only looked at cannot be completed")

@@ -59,7 +59,7 @@ class Replay:
         return "\n".join([self._said(), *self._more()])
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
+        """The HTML that a notebook shows."""
         result = [] if self.result is None else [f"result: {as_json(self.result)}"]
         return notebook_output.sentences(self._said(), *result, *self._more())
 

@@ -42,7 +42,7 @@ class Step:
     table: str = ""
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
+        """The HTML that a notebook shows."""
         return notebook_output.record(
             self.what, {"part": self.part, "lock": self.lock, "sql": self.sql, "reads": self.reads}
         )

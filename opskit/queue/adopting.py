@@ -30,7 +30,7 @@ def _judging(db: Database, where: str) -> Iterator[Connection]:
 
 
 def _from_before(connection: Connection, db: Database, what: str, where: str, more: str = "") -> list[str]:
-    """Something of the rows without a status that meet a condition, as text."""
+    """An aggregate over the rows that have no status and meet the condition, as text."""
     rows = sql.SQL("FROM {} WHERE processing_status IS NULL AND deleted IS NOT TRUE AND ({})").format(
         sql.Identifier(db.settings.files), sql.SQL(where)
     )
@@ -81,7 +81,7 @@ def adopt(
     adopted, following = 0, ""
     with counting("adopting", "row", total=int(count), on_progress=on_progress) as told:
         while True:
-            # Chosen and queued in one transaction: what the application has done with a row meanwhile counts.
+            # One transaction chooses the rows and queues them: a change that the application commits meanwhile counts.
             with _judging(db, where) as connection:
                 connection.execute("SET LOCAL enable_sort = off")  # a batch is a stretch of the primary key
                 more = f"{following} ORDER BY id LIMIT {_BATCH} FOR NO KEY UPDATE"

@@ -15,7 +15,7 @@ MOST_CHUNKS = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
-    """A piece of what an attempt has said, to be kept.
+    """A piece of an attempt's output, to be stored.
 
     Attributes:
         token: The attempt's claim.
@@ -34,7 +34,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where to go on reading: behind this piece.
+    """A position in the output of a file's attempts: reading goes on behind this piece.
 
     Attributes:
         attempt, sequence: The piece.
@@ -56,7 +56,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Said:
-    """A piece of what an attempt has said, as it was kept.
+    """A piece of an attempt's output, as it is stored.
 
     Attributes:
         attempt: Which attempt at the file, from 1.
@@ -93,7 +93,7 @@ def keep(db: Database, chunks: Iterable[Chunk]) -> None:
 
 
 def read(db: Database, id: str, *, after: Place | None = None) -> list[Said]:
-    """What the attempts at a file have said, oldest first.
+    """The stored output of a file's attempts, oldest first.
 
     Args:
         db: An open database.

@@ -65,7 +65,7 @@ class Failure:
 
 
 class Breaker:
-    """What a child does about the breaker.
+    """A child's part in the breaker: opens it, gives failures back, and logs its changes.
 
     Args:
         db: The child's database.
@@ -116,12 +116,12 @@ class Breaker:
                 )  # fmt: skip
                 self._told = True
                 return failure.id in evidence["ids"]
-        # Open already, or opened by another node this very moment.
+        # The breaker is open already, or another node has opened it this moment.
         given = self._db.run("breaker_give_back", id=failure.id, attempt=failure.attempt, actor=self._node.server_id)
         return bool(given)
 
     def heard(self, answer: Answer) -> None:
-        """What a claim answered: say once that the breaker is open, and that it was closed."""
+        """Log once that the breaker is open, and that it was closed, by the result of a claim."""
         if answer.healed_seconds is not None:
             log.info("the breaker is closed: a file went well again after %.0f s", answer.healed_seconds)
         if answer.broken is None:
@@ -130,7 +130,7 @@ class Breaker:
         if not self._told:
             log.warning("the breaker is open: %s; one file is tried now and then", answer.broken)
         self._told = True
-        # A package that was installed meanwhile is looked for.
+        # Python forgets which folders lacked a package: it may have been installed meanwhile.
         importlib.invalidate_caches()
 
 

@@ -22,7 +22,7 @@ _STATUSES = ("", "queued", "processing")
 
 @dataclass(slots=True)
 class Cancellation:
-    """What a cancel did.
+    """The result of a cancel.
 
     Attributes:
         ended: Files that failed now: id, original_filename, server_id, started_at, was, outcome, reason.

@@ -32,7 +32,7 @@ _HOT = {None: "complete_and_claim", True: "complete_and_claim_of_lane", False: "
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a claim answered.
+    """The result of a claim.
 
     Attributes:
         outcome: claimed, empty, paused or deposed.
@@ -64,7 +64,7 @@ class Answer:
         return self.row["queued_at"] if self.row else ALL_OF_THE_QUEUE
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
+        """The HTML that a notebook shows."""
         return notebook_output.record(f"claim: {self.outcome}", {**(self.row or {}), "token": self.token})
 
 

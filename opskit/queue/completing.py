@@ -107,7 +107,7 @@ class Completing:
             with translated():
                 self._connection = connection = stack.enter_context(self._db.lent())
                 if connection.pgconn.transaction_status in (TransactionStatus.ACTIVE, *_IN_TRANSACTION):
-                    stack.pop_all()  # it is another block's
+                    stack.pop_all()  # the transaction belongs to another block
                     raise CompletionError(f"completing() is open already for another block; file {self.id}")
                 stack.callback(self._roll_back)
                 begin(connection)

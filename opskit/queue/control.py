@@ -13,7 +13,7 @@ from opskit.support import notebook_output
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Change:
-    """What an act on a node did; true when it changed anything.
+    """The result of an act on a node; true when it changed anything.
 
     Attributes:
         changed: Whether it did.
@@ -30,7 +30,7 @@ class Change:
         return self.message
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
+        """The HTML that a notebook shows."""
         return notebook_output.sentences(self.message)
 
 

@@ -34,7 +34,7 @@ _UNPRINTABLE = "<exception str() failed>"
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What failures are grouped by.
+    """The identity by which failures are grouped.
 
     Attributes:
         error: Exception and message; numbers, ids, paths and quoted values are taken out. At most 300 characters.

@@ -169,12 +169,12 @@ class Resumption:
         return self.message
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
+        """The HTML that a notebook shows."""
         return notebook_output.sentences(self.message)
 
     @property
     def more(self) -> str:
-        """What there is to say beside "resumed" or "was not paused", as the end of a sentence; often nothing."""
+        """The end of the sentence after "resumed" or "was not paused"; often empty."""
         phrases = []
         if self.cured:
             left = f"{_listed(self.cured)} left quarantine"

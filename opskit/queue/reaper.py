@@ -41,7 +41,7 @@ class Cleanup:
         return f"Cleaned up {len(self.ended)} stale processing locks"
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
+        """The HTML that a notebook shows."""
         return notebook_output.cleanup(self.message, ended=self.ended, pending=self.pending, skipped=self.skipped)
 
 
@@ -138,7 +138,7 @@ class Preview(list[Row]):
         return "\n".join([self.message, *lines])
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
+        """The HTML that a notebook shows."""
         return notebook_output.preview(self.message, self)
 
 

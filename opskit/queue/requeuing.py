@@ -30,7 +30,7 @@ class Requeued(list[Row]):
         return self.message
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
+        """The HTML that a notebook shows."""
         return notebook_output.requeued(self.message, self)
 
 

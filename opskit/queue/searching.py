@@ -20,7 +20,7 @@ _QUALIFIED = re.compile(r"(\w+):(\S+)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
-    """What is looked for.
+    """A search, parsed.
 
     Attributes:
         text: A part of the name, or an id.

@@ -43,7 +43,7 @@ class Outcome(StrEnum):
 
 
 class EventKind(StrEnum):
-    """What an event tells of."""
+    """The kind of an event of the history."""
 
     ATTEMPT = "attempt"
     REQUEUE = "requeue"

@@ -14,7 +14,7 @@ from opskit.support import notebook_output, wording
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Undo:
-    """What an undo did, or would do.
+    """The result of an undo, or of its preview.
 
     Attributes:
         act: The act's number.
@@ -41,7 +41,7 @@ class Undo:
         return self.message
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
+        """The HTML that a notebook shows."""
         return notebook_output.sentences(self.message)
 
 

@@ -21,7 +21,7 @@ class Watch:
 
     A file is queued when two looks have seen it with the same size and time: then it has stopped growing. It is
     remembered by path, size and time, in the transaction that queues it: neither a restart nor a second watch queues
-    it again, and a file that has changed is queued anew. What lies there at the first look counts as new.
+    it again, and a file that has changed is queued again. What lies there at the first look counts as new.
 
     Args:
         db: An open database.
@@ -105,7 +105,7 @@ class Watch:
         return taken
 
     def _learn(self, connection: Connection) -> None:
-        """What has been queued by watches so far."""
+        """Read which files watches have queued so far."""
         for row in self._db.run_on(connection, "watched", after=self._read_to):
             self._known |= {path: (path, size, stamp) for path, size, stamp in row["files"]}
             self._read_to = max(self._read_to, row["id"])

@@ -66,7 +66,7 @@ def stale(db: Database, *, every: bool = False) -> pd.DataFrame:
 
 
 def evidence(db: Database) -> pd.DataFrame:
-    """What speaks for and against each claim, beside the verdict of `stale`.
+    """The evidence for and against each claim, beside the verdict of `stale`.
 
     Args:
         db: An open database.
@@ -124,7 +124,7 @@ def nodes(db: Database) -> pd.DataFrame:
 
 
 def node_work(db: Database, *, since_seconds: float = 3600) -> pd.DataFrame:
-    """What each node has done lately, and what went wrong on it last.
+    """The recent work of each node, and its last failure.
 
     Args:
         db: An open database.
@@ -186,7 +186,7 @@ def lanes(db: Database, *, limit: int = 1000, patience_seconds: float | None = N
 
 
 def pauses(db: Database) -> pd.DataFrame:
-    """What is paused, since when, by whom and why.
+    """The pauses: scope, since when, by whom and why.
 
     Args:
         db: An open database.

@@ -29,7 +29,7 @@ class Frame(pd.DataFrame):
         return Frame
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
+        """The HTML that a notebook shows."""
         if not self.columns.is_unique or isinstance(self.columns, pd.MultiIndex):
             return str(pd.DataFrame(self)._repr_html_())  # type: ignore[operator]  # no stub names it
         most = pd.get_option("display.max_rows") or len(self)

@@ -122,7 +122,7 @@ def events(
 
 
 def acts(db: Database, *, limit: int = 100) -> pd.DataFrame:
-    """What was done, newest first: one row an act, however many files or nodes it changed.
+    """The acts, newest first: one row an act, however many files or nodes it changed.
 
     Events of one kind, by one actor, for one reason are one act while no more than 10 seconds lie between two of them.
 
@@ -154,7 +154,7 @@ def acts(db: Database, *, limit: int = 100) -> pd.DataFrame:
 
 
 def logs(db: Database, id: str, *, after: attempt_logs.Place | None = None) -> pd.DataFrame:
-    """What the attempts at a file have said: stdout, stderr and log records, oldest first.
+    """The output of a file's attempts: stdout, stderr and log records, oldest first.
 
     Args:
         db: An open database.

@@ -27,7 +27,7 @@ class Cancellations:
 
     @property
     def descriptor(self) -> int | None:
-        """What to wait on; None while nobody listens."""
+        """The socket's descriptor, to wait on; None while nobody listens."""
         connection = self._connection
         if connection is None or connection.closed:
             return None
@@ -82,7 +82,7 @@ class Cancellations:
         return sql.SQL(text).format(sql.Identifier(self._db.names["cancel_channel"]))
 
     def hear(self) -> None:
-        """Take in what has come; a connection that has broken is given up."""
+        """Read the notifications that have come; a broken connection is dropped."""
         connection = self._connection
         if connection is None:
             return

@@ -284,7 +284,7 @@ def _take_along(program: Program) -> None:
 
 
 def _nothing(*_: object) -> None:
-    """A signal that is somebody else's business."""
+    """Ignore a signal that its supervisor handles."""
 
 
 def _shown(name: str | None) -> str | None:

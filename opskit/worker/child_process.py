@@ -42,7 +42,7 @@ class Ending:
 
     @property
     def identity(self) -> Identity:
-        """What the failure is grouped by."""
+        """The identity by which the failure is grouped."""
         return of_reason(self.error or self.reason)
 
 
@@ -61,7 +61,7 @@ def exit_code(child: subprocess.Popen[bytes]) -> int | None:
 
 
 def cause_of_death(code: int) -> str:
-    """What an exit code tells: the reason that is stored with the attempt."""
+    """The reason, from an exit code, that is stored with the attempt."""
     if code >= 0:
         return f"the child ended by itself with exit code {code}"
     try:

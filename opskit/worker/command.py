@@ -40,7 +40,7 @@ def run(
 
 
 def summary(supervisor: Supervisor) -> dict[str, Any]:
-    """What a node has done, for programs."""
+    """The counts of a node's work, for programs."""
     snapshot = supervisor.shared_status.read()
     return {
         "serverId": supervisor.server_id,
@@ -102,7 +102,7 @@ def _count(text: str) -> int:
 
 
 def add_worker_flags(parser: argparse.ArgumentParser) -> None:
-    """What only a worker knows."""
+    """Add the flags that only a worker has."""
     parser.add_argument(
         "--nodes",
         type=_count,

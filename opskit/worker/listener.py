@@ -78,7 +78,7 @@ class Listener:
         return news
 
     def found(self) -> None:
-        """A file was found: at the next notification this child looks first."""
+        """Record that a file was found: this child claims first at the next notification."""
         self._woken = 0
 
     def step_back(self) -> None:
@@ -102,7 +102,7 @@ class Listener:
                     connection.add_notify_handler(self._note)
                     connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(self._db.names["channel"])))
                     self._listening = connection
-                    # What came before we listened gave no notification: look once more.
+                    # Files that came before this connection listened gave no notification: claim once more.
                     self._notified = self._news = True
                 return connection
         except (DatabaseUnavailableError, DatabaseError):

@@ -18,7 +18,7 @@ _MOST_AT_ONCE = 200
 
 
 class LogKeeper:
-    """Writes down what attempts say, at most once a second; nothing while they are silent.
+    """Stores the output of attempts, at most once a second; a silent attempt costs nothing.
 
     Args:
         db: The supervisor's database.
@@ -38,7 +38,7 @@ class LogKeeper:
         return self._output.theirs
 
     def keep(self, *, now: bool = False) -> None:
-        """Write down what was said since; a database that is away gets it later.
+        """Store the output since the last call; while the database is away, a later call does.
 
         Args:
             now: Do not wait for the second to be over.
@@ -65,7 +65,7 @@ class LogKeeper:
             log.warning("what attempts say is not kept from now on: %s", error)
 
     def drain(self) -> None:
-        """Read what a child has said that has ended."""
+        """Read the rest of a dead child's output."""
         self._output.drained()
 
     def close(self) -> None:

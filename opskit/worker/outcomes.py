@@ -206,5 +206,5 @@ class Outcomes:
 
 
 def about(file: ClaimedFile) -> dict[str, object]:
-    """What a log in JSON has beside a message about a file."""
+    """The fields of a JSON log record about a file, beside its message."""
     return {"file": file.id, "attempt": file.attempt, "token": file.token, "lane": file.lane}

@@ -39,7 +39,7 @@ _START = b"\x1e"
 
 
 def unread(fd: int) -> int:
-    """How much is in a pipe that nobody has read yet [bytes]; 0 where the system does not tell."""
+    """The number of unread bytes in a pipe; 0 where the system does not say."""
     buffer = bytearray(4)
     try:
         fcntl.ioctl(fd, termios.FIONREAD, buffer)
@@ -50,12 +50,12 @@ def unread(fd: int) -> int:
 
 
 def mark(secret: bytes, file: str, attempt: int, token: str) -> bytes:
-    """What stands behind the last output of an attempt."""
+    """The mark that ends the output of an attempt."""
     return _START + secret + json.dumps([file, attempt, token]).encode() + b"\n"
 
 
 class AttemptLog:
-    """What one attempt says: whole lines, and of those its beginning and its end as chunks to be kept."""
+    """The output of one attempt: whole lines, and of those the beginning and the end as chunks to be stored."""
 
     def __init__(self, file: str, attempt: int, token: str) -> None:
         self.file, self.attempt, self.token = file, attempt, token
@@ -75,11 +75,11 @@ class AttemptLog:
 
     @property
     def unkept(self) -> int:
-        """How much has to be kept yet [bytes]."""
+        """The size of what is not stored yet [bytes]."""
         return sum(len(text) for _, text in self._beginning) + self._end_size
 
     def add(self, data: bytes) -> None:
-        """Take what it says now; what is no whole line waits for its end."""
+        """Add output; an unfinished line waits for its end."""
         whole, newline, rest = data.rpartition(b"\n")
         if newline:
             self._say(self._rest + whole + newline)
@@ -91,7 +91,7 @@ class AttemptLog:
             self.settle()
 
     def settle(self) -> None:
-        """Take what waits for the end of its line, too."""
+        """Take the unfinished line, too."""
         if self._rest:
             rest, self._rest = self._rest, b""
             self._say(rest)

@@ -60,7 +60,7 @@ def _kept_threads() -> int:
 
 
 class ProcessState:
-    """What is looked at after each file, in some ten microseconds.
+    """The state that is compared after each file, in some ten microseconds.
 
     Args:
         connection: Gives its connection to the database; None while there is none.
@@ -85,7 +85,7 @@ class ProcessState:
         self._values = _values()
 
     def changed(self) -> str:
-        """What a processor has left behind, in a few words; "" when nothing is off."""
+        """What a processor has left behind, in a few words; "" for nothing."""
         self._hear_us()
         if len(sys.modules) != self._modules:
             # Libraries that are imported at the first file they are needed for add filters of their own.
@@ -184,7 +184,7 @@ _NAMES = (
 
 
 def _values() -> tuple[Any, ...]:
-    """What can be compared at once; in the order of _NAMES."""
+    """The values that are compared at once, in the order of _NAMES."""
     context = decimal.getcontext()
     try:
         folder = os.getcwd()

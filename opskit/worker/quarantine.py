@@ -59,7 +59,7 @@ class Rest:
             pause(left)
 
     def _asked(self, streak_seconds: float) -> tuple[bool, bool]:
-        """What sql/rest.sql answers: forgiven, shared; neither while the database is away."""
+        """The columns of sql/rest.sql: forgiven and shared; both false while the database is away."""
         try:
             rows = self._db.run(
                 "rest", server_id=self._node.server_id, boot=self._node.boot, streak_seconds=streak_seconds

@@ -53,7 +53,7 @@ def settle(db: Database, boot: Boot, ending: Ending, *, begun: str) -> Settled |
         if ending.outcome == "cancelled" and held["token"] == ending.token:
             answer = end_cancelled(db, **held)
         elif ending.outcome == "cancelled":
-            # It was quicker: the child had this one in hand when it was killed.
+            # The child was quicker than the cancel: it had this file in hand when it was killed.
             answer = claims.release(db, reason="released: its process was killed for a cancelled file", **held)
         elif ending.outcome == "released":
             answer = claims.release(db, reason=ending.reason, **held)
@@ -61,7 +61,7 @@ def settle(db: Database, boot: Boot, ending: Ending, *, begun: str) -> Settled |
             answer = interrupt(db, reason=ending.reason, **held)
             failed = int(answer == "failed")
         elif held["token"] != begun:
-            # Its answer was lost, or came when the child was dying: no processor has seen the file.
+            # The claim's answer was lost, or came when the child was dying: no processor has seen the file.
             answer = claims.release(db, reason=f"claimed, not begun: {ending.reason}", **held)
         else:
             answer = claims.fail(

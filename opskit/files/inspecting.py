@@ -8,6 +8,7 @@ from typing import Any
 
 from opskit.errors import MissingExtraError, Reject
 from opskit.files.claimed import ClaimedFile
+from opskit.files.formats.dialect import EXCELS_HINT
 from opskit.files.formats.excel import count_xlsx
 from opskit.files.kinds import BLOCK, PACKED, kind_of, mark_of
 from opskit.files.line_count import FilledLineCount, LineCount
@@ -103,10 +104,10 @@ def _count(file: ClaimedFile, kind: str, head: bytes, blocks: Iterator[bytes]) -
     lines = LineCount(quotes=kind != "text")
     begins = b""
     for block in blocks:
-        begins = begins or block[:8]
+        begins = begins or block[:12]
         lines.add(block)
     if kind == "text":
         return {"lines": lines.all}
     # Excel's own first line says what separates the fields.
-    hint = begins[:4].lower() == b"sep=" and begins[5:6] in (b"\r", b"\n")
+    hint = EXCELS_HINT.match(begins.decode("utf-8", "ignore")) is not None
     return {"rows": max(lines.filled - 1 - hint, 0)}

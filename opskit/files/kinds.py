@@ -52,8 +52,8 @@ def kind_of(head: bytes, name: str) -> str:
     """What a file is, by its first block, then by its name: "csv", "parquet", …, "text", "binary" or "empty"."""
     if not head:
         return "empty"
-    if head.startswith(b"%PDF-"):
-        return "pdf"
+    if head.startswith((b"%PDF-", rb"{\rtf")):  # no text begins so, though all of it may be one
+        return "pdf" if head.startswith(b"%") else "rtf"
     by_name = _BY_SUFFIX.get(PurePath(inner_name(name)).suffix.lower())
     mark, encoding = mark_of(head)
     if mark and encoding != "utf-8" and len(head) % 2 == 0:

@@ -15,6 +15,7 @@ from opskit.files.claimed import ClaimedFile
 from opskit.files.readers import Reading, open_table
 from opskit.files.sql_names import loaded_name
 from opskit.files.table import LateColumnError, Table
+from opskit.files.text import SAVE_AS_UTF_8
 
 if TYPE_CHECKING:
     Connection = psycopg.Connection[dict[str, Any]]
@@ -277,5 +278,8 @@ def _rejection(
     place = f", {table.where(int(found[0]), there, binary=is_binary)}" if found else ""
     # A column's name and a value are in it as they are in the file, line breaks too.
     what, why = (" ".join((text or "").split()) for text in (error.diag.message_primary, error.diag.message_detail))
-    nul = " (the character NUL, which PostgreSQL does not keep)" if "0x00" in what else ""
-    return Reject(f"{file.name}{place}: {what[:300]}{f': {why[:200]}'.removesuffix('.') if why else ''}{nul}")
+    hint = ""
+    if error.sqlstate == "22021":  # a byte sequence that is no character of UTF-8, or NUL
+        is_nul = "0x00" in what
+        hint = " (the character NUL, which PostgreSQL does not keep)" if is_nul else f"; {SAVE_AS_UTF_8}"
+    return Reject(f"{file.name}{place}: {what[:300]}{f': {why[:200]}'.removesuffix('.') if why else ''}{hint}")

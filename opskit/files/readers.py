@@ -20,13 +20,10 @@ from opskit.files.formats.json_lines import open_jsonl
 from opskit.files.formats.parquet import open_parquet
 from opskit.files.formats.spreadsheet import open_spreadsheet
 from opskit.files.kinds import BLOCK, PACKED, kind_of
+from opskit.files.refusals import refusal
 from opskit.files.table import Table
 from opskit.files.text import as_utf8, blocks_of, unpacked
 
-_LOADABLE = (
-    "CSV, TSV and JSON lines (UTF-8, UTF-16 or what OPSKIT_TEXT_ENCODING names; also as .gz and .zst), Parquet and "
-    "Excel (.xlsx, .xls, .xlsb, .ods)"
-)
 _TEXTS = ("csv", "tsv", "jsonl")
 
 
@@ -68,7 +65,7 @@ def open_table(file: ClaimedFile, reading: Reading | None = None) -> Iterator[Ta
         if kind in _TEXTS:
             yield _open_text(file, stream, head, kind, packing, reading)
         elif packing or kind not in ("parquet", "xlsx", "xls", "xlsb", "ods"):
-            raise Reject(_refusal(file.name, kind, begin))
+            raise Reject(refusal(file.name, kind, begin, packed=bool(packing)))
         else:
             stream.seek(0)
             if kind == "parquet":
@@ -84,21 +81,6 @@ def _as_named(begin: bytes, encoding: str) -> bytes:
     """A text's beginning as UTF-8, where its encoding is named and is one that has NUL bytes."""
     name = codecs.lookup(encoding).name
     return begin.decode(name, "ignore").encode("utf-8", "ignore") if name[:6] in ("utf-16", "utf-32") else begin
-
-
-def _refusal(name: str, kind: str, head: bytes) -> str:
-    """What a file is that cannot be loaded, and what to do about it."""
-    if kind == "json":
-        return f"{name} is of the kind json; write its objects as JSON lines, one on each line, into a .jsonl file"
-    if kind == "binary" and head.count(b"\0") * 3 > len(head):
-        return (
-            f"{name} is of the kind binary; if it is UTF-16 without a byte order mark, set encoding=utf-16-le, "
-            "or save it as UTF-8"
-        )
-    said = "empty" if kind == "empty" else f"of the kind {kind}"
-    if kind == "binary" and b"\0" in head:
-        said += " (it holds NUL bytes, which a text does not)"
-    return f"{name} is {said}; {_LOADABLE} can be loaded"
 
 
 def _open_text(

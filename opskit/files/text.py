@@ -14,6 +14,7 @@ from opskit.files.limits import within_ratio
 
 _ZSTD_PIECE = 1 << 10  # a block of zstd can become 32,768 times as long, and its decompressor has no limit
 _ZSTD_WINDOW = 1 << 27
+SAVE_AS_UTF_8 = "save it as UTF-8, or set OPSKIT_TEXT_ENCODING"
 UTF_8 = ("utf-8", "utf8", "utf-8-sig")
 
 

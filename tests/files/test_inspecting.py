@@ -78,7 +78,7 @@ def test_rows_of_the_first_sheet_are_counted_whatever_its_part_is_called(make_fi
 def test_a_broken_workbook_is_rejected(make_file: MakeFile) -> None:
     content = workbook([["a"], [1]])
 
-    with pytest.raises(Reject, match=r"cut\.xlsx is a broken workbook"):
+    with pytest.raises(Reject, match=r"cut\.xlsx is cut off or broken"):
         inspect_file(make_file("cut.xlsx", content[: len(content) - 200]))
 
 

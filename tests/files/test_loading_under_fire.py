@@ -23,6 +23,7 @@ import zstandard
 
 from opskit import queue
 from opskit.database import Database
+from tests.support.binary_workbooks import xlsb
 from tests.support.nodes import ask, counts, running_nodes, until
 from tests.support.spreadsheets import ods, xls
 
@@ -39,6 +40,13 @@ def as_csv(rows: list[tuple[str, str]], delimiter: str = ",") -> bytes:
 
 def as_jsonl(rows: list[tuple[str, str]]) -> bytes:
     return "".join(json.dumps({"key": k, "value": v}) + "\n" for k, v in rows).encode()
+
+
+def as_late_jsonl(rows: list[tuple[str, str]]) -> bytes:
+    """More than is looked through for keys, and then a key and an object that were not there before."""
+    lines: list[dict[str, Any]] = [{"key": k, "value": v, "pad": "x" * 120} for k, v in rows]
+    lines[-1]["late"], lines[-1]["pad"] = 1, {"now": "an object"}
+    return "".join(json.dumps(line) + "\n" for line in lines).encode()
 
 
 def as_parquet(rows: list[tuple[str, str]], **others: Any) -> bytes:
@@ -68,10 +76,14 @@ KINDS: dict[str, tuple[str, int, Callable[[list[tuple[str, str]]], bytes]]] = {
     "csv_zst": ("csv.zst", ROWS, lambda rows: zstandard.compress(as_csv(rows))),
     "jsonl": ("jsonl", ROWS, as_jsonl),
     "jsonl_gz": ("jsonl.gz", ROWS, lambda rows: gzip.compress(as_jsonl(rows))),
+    "jsonl_zst": ("jsonl.zst", ROWS, lambda rows: zstandard.compress(as_jsonl(rows))),
+    "jsonl_late": ("jsonl", ROWS, as_late_jsonl),
+    "jsonl_late_gz": ("jsonl.gz", ROWS, lambda rows: gzip.compress(as_late_jsonl(rows))),
     "parquet": ("parquet", ROWS, as_parquet),
     "parquet_csv": ("parquet", ROWS, lambda rows: as_parquet(rows, n=pa.nulls(len(rows), pa.decimal256(76, 0)))),
     "xlsx": ("xlsx", 2000, as_xlsx),
     "xls": ("xls", 2000, lambda rows: xls([("key", "value"), *rows])),
+    "xlsb": ("xlsb", 2000, lambda rows: xlsb([("S", [("key", "value"), *rows], False)])),
     "ods": ("ods", 2000, lambda rows: ods([("key", "value"), *rows])),
 }
 """For each kind its suffix, how many rows, and how they are written."""

@@ -15,7 +15,7 @@ from tests.support.loads import Connection, Load, RealDesk, claimed, parquet, re
 
 REJECTED = [
     ("empty.csv", b"", r"empty\.csv is empty; CSV, TSV and JSON lines .*Excel"),
-    ("a.txt", b"hello\n", r"a\.txt is of the kind text; CSV"),
+    ("a.txt", b"hello\n", r"a\.txt is of the kind text; if it is a table, name it \.csv"),
     ("a.json", b"{}", "of the kind json"),
     ("a.csv", b"a,b\n\0,1\n", "of the kind binary"),
     ("a.csv", b"\n1,2\n", "line 1: there is no header"),
@@ -38,8 +38,8 @@ REJECTED = [
     ("a.jsonl", b"[" * 100_000, "line 1: "),
     ("a.xlsx", workbook([["a"], [1, 2]]), r"a\.xlsx, row 2: 2 cells under a header of 1"),
     ("a.xlsx", workbook([]), "has no columns"),
-    ("a.xlsx", workbook([["a"], [1]])[:-200], r"a\.xlsx cannot be read"),
-    ("a.parquet", parquet(pa.table({"a": ["x" * 99] * 99}))[:-60], r"a\.parquet cannot be read"),
+    ("a.xlsx", workbook([["a"], [1]])[:-200], r"a\.xlsx is cut off or broken"),
+    ("a.parquet", parquet(pa.table({"a": ["x" * 99] * 99}))[:-60], r"a\.parquet is cut off or broken"),
 ]
 
 

@@ -38,6 +38,7 @@ LOADED: dict[str, tuple[bytes, list[tuple[str | None, ...]]]] = {
     "json in a cell.csv": (b'key,val\n1,"{""type"": ""Point""}"\n', [("1", '{"type": "Point"}')]),
     "old mac.csv": (b"a,b\r1,2\r", [("1", "2")]),
     "two marks.csv": ("\ufeff\ufeffa;b\n1;2\n".encode(), [("1", "2")]),
+    "excel says so, too.csv": (b'"sep=;"\r\na;b\r\n1;2\r\n', [("1", "2")]),
     "excel says.csv": (b"sep=|\r\na|b\r\n1|2\r\n", [("1", "2")]),
     "dos.csv": (b"a,b\r\n1,2\r\n\x1a", [("1", "2")]),
     "wide.csv": ("a,b\nä,€\n".encode("utf-16"), [("ä", "€")]),
@@ -71,13 +72,32 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "half.jsonl": (b'{"a": "\\ud800"}\n', "holds half a character"),
     "cut off.jsonl": (b'{"a": 1}\n{"a": "x', "line 2: Unterminated string at character 7"),
     "cut off.csv.gz": (gzip.compress(b"a,b\n1,2\n" * 99)[:-9], "is cut off: its gzip data has no end"),
-    "renamed.xlsx": (_zip("a.csv"), "is of the kind zip; CSV, TSV"),
+    "renamed.xlsx": (_zip("a.csv"), "is a zip archive and no workbook; unpack it"),
     "locked.xlsx": (
         OLE + bytes(2000) + "EncryptedPackage".encode("utf-16-le") + bytes(999), "is protected with a password"
     ),
     "broken.xls": (OLE + bytes(2000), "open it in Excel or LibreOffice and save it as .xlsx"),
     "far.ods": (_far(), "a cell is repeated over more rows than a sheet has"),
-    "cut off.parquet": (b"PAR1" + b"\xff" * 60, "cut off.parquet "),
+    "cut off.parquet": (b"PAR1" + b"\xff" * 60, "is cut off: it begins as a Parquet file and does not end"),
+    "cut early.parquet": (b"PAR1 like a text\n", "is cut off: it begins as a Parquet file"),
+    "secret.parquet": (b"PARE" + bytes(60), "is an encrypted Parquet file"),
+    "no.parquet": (b"a,b\n1,2\n", "is a text and no Parquet file; if it is a table, name it .csv"),
+    "export.xls": (b"<html><table><tr><td>1</td></tr></table>", "a page of HTML or XML and no workbook; open it"),
+    "export.xlsx": (b"a;b\n1;2\n", "is a text and no workbook; if it is a table, name it .csv"),
+    "cut off.xlsx": (_zip("xl/workbook.xml")[:-9], "is cut off or broken: it does not end as a workbook does"),
+    "archive.zip": (_zip("a.csv", "b.csv"), "is a zip archive and no table; unpack it"),
+    "data.txt": (b"a,b\n1,2\n", "is of the kind text; if it is a table, name it .csv, .tsv or .jsonl"),
+    "lines.csv": (b'{"a": 1}\n', "holds JSON and no CSV; name it .jsonl"),
+    "list.csv": (b'[{"a": 1}]\n', "holds JSON and no CSV; name it .jsonl"),
+    "table.jsonl": (b"a,b\n1,2\n", "line 1: Expecting value at character 1; JSON lines have one object on each line"),
+    "letter.csv": (b"{\\rtf1\\ansi Dear}", "is of the kind rtf; CSV, TSV"),
+    "not finished.csv": (b"a,b\n1,2\n" + bytes(512), "ends in NUL bytes, as a file does that was not written to its"),
+    "late latin.csv": (
+        b"a,b\n" + b"1,2\n" * 300_000 + b"\xfc,3\n", 'line 300002: invalid byte sequence for encoding "UTF8": 0xfc'
+    ),
+    "latin.jsonl": (b'{"a": "M\xfcller"}\n', "; save it as UTF-8, or set OPSKIT_TEXT_ENCODING"),
+    "two lines.csv": (b'a,"b\nc"\n1\n', 'line 3: missing data for column "b c"'),
+    "packed twice.csv.gz": (gzip.compress(gzip.compress(b"a,b\n1,2\n")), "is of the kind gzip; CSV, TSV"),
     "paper.csv": (b"%PDF-1.7\n", "is of the kind pdf; CSV, TSV"),
 }  # fmt: skip
 """Files that are refused, with the words that tell the uploader why, and what to do."""

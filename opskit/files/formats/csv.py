@@ -11,12 +11,14 @@ from opskit.files.formats.dialect import Dialect, dialect_of
 from opskit.files.kinds import BLOCK
 from opskit.files.limits import LONGEST_RECORD
 from opskit.files.line_count import breaks
+from opskit.files.refusals import MARKUP
 from opskit.files.table import Table, columns_of
+from opskit.files.text import SAVE_AS_UTF_8
 
 _QUOTED_OR_END = re.compile(rb'"[^"]*+(?:"|\Z)|\r\n|\r|\n')
 _END_MARK = re.compile(rb"(?<=[\r\n])\\\.(?=[\r\n])")
 _MARK_WITHIN = re.compile(rb"(?:\A|[\r\n])\xef\xbb\xbf")
-_MARKUP = re.compile(rb"\s*<(?:!doctype|html|table|\?xml)\b", re.I)
+_JSON = re.compile(rb'\s*(?:\{|\[\s*\{?)\s*"')  # as CSV it would have a quote within a field
 _LINE_ENDS = b"\r\n"
 _PIECE = 1 << 18  # what is checked at once stays in the processor's cache, and PostgreSQL does not wait for it
 
@@ -46,8 +48,10 @@ def open_csv(
         head += block
         if len(head) >= BLOCK:
             break
-    if _MARKUP.match(head):
+    if MARKUP.match(head):
         raise Reject(f"{file.name} is a page of HTML or XML and no table; save it as CSV or as .xlsx")
+    if _JSON.match(head):
+        raise Reject(f"{file.name} holds JSON and no CSV; name it .jsonl, with one object on each line")
     whole = len(head) < BLOCK
     dialect = dialect_of(file.name, _text(file, head), whole=whole, delimiter=delimiter, tabs=tabs)
     scan = Scan(file.name, dialect)
@@ -70,8 +74,7 @@ def _text(file: ClaimedFile, head: bytes) -> str:
     except UnicodeDecodeError as error:
         line = head.count(b"\n", 0, error.start) + 1
         raise Reject(
-            f"{file.name}, line {line}: not UTF-8 (byte 0x{head[error.start]:02x}); save it as UTF-8, "
-            "or set OPSKIT_TEXT_ENCODING"
+            f"{file.name}, line {line}: not UTF-8 (byte 0x{head[error.start]:02x}); {SAVE_AS_UTF_8}"
         ) from error
 
 

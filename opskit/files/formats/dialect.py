@@ -13,7 +13,7 @@ from opskit.files.limits import LONGEST_HEADER, MOST_COLUMNS
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
 _SAMPLE_ROWS = 200
-_EXCELS_HINT = re.compile(r"sep=(.)(\r\n|\r|\n)", re.I)
+EXCELS_HINT = re.compile(r'("?)sep=(.)\1(\r\n|\r|\n)', re.I)
 _LINE = re.compile(r'(?:[^"\r\n]++|"[^"]*+")*+')
 _QUOTED = re.compile(r'"[^"]*+"')
 _NUMBER = re.compile(r"[\s+-]*[$€£¥%]?\s*\d[\d.,' \u00a0\u202f]*\s*[$€£¥%]?")
@@ -51,14 +51,14 @@ def dialect_of(name: str, text: str, *, whole: bool, delimiter: str, tabs: bool)
     Raises:
         Reject: There is no header, or it cannot be told what separates its fields.
     """
-    hint = _EXCELS_HINT.match(text)
+    hint = EXCELS_HINT.match(text)
     start = hint.end() if hint else 0
     end = _header_end(name, text, start, whole)
     header = text[start:end]
     newline = next((mark for mark in ("\r\n", "\r", "\n") if text.startswith(mark, end)), "\n")
     rows = _sample(text, start, whole)
     if not delimiter:
-        delimiter = hint[1] if hint else "\t" if tabs and "\t" in header else _delimiter(name, header, rows)
+        delimiter = hint[2] if hint else "\t" if tabs and "\t" in header else _delimiter(name, header, rows)
     try:
         names = next(csv.reader(io.StringIO(header, newline=""), delimiter=delimiter, strict=True), [])
     except csv.Error as error:

@@ -17,6 +17,7 @@ from opskit.files.claimed import ClaimedFile
 from opskit.files.formats.json_members import members_of
 from opskit.files.limits import LONGEST_JSON_LINE, MOST_COLUMNS
 from opskit.files.table import LateColumnError, Table, columns_of
+from opskit.files.text import SAVE_AS_UTF_8
 
 _FIRST_PORTION = 1 << 22
 _MOST_SHAPES = 10_000
@@ -186,10 +187,12 @@ class _Reader:
                 hint = "; a byte order mark begins the line: perhaps two files were put together"
             elif error.msg == "Extra data" and ends in b",}":
                 hint = "; JSON lines have one object on each line, and nothing after it"
+            elif begins not in (b"{", b'"'):
+                hint = "; JSON lines have one object on each line"
             what = error.msg.removesuffix(" starting at")
             raise Reject(f"{where}: {what} at character {error.pos + 1}{hint}") from error
         except UnicodeDecodeError as error:
-            raise Reject(f"{where}: not UTF-8 (byte 0x{line[error.start]:02x})") from error
+            raise Reject(f"{where}: not UTF-8 (byte 0x{line[error.start]:02x}); {SAVE_AS_UTF_8}") from error
         except RecursionError as error:
             raise Reject(f"{where}: lists and objects are nested too deeply") from error
         record = dict(found)

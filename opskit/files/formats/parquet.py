@@ -40,6 +40,7 @@ def open_parquet(file: ClaimedFile, stream: BinaryIO) -> Table:
         raise MissingExtraError("pyarrow", "formats") from None
     # Its own allocator keeps 30 MB that it no longer needs, and is no faster here.
     pyarrow.set_memory_pool(pyarrow.system_memory_pool())
+    _check_end(file, stream)
     with readable(file):
         metadata = pyarrow.parquet.read_metadata(stream)
         batch_rows, dictionaries = measured(file, metadata)
@@ -75,6 +76,23 @@ def open_parquet(file: ClaimedFile, stream: BinaryIO) -> Table:
         blocks=lambda there: _as_csv(file, batches(), columns, there),
         binary=lambda there: _as_binary(file, batches(), columns, there, writable=all(map(_is_writable, schema.types))),
     )
+
+
+def _check_end(file: ClaimedFile, stream: BinaryIO) -> None:
+    """See that the file ends as Parquet does, where the end can be read.
+
+    Raises:
+        Reject: It does not.
+    """
+    if not stream.seekable():
+        return
+    stream.seek(max(stream.seek(0, io.SEEK_END) - 4, 0))
+    end = stream.read(4)
+    stream.seek(0)
+    if end == b"PARE":
+        raise Reject(f"{file.name} is an encrypted Parquet file; upload it without encryption")
+    if end != b"PAR1":
+        raise Reject(f"{file.name} is cut off or broken: it does not end as a Parquet file does; upload it again")
 
 
 # -- types ---------------------------------------------------------------------------------------

@@ -63,7 +63,10 @@ class Workbook:
 
     def __init__(self, name: str, stream: BinaryIO) -> None:
         self._name = name
-        self._zip = zipfile.ZipFile(stream)
+        try:
+            self._zip = zipfile.ZipFile(stream)
+        except zipfile.BadZipFile as error:
+            raise Reject(f"{name} is cut off or broken: it does not end as a workbook does; upload it again") from error
         self.size = stream.seek(0, io.SEEK_END)
         entries = self._zip.infolist()
         if len(entries) > _MOST_PARTS:

@@ -15,12 +15,13 @@ WORKERS ?= 3
 PYTEST  = $(RUN)/python -m pytest -n $(WORKERS) --dist worksteal
 FAULT_WORKERS ?= 4
 TIMES  ?= 1
+LOAD   ?= 0
 KILLS  ?= 200
 SEED   ?= 1
 CASES  ?= 2000
 ONLY   ?=
 
-.PHONY: differential docs lock audit up screenshots test test-python test-all test-slow mutants bench bench-quick bench-scale test-faults soak lint types clean help
+.PHONY: differential docs lock audit up screenshots test test-python test-all test-slow test-often mutants bench bench-quick bench-scale test-faults soak lint types clean help
 
 help:            ## show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -43,6 +44,8 @@ $(READY) $(VENV)/.ready-ui: pyproject.toml Makefile
 up: $(UP)        ## embedded PostgreSQL, migration, sample files (or FILES=dir), three nodes, page and API
 	@$(RUN)/opskit up --nodes $(NODES) $(FILES)
 
+# Two for each core: a test often waits, for a server or for a program that starts.
+test test-often: WORKERS := $(shell $(PYTHON) -c 'import os; print(min(2 * (os.cpu_count() or 1), 16))')
 test: $(READY)   ## the tests that take seconds each
 	@$(PYTEST) -m 'not slow and not browser'
 
@@ -54,6 +57,10 @@ test-python: $(READY) ## what depends on the interpreter: make PYTHON=python3.13
 
 test-all: $(READY) ## all tests, slow ones and the browser's too (alone: a browser needs the machine for itself)
 	@$(PYTEST) -m 'not browser' && $(RUN)/python -m pytest -m browser
+
+test-often: TIMES := 10
+test-often: $(READY) ## `make test` TIMES=10 times in a row, beside LOAD=4 busy processes if told; a line a run, exit 1 at any failure
+	@$(RUN)/python tests/faults/runs.py --times $(TIMES) --load $(LOAD) --workers $(WORKERS) --marks 'not slow and not browser' tests
 
 test-faults: $(READY) ## the fault suite, slow ones too: real kills, cuts, failovers, full disks; TIMES=10 writes figures
 	@$(RUN)/python tests/faults/runs.py --times $(TIMES) --workers $(FAULT_WORKERS) \

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -52,3 +53,30 @@ def test_every_failure_is_counted_and_none_is_tried_again(tmp_path: Path) -> Non
     assert len(told["seconds"]) == 2
     assert "0 of 2 runs passed" in done.stdout
     assert "failed 2 times: test_suite::test_with_a_broken_fixture" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_run_beside_a_load_has_its_line_and_leaves_no_load_behind(tmp_path: Path) -> None:
+    suite = "import os, pytest\ndef test_a(): pass\n@pytest.mark.slow\ndef test_b(): assert False\n"
+    (tmp_path / "test_suite.py").write_text(suite)
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = slow: left out\n")
+    command = [sys.executable, str(RUNS), "--times", "2", "--workers", "1", "--load", "2", "--marks", "not slow"]
+
+    with subprocess.Popen([*command, str(tmp_path)], stdout=subprocess.PIPE, text=True, start_new_session=True) as runs:
+        said, _ = runs.communicate()
+
+    assert runs.returncode == 0, said
+    assert "run 1 of 2: 1 passed, 0 failed" in said
+    assert "run 2 of 2: 1 passed, 0 failed" in said
+    assert session_of(runs.pid) == []
+
+
+def session_of(leader: int) -> list[str]:
+    """The processes of a session."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            stat = path.read_text()
+            if int(stat.rpartition(")")[2].split()[3]) == leader:
+                found.append(stat)
+    return found

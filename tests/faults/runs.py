@@ -1,6 +1,7 @@
-"""The fault suite, several times in a row, and the figures of it: every failure is counted, none is tried again.
+"""The fault suite, or other tests, several times in a row: every failure is counted, none is tried again.
 
     python tests/faults/runs.py --times 10 --workers 4        (make test-faults TIMES=10)
+    python tests/faults/runs.py --load 4 --marks 'not slow and not browser' tests    (make test-often LOAD=4)
 
 Each run has a seed of its own, its number. The figures go into a file after each run, so that runs that
 are broken off are told as what they are. Exit 0 only if every run passed.
@@ -9,6 +10,7 @@ are broken off are told as what they are. Exit 0 only if every run passed.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import subprocess
@@ -16,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -50,6 +53,18 @@ class Run:
         return self.exit_code == 0 and not self.failed and self.tests > self.skipped
 
 
+@contextlib.contextmanager
+def load(processes: int) -> Iterator[None]:
+    """So many processes that are always busy, while the block runs."""
+    busy = [subprocess.Popen([sys.executable, "-S", "-c", "while True: pass"]) for _ in range(processes)]
+    try:
+        yield
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+
+
 def run(seed: int, workers: int, chosen: list[str]) -> Run:
     """Run the suite once."""
     one = Run(seed)
@@ -59,7 +74,7 @@ def run(seed: int, workers: int, chosen: list[str]) -> Run:
         report = Path(folder) / "report.xml"
         command = [
             sys.executable, "-m", "pytest", "-rs", "-p", "no:rerunfailures", "-n", str(workers), "--dist", "worksteal",
-            f"--junitxml={report}", *(chosen or ["tests/faults"]),
+            f"--junitxml={report}", *chosen,
         ]  # fmt: skip
         began = time.monotonic()
         one.exit_code = subprocess.run(command, cwd=ROOT, env=environ, check=False).returncode
@@ -117,10 +132,13 @@ def _commit() -> str:
 def table(told: dict[str, Any]) -> str:
     """The figures for people."""
     seconds = told["seconds"]
+    last = told["each"][-1]
     lines = [
+        f"run {last['seed']} of {told['asked']}: {last['tests'] - last['skipped'] - len(last['failed'])} passed, "
+        f"{len(last['failed'])} failed, {last['seconds']:.0f} s, exit {last['exit_code']}",
         f"{told['passed']} of {told['runs']} runs passed: {told['tests']} tests a run ({told['skipped']} skipped), "
         f"{min(seconds):.0f} to {max(seconds):.0f} s a run, {told['workers']} at a time on {told['cores']} cores, "
-        f"commit {told['commit']}"
+        f"commit {told['commit']}",
     ]
     return "\n".join(lines + [f"  failed {count} times: {name}" for name, count in told["failures"].items()])
 
@@ -131,11 +149,15 @@ def main() -> int:
     parser.add_argument("--times", type=int, default=1)
     parser.add_argument("--workers", type=int, default=4, help="tests at a time: they wait more than they work")
     parser.add_argument("--figures", type=Path, help="where the figures go; with one run alone, nowhere")
+    parser.add_argument("--load", type=int, default=0, help="processes that are always busy beside them")
+    parser.add_argument("--marks", default="", help="which tests by their marks, as pytest's -m takes it")
     parser.add_argument("tests", nargs="*", help="what to run; the whole suite by default")
     given = parser.parse_args()
     runs: list[Run] = []
+    chosen = [*(given.tests or ["tests/faults"]), *(["-m", given.marks] if given.marks else [])]
     for seed in range(1, given.times + 1):
-        runs.append(run(seed, given.workers, given.tests))
+        with load(given.load):
+            runs.append(run(seed, given.workers, chosen))
         told = figures(runs, given.times, given.workers)
         if given.figures is not None:
             given.figures.write_text(json.dumps(told, indent=1) + "\n")

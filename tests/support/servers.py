@@ -61,6 +61,14 @@ class Server:
             connection.close()
         self._kept.clear()
 
+    def ease_passwords(self) -> None:
+        """Store the password with one round of hashing: 4096 cost each client 2 ms at each of thousands of sign-ins."""
+        connection = self._connection()
+        if connection.info.server_version >= 160000:
+            connection.execute("SET scram_iterations = 1")
+            words = sql.SQL("ALTER ROLE {} PASSWORD {}")
+            self.run(words.format(sql.Identifier(connection.info.user), sql.Literal(connection.info.password)))
+
     def create_database(self, template: str = "template1") -> str:
         """Make a database as a copy of *template*, to which nobody may be connected, and return its URL."""
         name = f"test_{uuid.uuid4().hex[:12]}"
@@ -88,6 +96,7 @@ def running_server() -> Iterator[Server]:
         settings = Settings.load({}, home=str(home), pg_bin=PG_BIN, pg_port=FIRST_PORT)
         try:
             server = Server(embedded.start(settings, FAST))
+            server.ease_passwords()
             yield server
             server.close()
         finally:

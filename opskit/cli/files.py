@@ -191,31 +191,6 @@ def requeue(given: argparse.Namespace) -> int:
     return 0
 
 
-def add_expedite(verbs: Verbs) -> None:
-    """Add `opskit expedite`."""
-    one = verbs.add("expedite", expedite, "give queued files a head start in the queue")
-    one.add_argument("ids", nargs="+", metavar="ID", help="files that are queued")
-    one.add_argument(
-        "--ahead", type=seconds_of, default=3600.0, metavar="TIME",
-        help="the head start before their arrival: 90s, 30m, 2h or 1d; 0 takes one back; defaults to 1h",
-    )  # fmt: skip
-    one.add_argument("--reason", default="", help="why, for the history")
-    verbs.finish(one)
-
-
-def expedite(given: argparse.Namespace) -> int:
-    """Give queued files a head start."""
-    settings = settings_of(given)
-    with Database(settings, pooled=False) as db:
-        rows = queue.expedite(db, given.ids, ahead_seconds=given.ahead, actor=actor(), reason=given.reason)
-    if given.json:
-        console.as_json({"environment": settings.env, "expedited": len(rows), "files": rows})
-    else:
-        console.table(rows, empty="none of the files is queued; nothing was moved")
-        console.out.print(f"{wording.count(len(rows), 'file')} moved ahead ({settings.env})")
-    return 0
-
-
 def _pair(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals or not name:

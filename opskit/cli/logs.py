@@ -10,7 +10,8 @@ from dataclasses import asdict
 from opskit.cli.verbs import Verbs
 from opskit.database import Database
 from opskit.errors import DatabaseUnavailableError, OpskitError
-from opskit.queue import attempt_logs
+from opskit.queue import attempt_logs, lanes
+from opskit.queue.lanes import NO_LANE
 from opskit.settings.command_line import settings_of
 from opskit.support import console
 from opskit.support.visible import visible_lines
@@ -32,7 +33,8 @@ def logs(given: argparse.Namespace) -> int:
     settings = settings_of(given)
     with Database(settings, pooled=False) as db:
         _look(db, given.id)
-        shown = _Shown(given)
+        (named,) = lanes.beside(db, [{"id": given.id}], "id")
+        shown = _Shown(given, named)
         while True:
             try:
                 # In this order: what was said before the file had ended is read after that was seen.
@@ -65,8 +67,10 @@ def _look(db: Database, id: str) -> str | None:
 class _Shown:
     """What was shown so far, and what comes after it."""
 
-    def __init__(self, given: argparse.Namespace) -> None:
+    def __init__(self, given: argparse.Namespace, named: dict[str, str | None]) -> None:
         self._given = given
+        # Where the table has lanes only.
+        self._lane = {"lane": named["lane"]} if "lane" in named else {}
         self._place = attempt_logs.Place()
         self._attempt = 0
 
@@ -81,11 +85,12 @@ class _Shown:
 
     def _show(self, said: attempt_logs.Said) -> None:
         if self._given.json:
-            console.as_json(asdict(said))
+            console.as_json(asdict(said) | self._lane)
             return
         if said.attempt != self._attempt:
             self._attempt = said.attempt
-            console.err.print(f"-- attempt {said.attempt} on {said.server_id or 'no node'}", markup=False)
+            of_lane = "".join(f", lane {NO_LANE if lane is None else lane}" for lane in self._lane.values())
+            console.err.print(f"-- attempt {said.attempt} on {said.server_id or 'no node'}{of_lane}", markup=False)
         if said.left_out:
             console.err.print(f"-- {said.left_out:,} bytes are not kept", markup=False)
         for line in said.text.removesuffix("\n").split("\n"):

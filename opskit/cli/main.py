@@ -35,7 +35,7 @@ VERBS: dict[str, str] = {
     "requeue": "files:add_requeue",
     "cancel": "cancel:add_cancel",
     "undo": "undo:add_undo",
-    "expedite": "files:add_expedite",
+    "expedite": "expedite:add_expedite",
     "pause": "nodes:add_pause",
     "resume": "nodes:add_resume",
     "drain": "nodes:add_drain",

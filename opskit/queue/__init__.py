@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from opskit.queue.cancelling import Cancellation, cancel, preview_cancel
     from opskit.queue.control import drain, forget, pause, resume
     from opskit.queue.enqueuing import enqueue, insert
-    from opskit.queue.expediting import expedite
+    from opskit.queue.expediting import expedite, preview_expedite
     from opskit.queue.nodes import prune
     from opskit.queue.reaper import Cleanup, Preview, cleanup, preview
     from opskit.queue.requeuing import Requeued, requeue
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Cancellation", "Cleanup", "Preview", "Requeued", "Undo", "Watch", "adopt", "cancel", "cleanup", "drain", "enqueue",
-    "expand", "expedite", "forget", "insert", "pause", "preview", "preview_cancel", "preview_undo", "prune",
-    "requeue", "resume", "undo", "upload",
+    "expand", "expedite", "forget", "insert", "pause", "preview", "preview_cancel", "preview_expedite", "preview_undo",
+    "prune", "requeue", "resume", "undo", "upload",
 ]  # fmt: skip
 _MODULES = {
     "opskit.files.listing": ("expand",),
@@ -30,7 +30,7 @@ _MODULES = {
     "opskit.queue.cancelling": ("Cancellation", "cancel", "preview_cancel"),
     "opskit.queue.control": ("drain", "forget", "pause", "resume"),
     "opskit.queue.enqueuing": ("enqueue", "insert"),
-    "opskit.queue.expediting": ("expedite",),
+    "opskit.queue.expediting": ("expedite", "preview_expedite"),
     "opskit.queue.nodes": ("prune",),
     "opskit.queue.reaper": ("Cleanup", "Preview", "cleanup", "preview"),
     "opskit.queue.requeuing": ("Requeued", "requeue"),

@@ -109,7 +109,7 @@ def cancel(
     return done
 
 
-def check(ids: Iterable[str], *, every: bool, status: str) -> list[str]:
+def check(ids: Iterable[str], *, every: bool, status: str = "") -> list[str]:
     """The files that are meant, each once, or none where every file is.
 
     Raises:

@@ -62,7 +62,16 @@ def test_rows_that_a_trigger_keeps_are_not_said_to_be_adopted_and_of_none_nothin
 def expedite(db: Database, *ids: str, seconds: float = 3600) -> list[str]:
     with db.connection() as connection:
         connection.execute("SET lock_timeout = '300ms'")
-        found = db.run_on(connection, "expedite", ids=list(ids), ahead_seconds=seconds, actor="me", reason="")
+        found = db.run_on(
+            connection,
+            "expedite",
+            which="ids",
+            ids=list(ids),
+            ahead_seconds=seconds,
+            row_limit=10,
+            actor="me",
+            reason="",
+        )
         connection.execute("RESET lock_timeout")
     return [one["id"] for one in found]
 

@@ -95,11 +95,19 @@ class CancelBody(_Body):
 
 
 class ExpediteBody(_Body):
-    """Which files get a head start."""
+    """Which files get a head start: ids, or every queued file."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"ids": ["17"], "aheadSeconds": 7200}]})
 
-    ids: list[Id] = Field(min_length=1, description="These files; those that are not queued are left alone.")
+    ids: list[Id] = Field(default=[], description="These files; those that are not queued are left alone.")
+    every: bool = Field(
+        default=False,
+        description="Every queued file that search and lane let through and that has no such head start.",
+    )
+    search: Text = Field(default="", description="Only files whose name contains this, in any case.")
+    lane: Text = Field(default="", description="Only files of this lane; (none): without one.")
+    limit: int = Field(default=10_000, ge=1, le=100_000, description="Most files.")
+    dry_run: bool = Field(default=False, description="Change nothing; answer what would be moved.")
     ahead_seconds: float = Field(
         default=3600,
         strict=True,

@@ -244,7 +244,7 @@ class Undone(_Answer):
 
 
 class ExpeditedFile(_Answer):
-    """A file that has a head start."""
+    """A file that has a head start, or is to have one."""
 
     id: str
     filename: str | None
@@ -253,7 +253,7 @@ class ExpeditedFile(_Answer):
 
 
 class Expedited(_Answer):
-    """What an expedite did."""
+    """What an expedite did, or would do."""
 
     success: bool
     expedited_files: int

@@ -149,11 +149,25 @@ def undo(db: Db, actor: Actor, body: requests.UndoBody) -> Json:
     "/expedite", summary="Give queued files a head start in the queue", responses=described(responses.Expedited)
 )
 def expedite(db: Db, actor: Actor, body: requests.ExpediteBody) -> Json:
-    rows = queue.expedite(db, body.ids, ahead_seconds=body.ahead_seconds, actor=actor, reason=body.reason)
+    if bool(body.ids) == body.every:
+        raise HTTPException(400, 'say which files: either "ids", or "every": true')
+    which: dict[str, Any] = {
+        "every": body.every,
+        "search": body.search,
+        "lane": body.lane,
+        "limit": body.limit,
+        "ahead_seconds": body.ahead_seconds,
+    }
+    if body.dry_run:
+        rows = queue.preview_expedite(db, body.ids, **which)
+        message = f"{count(len(rows), 'file')} would be moved ahead"
+    else:
+        rows = queue.expedite(db, body.ids, **which, actor=actor, reason=body.reason)
+        message = f"Moved {count(len(rows), 'file')} ahead" if rows else "None of the files is queued"
     return {
         "success": True,
-        "expeditedFiles": len(rows),
-        "message": f"Moved {count(len(rows), 'file')} ahead" if rows else "None of the files is queued",
+        "expeditedFiles": 0 if body.dry_run else len(rows),
+        "message": message,
         "files": [
             {
                 "id": row["id"],

@@ -247,8 +247,7 @@ def requeue(ids: Sequence[str], names: Sequence[str] = ()) -> None:
             f"**{wording.count(len(ids), 'file')}** would go back to the queue with a fresh retry budget. "
             "A file that is running or queued by then is left alone."
         )
-        for name in names[:20]:
-            st.markdown(f"- {markdown.escaped(name)}")
+        _first(names)
         return f"Requeue {wording.count(len(ids), 'file')}"
 
     def act(db: Database, actor: str, reason: str) -> Result:
@@ -266,8 +265,7 @@ def cancel(ids: Sequence[str], names: Sequence[str] = ()) -> None:
             f"**{wording.count(len(ids), 'file')}** would fail at once, and nothing tries them again by itself. "
             "The processor of a running one is killed. A file that has ended by then is left alone."
         )
-        for name in names[:20]:
-            st.markdown(f"- {markdown.escaped(name)}")
+        _first(names)
         return f"Cancel {wording.count(len(ids), 'file')}"
 
     def act(db: Database, actor: str, reason: str) -> Result:
@@ -295,8 +293,7 @@ def expedite(ids: Sequence[str], names: Sequence[str] = ()) -> None:
             f"**{wording.count(len(ids), 'file')}** would take a place in the queue as if so much older, and overtake "
             "what came within that time. Nothing starves; waits are told without it."
         )
-        for name in names[:20]:
-            st.markdown(f"- {markdown.escaped(name)}")
+        _first(names)
         hours[:] = [st.number_input("Head start [hours]", min_value=0.0, max_value=8784.0, value=1.0, key="head_start")]
         return f"Expedite {wording.count(len(ids), 'file')}"
 
@@ -308,16 +305,21 @@ def expedite(ids: Sequence[str], names: Sequence[str] = ()) -> None:
     ask(f"Expedite {wording.count(len(ids), 'file')}?", show, act)
 
 
+def _first(names: Sequence[str]) -> None:
+    """The first of the files that are meant, and how many more there are."""
+    for name in names[:20]:
+        st.markdown(f"- {markdown.escaped(name)}")
+    if len(names) > 20:
+        st.caption(f"and {len(names) - 20:,} more")
+
+
 def undo(act: int) -> None:
     """Undo an act: exactly what stands so still, counted anew when it is confirmed."""
 
     def show() -> str:
         would = queue.preview_undo(readings.database(), act)
         st.markdown(markdown.escaped(readings.capital(would.message)) + ".")
-        for row in would.files[:20]:
-            st.markdown(f"- {markdown.escaped(row['original_filename'] or row['id'])}")
-        if len(would.files) > 20:
-            st.caption(f"and {len(would.files) - 20:,} more")
+        _first([row["original_filename"] or row["id"] for row in would.files])
         if not would:
             return ""
         return "Resume" if would.how == "resume" else f"Requeue {wording.count(len(would.files), 'file')}"

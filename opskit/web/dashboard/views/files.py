@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import streamlit as st
@@ -32,6 +33,12 @@ HELP = (
     "Enter searches the whole table. `state:failed`, `node:prod-07` and `since:24h` narrow it; so does "
     "`column:value` for the columns that OPSKIT_SHOW_COLUMNS names."
 )
+ACTS: dict[str, tuple[str, tuple[str, ...], Callable[[Sequence[str], Sequence[str]], None]]] = {
+    "Requeue": (":material/replay:", ("failed", "completed"), actions.requeue),
+    "Expedite": (":material/fast_forward:", ("queued",), actions.expedite),
+    "Cancel": (":material/cancel:", ("queued", "processing"), actions.cancel),
+}
+"""What can be done with several files: icon, the states that it is for, and the dialog that asks."""
 PAGE_ROWS = 200
 MOST_ROWS = 5000
 
@@ -95,6 +102,8 @@ def listing() -> None:
         st.caption(f"No more than {MOST_ROWS:,} are shown; narrow the filter.")
     if chosen:
         several(chosen)
+    elif any(asked):
+        several(rows, lambda: looked_for(search.strip(), status, server, lane, MOST_ROWS)[0].rows() if more else rows)
 
 
 def looked_for(search: str, status: str, server: str, lane: str, limit: int) -> tuple[readings.Reading, bool]:
@@ -147,23 +156,28 @@ def table(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     )
 
 
-def several(chosen: list[dict[str, Any]]) -> None:
-    """What can be done with the files that are ticked."""
-    ended = [row for row in chosen if row["processing_status"] in ("failed", "completed")]
-    label = f"Requeue {wording.count(len(ended), 'file')}…"
+def several(rows: list[dict[str, Any]], found: Callable[[], list[dict[str, Any]]] | None = None) -> None:
+    """What can be done with the files that are ticked, or with all that the filter finds.
+
+    Args:
+        rows: The files that are ticked; where none is, those that are shown.
+        found: Reads all that the filter finds, at most `MOST_ROWS`, once a button is pressed; None: the ticked ones.
+    """
+
+    def of(states: tuple[str, ...], among: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [row for row in among if row["processing_status"] in states]
+
     with st.container(horizontal=True, vertical_alignment="center"):
-        pressed = dialog.button(label, icon=":material/replay:", key="requeue_several", disabled=not ended)
-        links.files(chosen)
-    if pressed:
-        actions.requeue([row["id"] for row in ended], [row["original_filename"] or row["id"] for row in ended])
-    queued = [row for row in chosen if row["processing_status"] == "queued"]
-    label = f"Expedite {wording.count(len(queued), 'file')}…"
-    if dialog.button(label, icon=":material/fast_forward:", key="expedite_several", disabled=not queued):
-        actions.expedite([row["id"] for row in queued], [row["original_filename"] or row["id"] for row in queued])
-    live = [row for row in chosen if row["processing_status"] in ("queued", "processing")]
-    label = f"Cancel {wording.count(len(live), 'file')}…"
-    if dialog.button(label, icon=":material/cancel:", key="cancel_several", disabled=not live):
-        actions.cancel([row["id"] for row in live], [row["original_filename"] or row["id"] for row in live])
+        for verb, (icon, states, act) in ACTS.items():
+            meant = of(states, rows)
+            files = wording.count(len(meant), "file")
+            label = f"{verb} {files}…" if found is None else f"{verb} all found ({', '.join(states)})…"
+            key = f"{verb.lower()}_several" if found is None else f"{verb.lower()}_found"
+            if dialog.button(label, icon=icon, key=key, disabled=not meant):
+                meant = of(states, rows if found is None else found())
+                act([row["id"] for row in meant], [row["original_filename"] or row["id"] for row in meant])
+        if found is None:
+            links.files(rows)
 
 
 listing()

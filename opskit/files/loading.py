@@ -143,7 +143,7 @@ class _Load:
             if (error.sqlstate or "")[:2] not in _REFUSED:
                 raise
             name = self._name if stage is None else "opskit_loading"
-            raise _rejection(self._file, found, there, error, name=name, is_binary=is_binary) from error
+            raise _rejection(self._file, found, there, error, name=name, is_binary=is_binary) from None
         if self._is_named:
             _name_each_file(connection, self._target)
         types_told = {"types": columns} if stage is not None else {}
@@ -279,6 +279,8 @@ def _rejection(
     # A column's name and a value are in it as they are in the file, line breaks too.
     what, why = (" ".join((text or "").split()) for text in (error.diag.message_primary, error.diag.message_detail))
     hint = ""
+    if error.sqlstate == "22P04" and table.header:  # a row of CSV that is none
+        hint = f"; the header has {len(table.columns)} field{'s' if len(table.columns) != 1 else ''}"
     if error.sqlstate == "22021":  # a byte sequence that is no character of UTF-8, or NUL
         is_nul = "0x00" in what
         hint = " (the character NUL, which PostgreSQL does not keep)" if is_nul else f"; {SAVE_AS_UTF_8}"

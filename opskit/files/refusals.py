@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import PurePath
 
-from opskit.files.kinds import inner_name
+from opskit.files.kinds import PACKED, inner_name
 
 MARKUP = re.compile(rb"\s*<(?:!doctype|html|table|\?xml|meta|style)\b", re.I)
 _LOADABLE = (
@@ -27,6 +27,8 @@ def refusal(name: str, kind: str, head: bytes, *, packed: bool = False) -> str:
     suffix = PurePath(inner_name(name)).suffix.lower()
     if packed and kind in ("parquet", "xlsx", "xls", "xlsb", "ods"):
         return f"{name} holds a file of the kind {kind}, which is packed within itself; upload it without .gz or .zst"
+    if packed and kind in PACKED:
+        return f"{name} is packed twice; unpack it once"
     if kind == "json":
         return f"{name} is of the kind json; write its objects as JSON lines, one on each line, into a .jsonl file"
     if kind == "text":

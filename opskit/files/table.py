@@ -104,18 +104,18 @@ def readable(file: ClaimedFile, *broken: type[Exception], wrong: str = "cannot b
     try:
         yield
     except broken as error:
-        raise Reject(f"{file.name} {wrong}: {sentence(error)}") from error
-    except MemoryError as error:
-        raise Reject(f"{file.name} cannot be read: it needs more memory than there is") from error
+        raise Reject(f"{file.name} {wrong}: {sentence(error)}") from None
+    except MemoryError:
+        raise Reject(f"{file.name} cannot be read: it needs more memory than there is") from None
     except OSError as error:
         # pyarrow reports broken pages as OSError without a number; the system's errors have one.
         if error.errno is not None:
             raise
-        raise Reject(f"{file.name} {wrong}: {sentence(error)}") from error
+        raise Reject(f"{file.name} {wrong}: {sentence(error)}") from None
     except (ArithmeticError, AttributeError, EOFError, LookupError, NotImplementedError, SyntaxError) as error:
-        raise Reject(f"{file.name} {wrong}: {sentence(error)}") from error
+        raise Reject(f"{file.name} {wrong}: {sentence(error)}") from None
     except (TypeError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        raise Reject(f"{file.name} {wrong}: {sentence(error)}") from error
+        raise Reject(f"{file.name} {wrong}: {sentence(error)}") from None
 
 
 def sentence(error: Exception) -> str:
@@ -149,4 +149,4 @@ def _encoded(file: ClaimedFile, lines: list[str]) -> bytes:
     try:
         return ("\n".join(lines) + "\n").encode()
     except UnicodeEncodeError as error:
-        raise Reject(f"{file.name} holds half a character (\\u{ord(error.object[error.start]):04x})") from error
+        raise Reject(f"{file.name} holds half a character (\\u{ord(error.object[error.start]):04x})") from None

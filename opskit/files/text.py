@@ -70,7 +70,7 @@ def _gzip(name: str, blocks: Iterator[bytes]) -> Iterator[tuple[int, bytes]]:
             try:
                 given = member.decompress(rest, BLOCK)
             except zlib.error as error:
-                raise Reject(f"{name} is a broken gzip file: {error}") from error
+                raise Reject(f"{name} is a broken gzip file: {error}") from None
             left = member.unused_data if member.eof else member.unconsumed_tail
             taken, rest = len(rest) - len(left), left
             if member.eof:
@@ -95,7 +95,7 @@ def _zstd(name: str, blocks: Iterator[bytes]) -> Iterator[tuple[int, bytes]]:
                 try:
                     given = frame.decompress(rest)
                 except zstandard.ZstdError as error:
-                    raise Reject(f"{name} is a broken zstd file: {error}") from error
+                    raise Reject(f"{name} is a broken zstd file: {error}") from None
                 rest = frame.unused_data if frame.eof else b""
                 if frame.eof:
                     frame = None
@@ -135,7 +135,7 @@ def as_utf8(name: str, encoding: str, blocks: Iterator[bytes]) -> Iterator[bytes
         except UnicodeDecodeError as error:
             line += error.object[: error.start].decode(marked or encoding, "ignore").count("\n")
             what = " ".join(f"0x{byte:02x}" for byte in error.object[error.start : error.end][:4])
-            raise Reject(f"{name}, line {line}: not {(marked or encoding).upper()} (byte {what})") from error
+            raise Reject(f"{name}, line {line}: not {(marked or encoding).upper()} (byte {what})") from None
         line += text.count("\n")
         if text:
             yield text.encode()

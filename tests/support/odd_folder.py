@@ -51,11 +51,11 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "empty.csv": (b"", "is empty; CSV, TSV and JSON lines"),
     "blank lines.csv": (b"\n\n\n", "there is no header"),
     "latin.csv": (b"n,s\nM\xfcller,1\n", "line 2: not UTF-8 (byte 0xfc); save it as UTF-8"),
-    "ragged.csv": (b"a,b\n1,2\n1,2,3\n", "line 3: extra data after last expected column"),
+    "ragged.csv": (b"a,b\n1,2\n1,2,3\n", "line 3: extra data after last expected column; the header has 2 fields"),
     "short.csv": (b"a,b\n1,2\n1\n", 'line 3: missing data for column "b"'),
     "stray quote.csv": (b'size,what\n5" pipe,a\n', "line 2: a quote stands within a field that does"),
     "open quote.csv": (b'a,b\n1,"2\n3,4\n', "unterminated CSV quoted field"),
-    "end mark.csv": (b"a\n1\n\\.\n2\n", r"has a line that is only \.,"),
+    "end mark.csv": (b"a\n1\n\\.\n2\n", r"line 3: a line that is only \., where PostgreSQL may stop reading; write"),
     "two files.csv": (
         "a,b\n1,2\n\ufeffa,b\n3,4\n".encode(), "line 3: the line begins with a byte order mark, as a file does"
     ),
@@ -97,7 +97,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     ),
     "latin.jsonl": (b'{"a": "M\xfcller"}\n', "; save it as UTF-8, or set OPSKIT_TEXT_ENCODING"),
     "two lines.csv": (b'a,"b\nc"\n1\n', 'line 3: missing data for column "b c"'),
-    "packed twice.csv.gz": (gzip.compress(gzip.compress(b"a,b\n1,2\n")), "is of the kind gzip; CSV, TSV"),
+    "packed twice.csv.gz": (gzip.compress(gzip.compress(b"a,b\n1,2\n")), "is packed twice; unpack it once"),
     "paper.csv": (b"%PDF-1.7\n", "is of the kind pdf; CSV, TSV"),
 }  # fmt: skip
 """Files that are refused, with the words that tell the uploader why, and what to do."""

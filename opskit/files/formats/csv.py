@@ -73,9 +73,7 @@ def _text(file: ClaimedFile, head: bytes) -> str:
         return head[: len(head) - _unfinished(head)].decode()
     except UnicodeDecodeError as error:
         line = head.count(b"\n", 0, error.start) + 1
-        raise Reject(
-            f"{file.name}, line {line}: not UTF-8 (byte 0x{head[error.start]:02x}); {SAVE_AS_UTF_8}"
-        ) from error
+        raise Reject(f"{file.name}, line {line}: not UTF-8 (byte 0x{head[error.start]:02x}); {SAVE_AS_UTF_8}") from None
 
 
 def _unfinished(block: bytes) -> int:
@@ -147,7 +145,9 @@ class Scan:
         if (quotes or b'"' in self._before) and self._is_stray(window):
             raise self._refusal(block, inside)
         if b"\\" in window and _END_MARK.search(window + (b"\n" if final else b"")):
-            raise Reject(rf"{self._name} has a line that is only \., where PostgreSQL may stop reading")
+            line = self._line_of(_END_MARK, parts, inside, after=b"\n" if final else b"")
+            what = r"a line that is only \., where PostgreSQL may stop reading; write it in quotes"
+            raise Reject(f"{self._name}, line {line}: {what}")
         if b"\xef\xbb\xbf" in window and _MARK_WITHIN.search(window):
             raise self._two_files(parts, inside)
         self._before = window[-3:] or self._before
@@ -203,17 +203,22 @@ class Scan:
         return text if self._newline == b"\n" else text.replace(b"\n", self._newline)
 
     def _two_files(self, parts: list[bytes], inside: bool) -> Reject:
-        line = 0
+        return Reject(
+            f"{self._name}, line {self._line_of(_MARK_WITHIN, parts, inside)}: the line begins with a byte order mark, "
+            "as a file does: perhaps two files were put together; upload each by itself"
+        )
+
+    def _line_of(self, pattern: re.Pattern[bytes], parts: list[bytes], inside: bool, after: bytes = b"") -> int:
+        """The line at whose beginning a pattern is found outside quotes."""
+        passed = b""
         for place in range(inside, len(parts), 2):
             before = b'"' if place else self._before
-            if found := _MARK_WITHIN.search(before + parts[place]):
-                passed = b'"'.join([*parts[:place], parts[place][: max(found.end() - len(before), 0)]])
-                line = passed.count(self._newline)
+            last = after if place == len(parts) - 1 else b""
+            if found := pattern.search(before + parts[place] + last):
+                end = max(found.end() - len(before), 0)
+                passed = b'"'.join([*parts[:place], parts[place][:end]])
                 break
-        return Reject(
-            f"{self._name}, line {self._lines + 1 + line}: the line begins with a byte order mark, as a file does: "
-            "perhaps two files were put together; upload each by itself"
-        )
+        return self._lines + 1 + passed.count(self._newline)
 
     def _refusal(self, block: bytes, inside: bool) -> Reject:
         line = self._lines + 1 + _line_of_stray(block, inside, self._before, self._stray, self._newline)

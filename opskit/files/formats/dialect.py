@@ -62,7 +62,7 @@ def dialect_of(name: str, text: str, *, whole: bool, delimiter: str, tabs: bool)
     try:
         names = next(csv.reader(io.StringIO(header, newline=""), delimiter=delimiter, strict=True), [])
     except csv.Error as error:
-        raise Reject(f"{name}, line 1: the header cannot be read: {error}") from error
+        raise Reject(f"{name}, line 1: the header cannot be read: {error}") from None
     if not any(field.strip() for field in names):
         raise Reject(f"{name}, line 1: there is no header")
     if len(names) > MOST_COLUMNS:

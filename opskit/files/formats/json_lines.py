@@ -169,7 +169,7 @@ class _Reader:
                 return self._decoder.decode(line)  # type: ignore[no-any-return]
             except self._errors as error:
                 if len(line) > _LONGEST_IN_PYTHON:
-                    raise Reject(f"{self._file.name}, line {number}: {error}") from error
+                    raise Reject(f"{self._file.name}, line {number}: {error}") from None
         return self._members(number, line)
 
     def _members(self, number: int, line: bytes) -> dict[str, bytes]:
@@ -190,11 +190,11 @@ class _Reader:
             elif begins not in (b"{", b'"'):
                 hint = "; JSON lines have one object on each line"
             what = error.msg.removesuffix(" starting at")
-            raise Reject(f"{where}: {what} at character {error.pos + 1}{hint}") from error
+            raise Reject(f"{where}: {what} at character {error.pos + 1}{hint}") from None
         except UnicodeDecodeError as error:
-            raise Reject(f"{where}: not UTF-8 (byte 0x{line[error.start]:02x}); {SAVE_AS_UTF_8}") from error
-        except RecursionError as error:
-            raise Reject(f"{where}: lists and objects are nested too deeply") from error
+            raise Reject(f"{where}: not UTF-8 (byte 0x{line[error.start]:02x}); {SAVE_AS_UTF_8}") from None
+        except RecursionError:
+            raise Reject(f"{where}: lists and objects are nested too deeply") from None
         record = dict(found)
         if len(record) < len(found):
             seen: set[str] = set()
@@ -202,8 +202,8 @@ class _Reader:
             raise Reject(f"{where}: the key {twice!r} is there twice")
         try:
             return {key: raw.encode() for key, raw in record.items()}
-        except UnicodeEncodeError as error:
-            raise Reject(f"{where}: holds half a character") from error
+        except UnicodeEncodeError:
+            raise Reject(f"{where}: holds half a character") from None
 
     # -- writing -----------------------------------------------------------------------------
 
@@ -300,7 +300,7 @@ class _Reader:
             except UnicodeEncodeError as error:
                 half = f"\\u{ord(error.object[error.start]):04x}"
                 number = self._number(chunk, index)
-                raise Reject(f"{self._file.name}, line {number}: holds half a character ({half})") from error
+                raise Reject(f"{self._file.name}, line {number}: holds half a character ({half})") from None
             quotes += sum(bytes(value).count(b'"') for value in row if value is not None) - line.count(b'"')
             lines.append(line)
         lines.append(b"")

@@ -65,8 +65,8 @@ class Workbook:
         self._name = name
         try:
             self._zip = zipfile.ZipFile(stream)
-        except zipfile.BadZipFile as error:
-            raise Reject(f"{name} is cut off or broken: it does not end as a workbook does; upload it again") from error
+        except zipfile.BadZipFile:
+            raise Reject(f"{name} is cut off or broken: it does not end as a workbook does; upload it again") from None
         self.size = stream.seek(0, io.SEEK_END)
         entries = self._zip.infolist()
         if len(entries) > _MOST_PARTS:

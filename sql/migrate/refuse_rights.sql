@@ -20,14 +20,14 @@ SELECT coalesce(
        FROM files CROSS JOIN pg_catalog.unnest('{SELECT,INSERT,UPDATE}'::text[]) AS privilege
       WHERE NOT has_table_privilege(files.oid, privilege) HAVING count(*) > 0),
     (SELECT 'row-level security hides rows of ' || :'files' || ' from ' || current_user || '; run: CREATE POLICY opskit ON '
-            || oid::regclass || ' TO ' || quote_ident(current_user) || ' USING (true) WITH CHECK (true)'
-            || CASE WHEN EXISTS (SELECT FROM pg_policy WHERE polrelid = oid AND NOT polpermissive)
+            || files.oid::regclass || ' TO ' || quote_ident(current_user) || ' USING (true) WITH CHECK (true)'
+            || CASE WHEN EXISTS (SELECT FROM pg_policy WHERE polrelid = files.oid AND NOT polpermissive)
                     THEN ', and leave that role out of the restrictive policies' ELSE '' END
        FROM files
-      WHERE row_security_active(oid)
-        AND (EXISTS (SELECT FROM pg_policy AS p WHERE polrelid = oid AND NOT polpermissive
+      WHERE row_security_active(files.oid)
+        AND (EXISTS (SELECT FROM pg_policy AS p WHERE polrelid = files.oid AND NOT polpermissive
                         AND EXISTS (SELECT FROM pg_catalog.unnest(polroles) AS role WHERE role = 0 OR pg_has_role(role, 'USAGE')))
-             OR NOT EXISTS (SELECT FROM pg_policy WHERE polrelid = oid AND polpermissive AND polcmd = '*'
+             OR NOT EXISTS (SELECT FROM pg_policy WHERE polrelid = files.oid AND polpermissive AND polcmd = '*'
                                AND pg_get_expr(polqual, polrelid) = 'true'
                                AND coalesce(pg_get_expr(polwithcheck, polrelid), 'true') = 'true'
                                AND EXISTS (SELECT FROM pg_catalog.unnest(polroles) AS role WHERE role = 0 OR pg_has_role(role, 'USAGE'))))))

@@ -65,7 +65,7 @@ def _look(db: Database, id: str) -> str | None:
 
 
 class _Shown:
-    """What was shown so far, and what comes after it."""
+    """The output shown so far, and the place behind it."""
 
     def __init__(self, given: argparse.Namespace, named: dict[str, str | None]) -> None:
         self._given = given

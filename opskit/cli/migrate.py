@@ -129,7 +129,7 @@ def _planned(db: Database, given: argparse.Namespace, say: Callable[[str], None]
 
 
 def _work(step: migration.Step, seconds: float) -> str:
-    """What a step does to the table, and for how long."""
+    """The work of a step: what it does to the table, and for how long."""
     if not step.reads:
         return "reads and rewrites nothing"
     times = "once" if step.reads == 1 else "twice"

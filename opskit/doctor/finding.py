@@ -79,7 +79,7 @@ class Finding:
     page: str = field(default="", kw_only=True, repr=False, compare=False)
 
     def facts(self) -> dict[str, Any]:
-        """What programs get: everything but the address of the page."""
+        """The finding for programs: all but the address of the page."""
         facts = asdict(self) | {"concerns": list(self.concerns)}
         del facts["page"]
         return facts
@@ -95,7 +95,7 @@ class Finding:
 
 
 class Findings(list[Finding]):
-    """What was found; a list like any other."""
+    """The findings; a list like any other."""
 
     def _repr_html_(self) -> str:
         """What a notebook shows: a table, its commands one a line."""

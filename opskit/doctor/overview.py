@@ -42,7 +42,7 @@ class Overview:
         self._said = _Kept(lambda: db.run("last_said", row_limit=_MOST_ROWS), _OFTEN_SECONDS)
 
     def read(self) -> dict[str, Any]:
-        """What is shown now.
+        """Read the overview as it is now.
 
         Returns:
             environment, table, as_of;

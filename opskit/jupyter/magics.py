@@ -21,7 +21,7 @@ _VALUE = re.compile(r"%\((\w+)\)s")
 
 
 class Magics:
-    """What the extension adds to one IPython.
+    """The magics that the extension adds to one IPython.
 
     Args:
         shell: IPython's shell.
@@ -76,7 +76,7 @@ class Magics:
         return frame
 
     def complete(self, _: Any, event: Any) -> list[str]:
-        """What may follow: verbs, statistics, flags."""
+        """The words that may follow: verbs, statistics, flags."""
         words = event.line.split()[1:]
         if event.symbol and words and not event.line.endswith(" "):
             words = words[:-1]
@@ -129,7 +129,7 @@ def _unknown(name: str) -> None:
 
 @contextmanager
 def _environment(settings: Settings) -> Iterator[None]:
-    """What the shell's verbs read: the same database and environment."""
+    """The environment variables of the shell's verbs: the same database and environment."""
     before = dict(os.environ)
     os.environ.update(settings.environ())
     try:

@@ -78,7 +78,7 @@ def differing(folder: str | os.PathLike[str]) -> list[Path]:
 
 
 def _cells(path: Path) -> object:
-    """What a notebook's cells say; None for what is no notebook."""
+    """The cells of a notebook as text; None for a file that is no notebook."""
     try:
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         return [(cell["cell_type"], "".join(cell["source"])) for cell in cells]

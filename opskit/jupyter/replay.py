@@ -166,7 +166,7 @@ def not_taken_back(outside: list[str]) -> list[str]:
 
 
 class _Context:
-    """What stands behind the file: a node's child, but for its claim."""
+    """The context of a replayed file: that of a node's child, without a claim."""
 
     def __init__(self, db: Database) -> None:
         self.last: tuple[int | None, int | None] = (None, None)

@@ -180,7 +180,7 @@ def _metadata(notebook: Path) -> dict[str, Any]:
 
 @contextmanager
 def _environment(db: Database) -> Iterator[None]:
-    """What the kernel inherits: the database of these settings, read only."""
+    """The environment of the kernel: the database of these settings, read only."""
     before = dict(os.environ)
     os.environ.update(db.settings.environ() | {"OPSKIT_READ_ONLY": "1", "PLOTLY_RENDERER": "plotly_mimetype"})
     try:

@@ -100,7 +100,7 @@ def bench(
 
 
 def _parts(db: Database, seconds: float, on_line: Say) -> dict[str, Any]:
-    """What a claim costs, and what of it is network, commit and the server's work [ms]."""
+    """The cost of a claim, and its shares: network, commit and the server's work [ms]."""
     on_line("one connection: round trip, commit, claim")
     with db.connection() as connection:
         connection.execute("CREATE TABLE parts (n integer)")
@@ -266,7 +266,7 @@ def _synchronous(db: Database) -> str:
 
 
 def _limits(parts: dict[str, Any], rates: list[dict[str, Any]], synchronous: str) -> list[str]:
-    """What one node waits for most, and what stops more of them."""
+    """The limit of one node, and that of many."""
     whole = parts["claim_ms"]["p50"]
     what = {
         "the network round trip: bring the nodes nearer to the database": parts["round_trip_ms"],

@@ -200,7 +200,7 @@ class Part:
             self.process = launch(self.module, *self.arguments, settings=self.settings, stdout=self.output, stderr=log)
 
     def summary(self) -> dict[str, Any] | None:
-        """What a node printed at its end; None when it did not come to that."""
+        """The summary that a node prints at its end; None when it did not come to that."""
         if self.output is None:
             return None
         self.output.seek(0)

@@ -262,14 +262,14 @@ class _Show:
         }
 
     def _reasons(self) -> list[str]:
-        """What keeps files from being processed, as the doctor says it."""
+        """The doctor's reasons why no file is processed."""
         with contextlib.suppress(DatabaseUnavailableError, DatabaseError):
             if self.db.one("pending")["queued"]:
                 return [finding.what for finding in doctor.examine(self.db) if finding.check in doctor.WORK]
         return []
 
     def _left(self, reasons: Sequence[str]) -> dict[str, Any]:
-        """What still waits, and why."""
+        """The files that still wait, and why."""
         pending = self.db.one("pending")
         waits = pending["queued"] + pending["processing"]
         return {

@@ -58,7 +58,7 @@ def differences(db: Database) -> list[Difference]:
 
 
 def _compared(db: Database) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
-    """What sql/migrate/outdated.sql and sql/migrate/differing.sql answer beside the model."""
+    """The rows of sql/migrate/outdated.sql and sql/migrate/differing.sql, compared with the model."""
     texts = [
         step.sql.replace(" CONCURRENTLY", "", 1)
         for part in ("tables", "columns", "indexes")

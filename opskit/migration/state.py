@@ -67,7 +67,7 @@ def exists(db: Database, name: str) -> bool:
 
 
 def lacking(db: Database, differing: Iterable[Difference] | None) -> Lacking:
-    """What is lacking, by the part of the migration that mends it.
+    """The differences from this version's schema, by the part of the migration that mends them.
 
     Args:
         db: An open database.

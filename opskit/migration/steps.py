@@ -50,7 +50,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What the statements of one file have in common."""
+    """A part of the migration: the statements of one file."""
 
     what: str
     lock: str

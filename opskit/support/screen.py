@@ -45,7 +45,7 @@ class Section:
 
 
 def drawn(head: Sequence[tuple[str, str]], sections: Sequence[Section]) -> RenderableType:
-    """What a screen or a page shows.
+    """The document that a screen or a page shows.
 
     Args:
         head: Its first lines: text, and style.

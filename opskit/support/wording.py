@@ -99,7 +99,7 @@ def rate(per_minute: float | None) -> str:
 
 
 def outlook(verdict: str, empty_in_seconds: float | None) -> str:
-    """What a forecast says of the queue: "empty in 16 min"."""
+    """A forecast in words: "empty in 16 min"."""
     return {
         "empty": "empty",
         "emptying": f"empty in {span(empty_in_seconds)}",

@@ -33,7 +33,7 @@ LEAST_TOKEN = 6
 
 
 def routes(settings: Settings) -> list[BaseRoute]:
-    """What is served beside the page, over the page's own database: /api, /healthz and /metrics.
+    """The routes beside the page, over the page's own database: /api, /healthz and /metrics.
 
     Mounted, not flat: Streamlit's catch-all would answer a wrong method or path with 200 and HTML.
     Where people have to sign in for the page, every call but /healthz needs the token.

@@ -33,7 +33,7 @@ _Cell = tuple[str, str, str, bool, int]
 
 
 class Tally:
-    """What has ended since it was first read; nothing in it ever falls.
+    """Counters of what has ended since the first reading; none ever falls.
 
     SQL: sql/counted.sql
     """

@@ -89,7 +89,7 @@ class LogChunk(_Answer):
 
 
 class Logs(_Answer):
-    """What the attempts at a file have said."""
+    """The output of a file's attempts."""
 
     chunks: list[LogChunk]
     next: str = Field(description="Where to go on: the next call's `after`.")
@@ -125,7 +125,7 @@ class Memory(_Answer):
 
 
 class Counts(_Answer):
-    """What a server ID has done."""
+    """The counts of a server ID."""
 
     processing: int
     completed: int
@@ -176,7 +176,7 @@ class EndedFile(_Answer):
 
 
 class Cleaned(_Answer):
-    """What a cleanup did."""
+    """The result of a cleanup."""
 
     success: bool
     cleaned_files: int
@@ -197,7 +197,7 @@ class RequeuedFile(_Answer):
 
 
 class Requeued(_Answer):
-    """What a requeue did."""
+    """The result of a requeue."""
 
     success: bool
     requeued_files: int
@@ -221,7 +221,7 @@ class CancelledFile(_Answer):
 
 
 class Cancelled(_Answer):
-    """What a cancel did, or would do."""
+    """The result of a cancel, or of its preview."""
 
     success: bool
     cancelled_files: int
@@ -231,7 +231,7 @@ class Cancelled(_Answer):
 
 
 class Undone(_Answer):
-    """What an undo did, or would do."""
+    """The result of an undo, or of its preview."""
 
     success: bool
     act: int
@@ -253,7 +253,7 @@ class ExpeditedFile(_Answer):
 
 
 class Expedited(_Answer):
-    """What an expedite did, or would do."""
+    """The result of an expedite, or of its preview."""
 
     success: bool
     expedited_files: int
@@ -262,7 +262,7 @@ class Expedited(_Answer):
 
 
 class Changed(_Answer):
-    """What a pause or its end did."""
+    """The result of a pause or of its end."""
 
     success: bool
     server_id: str
@@ -271,7 +271,7 @@ class Changed(_Answer):
 
 
 class Resumed(Changed):
-    """What a resume did."""
+    """The result of a resume."""
 
     left_quarantine: list[str] = Field(description="Nodes that left quarantine.")
     still_paused: list[str] = Field(description='What still pauses them: nodes paused by name, or "*" for all.')
@@ -297,7 +297,7 @@ class UploadedFile(_Answer):
 
 
 class Uploaded(_Answer):
-    """What became of an upload."""
+    """The result of an upload."""
 
     success: bool
     queued_files: int

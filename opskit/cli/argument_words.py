@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Collection, Sequence
 
+from opskit.cli.verbs import near
 from opskit.errors import SettingError
 from opskit.settings import Settings
 from opskit.settings.command_line import flag_name
 
 _BARE = {flag_name(field.name) for field in dataclasses.fields(Settings) if field.type == "bool"} | {"-v", "--verbose"}
+_OWN = ("--help", "--version")
 _VALUED = {flag_name(field.name) for field in dataclasses.fields(Settings)} - _BARE
 
 
@@ -27,13 +28,14 @@ def arranged(words: Sequence[str], verbs: Collection[str]) -> list[str]:
             before.append(words.pop(0))
         elif flag in _VALUED and len(words) > 1:
             before += [words.pop(0), words.pop(0)]
+        elif flag in _VALUED or flag == "-h" or any(one.startswith(flag) for one in _OWN):
+            return [*before, *words]  # --help, --version, or a value that is missing: argparse's
         else:
-            return [*before, *words]  # --help, --version, or argparse's to refuse
+            raise SettingError(f"there is no setting {flag}{near(flag, _BARE | _VALUED)}")
     if not words:
         return before
     if words[0] not in verbs:
-        near = difflib.get_close_matches(words[0], list(verbs), n=1, cutoff=0.6)
-        meant = f"; did you mean {near[0]}?" if near else "; opskit --help lists them"
+        meant = near(words[0], verbs) or "; opskit --help lists them"
         raise SettingError(f"there is no verb {words[0]!r}{meant}")
     return [words[0], *before, *words[1:]]
 

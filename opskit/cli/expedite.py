@@ -6,6 +6,8 @@ import argparse
 from typing import Any
 
 from opskit import queue
+from opskit.cli.chosen import ids_of
+from opskit.cli.tables import table
 from opskit.cli.verbs import Verbs, actor, confirm, seconds_of
 from opskit.database import Database
 from opskit.queue.expediting import BATCH
@@ -16,7 +18,7 @@ from opskit.support import console, wording
 def add_expedite(verbs: Verbs) -> None:
     """Add `opskit expedite`."""
     one = verbs.add("expedite", expedite, "give queued files a head start in the queue")
-    one.add_argument("ids", nargs="*", metavar="ID", help="files that are queued")
+    one.add_argument("ids", nargs="*", metavar="ID", help="files that are queued, by id or whole name")
     one.add_argument("--all", action="store_true", help="every queued file that the filters let through")
     one.add_argument("--lane", default="", help="only files of this lane; (none): without one")
     one.add_argument("--search", default="", metavar="TEXT", help="only files whose name contains this, in any case")
@@ -40,8 +42,9 @@ def expedite(given: argparse.Namespace) -> int:
         "ahead_seconds": given.ahead,
     }
     with Database(settings, pooled=False) as db:
+        ids = ids_of(db, given.ids)
         if given.dry_run or given.all:
-            rows = queue.preview_expedite(db, given.ids, **which)
+            rows = queue.preview_expedite(db, ids, **which)
             many = "at least " if len(rows) == BATCH else ""
             files = f"{many}{wording.count(len(rows), 'file')}"
             if given.dry_run:
@@ -49,7 +52,7 @@ def expedite(given: argparse.Namespace) -> int:
                 return 0
             if rows:
                 confirm(given, f"move {files} of {settings.env} ahead, as --dry-run shows")
-        moved = queue.expedite(db, given.ids, **which, actor=actor(), reason=given.reason)
+        moved = queue.expedite(db, ids, **which, actor=actor(), reason=given.reason)
     _show(given, moved, f"{wording.count(len(moved), 'file')} moved ahead ({settings.env})", settings.env, done=True)
     return 0
 
@@ -61,5 +64,5 @@ def _show(
         counted = {"expedited": len(rows)} if done else {}
         console.as_json({"environment": env, **counted, "files": rows})
         return
-    console.table(rows, empty="none of the files is queued; nothing was moved")
+    table(rows, empty="none of the files is queued; nothing was moved")
     console.out.print(sentence)

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import argparse
 
-from opskit.cli.statistics import plain, table
+from opskit.cli.chosen import file_of
+from opskit.cli.tables import plain, table
 from opskit.cli.verbs import Verbs
 from opskit.database import Database
-from opskit.database.session import Row
-from opskit.errors import OpskitError
 from opskit.queue import row_content
 from opskit.queue.error_lines import last_line
 from opskit.settings.command_line import settings_of
 from opskit.support import console
 from opskit.support.logs import masked
-
-MOST = 20
-_SEARCHED = 100_000
 
 
 def add_file(verbs: Verbs) -> None:
@@ -31,7 +27,7 @@ def file(given: argparse.Namespace) -> int:
     """Show one file."""
     settings = settings_of(given)
     with Database(settings, pooled=False) as db:
-        row = _found(db, given.file)
+        row = file_of(db, given.file)
         names = settings.shown_columns
         own = {} if names == () else row_content.columns(db, row["id"], names)
         events = db.run("events", file_id=row["id"], kind="", row_limit=200)
@@ -49,32 +45,3 @@ def file(given: argparse.Namespace) -> int:
     shown = ("at", "kind", "outcome", "next_status", "attempt", "server_id", "reason", "actor")
     table([plain(event) for event in events], shown, wide=given.wide, title="what happened, newest first")
     return 0
-
-
-def _found(db: Database, wanted: str) -> Row:
-    """The file with this id; else the one with this name, or with this as a part of it.
-
-    Raises:
-        OpskitError: There is none, or more than one.
-    """
-    by_id = row_content.file(db, wanted)
-    if by_id is not None:
-        return by_id
-    rows = db.run(
-        "files_list", status="", server_id="", search=wanted, of_lane="", ids=[], search_rows=_SEARCHED,
-        before_at="", before_id="", row_limit=MOST + 1,
-    )  # fmt: skip
-    exact = [row for row in rows if row["original_filename"] == wanted]
-    rows = exact or rows
-    if not rows:
-        raise OpskitError(f"there is no file with the id or the name {wanted!r} ({db.settings.env})")
-    if len(rows) > 1:
-        more = "" if len(rows) <= MOST else " and more"
-        listed = ", ".join(
-            f"{row['id']} ({row['original_filename']}, {row['processing_status']})" for row in rows[:MOST]
-        )
-        raise OpskitError(f"{wanted!r} is the name of {len(rows[:MOST])} files{more}; say which id: {listed}")
-    found = row_content.file(db, rows[0]["id"])
-    if found is None:
-        raise OpskitError(f"there is no file with the id or the name {wanted!r} ({db.settings.env})")
-    return found

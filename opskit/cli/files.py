@@ -10,6 +10,8 @@ import signal
 import threading
 
 from opskit import queue
+from opskit.cli.chosen import ids_of
+from opskit.cli.tables import table
 from opskit.cli.verbs import Verbs, actor, seconds_of
 from opskit.database import Database
 from opskit.errors import DatabaseUnavailableError, SettingError
@@ -17,6 +19,8 @@ from opskit.queue.error_lines import last_line
 from opskit.queue.requeuing import requeueable
 from opskit.settings.command_line import settings_of
 from opskit.support import console, wording
+
+_REQUEUED = ("id", "original_filename", "was", "server_id", "started_at")
 
 
 def add_enqueue(verbs: Verbs) -> None:
@@ -145,7 +149,7 @@ def process(given: argparse.Namespace) -> int:
 def add_requeue(verbs: Verbs) -> None:
     """Add `opskit requeue`."""
     one = verbs.add("requeue", requeue, "queue files again that have ended, with a fresh retry budget")
-    one.add_argument("ids", nargs="*", metavar="ID", help="files, failed or completed")
+    one.add_argument("ids", nargs="*", metavar="ID", help="files, failed or completed, by id or whole name")
     one.add_argument("--failed", action="store_true", help="every failed file that the filters let through")
     one.add_argument("--cancelled", action="store_true", help="with --failed: the cancelled ones, too")
     one.add_argument("--error", default="", help="only this error, as `opskit stats failures` groups it")
@@ -165,7 +169,7 @@ def requeue(given: argparse.Namespace) -> int:
         with Database(settings, pooled=False) as db:
             found = requeueable(
                 db,
-                given.ids,
+                ids_of(db, given.ids),
                 failed=given.failed,
                 error=given.error,
                 server_id=given.server,
@@ -175,18 +179,18 @@ def requeue(given: argparse.Namespace) -> int:
         if given.json:
             console.as_json({"environment": settings.env, "wouldRequeue": len(found), "files": found})
         else:
-            console.table(found, empty="no such file has ended")
+            table(found, _REQUEUED, empty="no such file has ended")
             console.out.print(f"{wording.count(len(found), 'file')} would be queued again ({settings.env})")
         return 0
     with Database(settings, pooled=False) as db:
         rows = queue.requeue(
-            db, given.ids, failed=given.failed, error=given.error, server_id=given.server, cancelled=given.cancelled,
-            actor=actor(), reason=given.reason,
+            db, ids_of(db, given.ids), failed=given.failed, error=given.error, server_id=given.server, lane=given.lane,
+            cancelled=given.cancelled, actor=actor(), reason=given.reason,
         )  # fmt: skip
     if given.json:
         console.as_json({"environment": settings.env, "requeued": len(rows), "files": rows})
     else:
-        console.table(rows, empty="no such file has ended; nothing was requeued")
+        table(rows, _REQUEUED, empty="no such file has ended; nothing was requeued")
         console.out.print(f"{wording.count(len(rows), 'file')} queued again ({settings.env})")
     return 0
 

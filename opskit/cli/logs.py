@@ -7,6 +7,7 @@ import sys
 import time
 from dataclasses import asdict
 
+from opskit.cli.chosen import file_of
 from opskit.cli.verbs import Verbs
 from opskit.database import Database
 from opskit.errors import DatabaseUnavailableError, OpskitError
@@ -22,7 +23,7 @@ _LOOK_SECONDS = 1.0
 def add_logs(verbs: Verbs) -> None:
     """Add `opskit logs`."""
     one = verbs.add("logs", logs, "show what the attempts at a file have printed and logged")
-    one.add_argument("id", metavar="ID", help="the file's id")
+    one.add_argument("id", metavar="ID|NAME", help="its id, its name, or a part of its name that no other has")
     one.add_argument("--follow", action="store_true", help="go on until the file has ended")
     one.add_argument("--attempt", type=int, metavar="N", help="only this attempt; defaults to all")
     verbs.finish(one)
@@ -32,7 +33,7 @@ def logs(given: argparse.Namespace) -> int:
     """Show what the attempts at a file have said; with --follow until it has ended."""
     settings = settings_of(given)
     with Database(settings, pooled=False) as db:
-        _look(db, given.id)
+        given.id = file_of(db, given.id)["id"]
         (named,) = lanes.beside(db, [{"id": given.id}], "id")
         shown = _Shown(given, named)
         while True:

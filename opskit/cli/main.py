@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from opskit._version import __version__
 from opskit.cli.argument_words import arranged, divided
-from opskit.cli.verbs import Verbs
+from opskit.cli.verbs import Parser, Verbs
 from opskit.errors import OpskitError
 from opskit.support.logs import masked
 from opskit.support.visible import visible_lines
@@ -90,7 +90,7 @@ def build_parser(verb: str | None = None) -> argparse.ArgumentParser:
     Args:
         verb: Only this one. Defaults to all.
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="opskit",
         description="Process uploaded files on many nodes, each file once; see and steer it.",
         epilog="Exit codes: 0 done, 1 error (one sentence on stderr), 2 bad usage, 130 interrupted.",

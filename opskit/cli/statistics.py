@@ -1,24 +1,21 @@
-"""Statistics: `opskit stats`, straight from the SQL, without pandas; and what fits a terminal of them."""
+"""Statistics: `opskit stats`, straight from the SQL, without pandas."""
 
 from __future__ import annotations
 
 import argparse
-import shutil
-from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from opskit.cli.verbs import Verbs
+from opskit.cli.tables import plain, table
+from opskit.cli.verbs import Verbs, near
 from opskit.database import Database
 from opskit.database.session import Row
 from opskit.errors import SettingError
-from opskit.queue.error_lines import last_line
+from opskit.queue.states import EventKind, FileState
 from opskit.settings.command_line import settings_of
 from opskit.stats.catalog import STATISTICS
 from opskit.support import console, wording
 
-_LONGEST = 32
-"""A text has at most so many letters in a table."""
 FILTERS = {
     "since": "since_seconds",
     "limit": "limit",
@@ -30,6 +27,11 @@ FILTERS = {
     "kind": "kind",
 }
 """The flags, and which parameter of a statistic each gives."""
+WORDS = {"state": (*FileState, "none"), "kind": tuple(EventKind)}
+"""What these flags take."""
+TIMES = {"files": "last_at", "events": "at", "acts": "at", "failures": "latest"}
+"""Statistics that are asked for a time by their rows' own: newest first, or as many as there are."""
+_EVERY_ROW = 10_000
 
 
 def add_stats(verbs: Verbs) -> None:
@@ -57,7 +59,7 @@ def statistics(given: argparse.Namespace) -> int:
     names = ("concurrency", "distribution", "nodes") if given.what == "all" else (given.what,)
     values = {name: filters(given, name) for name in names}
     with Database(settings, pooled=False) as db:
-        rows = {name: [plain(row) for row in STATISTICS[name].rows(db, **values[name])] for name in names}
+        rows = {name: [plain(row) for row in _rows(db, name, values[name])] for name in names}
     if given.json:
         console.as_json(rows if given.what == "all" else rows[given.what])
         return 0
@@ -78,13 +80,27 @@ def statistics(given: argparse.Namespace) -> int:
     return 0
 
 
+def _rows(db: Database, name: str, asked: dict[str, Any]) -> list[Row]:
+    """A statistic's rows; of those that know no such parameter the ones since a time, by the database's clock."""
+    one = STATISTICS[name]
+    if name not in TIMES or "since_seconds" not in asked:
+        return one.rows(db, **asked)
+    values = {**one.usual, **asked}
+    most, since_seconds = values["limit"], values.pop("since_seconds")
+    if name == "failures":
+        values["limit"] = max(most, _EVERY_ROW)  # the largest come first, not the newest
+    now: datetime = db.one("live", stale_after_seconds=db.settings.stale_after_seconds)["as_of"]
+    begin, time = now - timedelta(seconds=since_seconds), TIMES[name]
+    return [row for row in one.rows(db, **values) if row[time] is not None and row[time] >= begin][:most]
+
+
 def filters(given: argparse.Namespace, name: str) -> dict[str, Any]:
     """The filters that were given, under the names that the statistic knows.
 
     Raises:
         SettingError: It takes no such filter, or a value cannot be used.
     """
-    known = STATISTICS[name].usual
+    known = {*STATISTICS[name].usual} | ({"since_seconds"} if name in TIMES else set())
     found: dict[str, Any] = {}
     for flag, parameter in FILTERS.items():
         value = getattr(given, flag)
@@ -95,6 +111,11 @@ def filters(given: argparse.Namespace, name: str) -> dict[str, Any]:
             raise SettingError(f"opskit stats {given.what} takes no --{flag}; it takes {takes}")
         if flag == "limit" and value < 1:
             raise SettingError(f"--limit is {value}; it must be at least 1")
+        if flag in WORDS and value not in WORDS[flag]:
+            *most, last = WORDS[flag]
+            raise SettingError(
+                f"--{flag} is {value!r}; it must be {', '.join(most)} or {last}{near(value, WORDS[flag])}"
+            )
         found[parameter] = seconds(value) if flag == "since" else value
     return found
 
@@ -109,48 +130,3 @@ def seconds(text: str) -> float:
     if length is None:
         raise SettingError(f"--since is {text!r}; it must look like 90s, 15min, 24h or 7d")
     return length
-
-
-def table(rows: list[Row], shown: tuple[str, ...] = (), *, wide: bool, title: str = "") -> None:
-    """Rows as a table that fits the terminal: the least needed columns are left out, errors told by their last line.
-
-    Args:
-        rows: Each with the same columns.
-        shown: The columns, the most needed first. Defaults to all in their order.
-        wide: Every column, uncut.
-        title: Stands above it.
-    """
-    if not rows or wide:
-        console.table(rows, title=title, empty=f"{title}: nothing")
-        return
-    names = list(shown or rows[0])
-    short = [{name: _cut(_short(row, name)) for name in names} for row in rows]
-    width = console.out.width if console.out.is_terminal else max(80, shutil.get_terminal_size().columns)
-    kept: list[str] = []
-    for name in names:
-        needs = max(len(name), *(len(console.cell(row[name])) for row in short))
-        if not kept or needs <= width:
-            kept.append(name)
-            width -= needs + 2
-    console.table([{name: row[name] for name in kept} for row in short], title=title)
-    if left := [name for name in names if name not in kept]:
-        console.err.print(f"left out: {', '.join(left)}; --wide shows them", soft_wrap=True)
-
-
-def _cut(value: Any) -> Any:
-    """A text short enough for a column, its middle left out: names differ at both ends."""
-    if not isinstance(value, str) or len(value) <= _LONGEST:
-        return value
-    return f"{value[: _LONGEST // 2]}…{value[-(_LONGEST // 2 - 1) :]}"
-
-
-def plain(row: Mapping[str, Any]) -> Row:
-    """A row as JSON knows it."""
-    return {key: wording.iso(value) if isinstance(value, datetime) else value for key, value in row.items()}
-
-
-def _short(row: Mapping[str, Any], key: str) -> Any:
-    """A value for a table: of an error the line that tells it."""
-    value = row[key]
-    is_error = key in ("processing_errors", "last_error") or (key == "reason" and row.get("kind") == "attempt")
-    return last_line(value) if is_error and isinstance(value, str) else value

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import re
 import sys
-from collections.abc import Callable
-from typing import NoReturn
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NoReturn
 
 from opskit.errors import OpskitError
 from opskit.settings.command_line import add_settings
@@ -15,6 +16,39 @@ from opskit.support.actor import person
 
 actor = person
 Verb = Callable[[argparse.Namespace], int]
+
+
+def near(word: str, known: Iterable[str]) -> str:
+    """The word that may have been meant, as the end of a sentence; nothing where none is like it."""
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {found[0]}?" if found else ""
+
+
+class Parser(argparse.ArgumentParser):
+    """A command line that says which word was meant."""
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Refuse what is none of the choices."""
+        if action.choices is not None and value not in action.choices:
+            known = [str(one) for one in action.choices]
+            listed = f" (choose from {', '.join(known)})"
+            raise argparse.ArgumentError(action, f"there is no {value!r}{near(str(value), known) or listed}")
+
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]  # argparse's own has two forms
+        """Parse, and refuse what is left over."""
+        given, left = self.parse_known_args(args, namespace)
+        if left:
+            flags = [flag for one in self._all() for flag in one._option_string_actions]
+            flag = left[0].partition("=")[0]
+            meant = near(flag, flags) if flag.startswith("-") else ""
+            self.error(f"unrecognized arguments: {' '.join(left)}{meant}")
+        return given
+
+    def _all(self) -> list[argparse.ArgumentParser]:
+        """This parser, and those of its verbs."""
+        verbs = [one for action in self._actions if isinstance(action, argparse._SubParsersAction)
+                 for one in action.choices.values()]  # fmt: skip
+        return [self, *verbs]
 
 
 class Verbs:

@@ -63,7 +63,7 @@ def files(
         status=status,
         server_id=server_id,
         search=search,
-        ids=[search] if search and _may_be_an_id(db, search) else [],
+        ids=[search] if search and may_be_an_id(db, search) else [],
         of_lane=lane,
         search_rows=SEARCH_ROWS,
         before_at=at,
@@ -72,7 +72,7 @@ def files(
     )
 
 
-def _may_be_an_id(db: Database, text: str) -> bool:
+def may_be_an_id(db: Database, text: str) -> bool:
     """Whether the table's ids can be such a text: PostgreSQL refuses one that its type does not know."""
     kind = next((row["data_type"] for row in db.run("columns") if row["column_name"] == "id"), "")
     if kind in _INTEGERS:

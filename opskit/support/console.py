@@ -74,7 +74,8 @@ def table(
         pad_edge=False,
     )
     for name in rows[0]:
-        number = any(isinstance(row[name], (int, float)) and not isinstance(row[name], bool) for row in rows)
+        kinds = {type(row[name]) for row in rows} - {type(None)}
+        number = bool(kinds) and kinds <= {int, float}
         shown.add_column(Text(visible(name)), justify="right" if number else "left", overflow="fold")
     for row in rows:
         shown.add_row(*(Text(_lines(value) if name in in_lines else cell(value)) for name, value in row.items()))

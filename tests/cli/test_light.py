@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from opskit import stats
-from opskit.cli.statistics import plain
+from opskit.cli.tables import plain
 from opskit.database import Database
 from opskit.queue import claims
 from opskit.queue.server_id import Boot

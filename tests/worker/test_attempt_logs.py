@@ -285,7 +285,8 @@ def test_the_shell_shows_what_attempts_have_said(db: Database, running: str) -> 
 def test_a_file_that_is_not_there_has_no_logs(db: Database) -> None:
     shown = opskit(db.settings, "logs", "4711")
 
-    assert (shown.returncode, shown.stderr.strip()) == (1, "opskit: there is no file '4711' in dev_uploaded_files")
+    said = "opskit: there is no file with the id or the name '4711' (development)"
+    assert (shown.returncode, shown.stderr.strip()) == (1, said)
 
 
 @pytest.mark.slow

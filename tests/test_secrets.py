@@ -23,6 +23,7 @@ from tests.support.nodes import add_files, running_nodes
 SECRET = "hunter2"
 
 
+@pytest.mark.slow
 def test_a_password_in_a_processors_error_reaches_neither_log_nor_table_nor_api(db: Database, tmp_path: Path) -> None:
     (id,) = add_files(db, "a")
     with running_nodes(db, tmp_path) as start:

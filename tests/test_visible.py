@@ -67,7 +67,7 @@ def failed(db: Database, name: str, error: str) -> str:
     return id
 
 
-@pytest.mark.fast_cases(4)
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize("words", VERBS, ids=" ".join)
 def test_no_verb_passes_on_what_a_terminal_obeys(db: Database, words: tuple[str, ...]) -> None:
     failed(db, NASTY, f"Traceback:\n  oops\n{NASTY}")
@@ -120,6 +120,7 @@ def test_a_terminal_gets_no_more_than_a_pipe(db: Database) -> None:
     assert not [bad for bad in ("\x1b]", "\x1b[2J", "\x07", "\x9b", "\u202e", "\u2028") if bad in text]
 
 
+@pytest.mark.slow
 def test_a_file_processed_by_hand_and_its_log_begin_no_line_with_its_name_or_error(
     db: Database, tmp_path: Path
 ) -> None:
@@ -156,6 +157,7 @@ def test_a_traceback_in_the_log_keeps_its_lines_indented(capsys: pytest.CaptureF
     assert steering("\n".join(lines)) == []
 
 
+@pytest.mark.slow
 def test_a_users_mistake_is_told_without_what_it_would_do_to_the_terminal(db: Database) -> None:
     for words in (("enqueue", f"/no/{NASTY}"), ("drain", NASTY), ("requeue", NASTY), ("process", NASTY)):
         done = opskit(db, *words)

@@ -102,6 +102,7 @@ def offered_by_zsh(line: str, text: str, environ: dict[str, str], folder: Path) 
 OFFERED = {"bash": offered_by_bash, "zsh": offered_by_zsh, "fish": offered_by_fish}
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("shell", SHELLS)
 def test_a_shell_offers_verbs_flags_and_choices(
     shell: str, environ: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -120,6 +121,7 @@ def test_a_shell_offers_verbs_flags_and_choices(
     assert "longest-running" in offered("opskit query longest")
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("shell", SHELLS)
 def test_a_shell_offers_the_nodes_by_their_names(
     shell: str, db: Database, environ: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -172,6 +172,7 @@ def test_names_that_a_terminal_would_obey_are_written_out(db: Database) -> None:
         shown.child.close(force=True)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(("columns", "lines"), [(60, 20), (200, 60)])
 def test_a_screen_fits_whatever_its_size(db: Database, columns: int, lines: int) -> None:
     for number in range(30):
@@ -190,6 +191,7 @@ def test_a_screen_fits_whatever_its_size(db: Database, columns: int, lines: int)
         shown.child.close(force=True)
 
 
+@pytest.mark.slow
 def test_where_there_is_no_terminal_one_plain_page_is_printed(fleet: Database) -> None:
     done = page(fleet)
 
@@ -201,6 +203,7 @@ def test_where_there_is_no_terminal_one_plain_page_is_printed(fleet: Database) -
     assert page(fleet, "--once").stdout.splitlines()[1:] != []
 
 
+@pytest.mark.slow
 def test_json_is_one_object_for_each_look(fleet: Database) -> None:
     once = page(fleet, "--json", "--once")
 

@@ -148,6 +148,7 @@ def test_options_are_settings_of_the_server(own: Settings) -> None:
     assert ask(url, "SELECT boot_val IS NOT NULL FROM pg_settings WHERE name = 'application_name'")
 
 
+@pytest.mark.slow
 def test_four_processes_at_once_start_one_server(own: Settings) -> None:
     starting = [process(START, own) for _ in range(4)]
     answers = [(*started.communicate(timeout=60), started.returncode) for started in starting]
@@ -399,6 +400,7 @@ def test_the_session_server_gives_each_test_an_empty_database(settings: Settings
     assert (ask(url, "SHOW fsync"), ask(url, "SHOW synchronous_commit")) == ("off", "on")
 
 
+@pytest.mark.slow
 def test_the_server_of_a_killed_test_run_is_stopped_by_the_next(own: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY), prepend=os.pathsep)
     script = (

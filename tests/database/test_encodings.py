@@ -52,6 +52,7 @@ def make(server: servers.Server, settings: Settings) -> Iterator[Make]:
         server.drop_database(url)
 
 
+@pytest.mark.fast_cases(3)
 @pytest.mark.parametrize("encoding", HELD)
 def test_an_error_that_the_encoding_cannot_hold_is_written_down_all_the_same(make: Make, encoding: str) -> None:
     with Database(make(encoding)) as db:
@@ -107,6 +108,7 @@ def test_an_upload_s_name_that_the_encoding_cannot_hold_costs_nothing(make: Make
         assert row(db, answer["id"])["original_filename"] == "é<U+2192><U+6F22>.csv"
 
 
+@pytest.mark.slow
 def test_bytes_that_are_no_text_are_shown_and_their_file_is_processed(make: Make, tmp_path: Path) -> None:
     theirs = make("SQL_ASCII")
     raw = bytes(tmp_path) + b"/caf\xe9.txt"

@@ -134,6 +134,7 @@ def test_it_is_found_and_gone_after_its_mend(healthy: Database, name: str) -> No
             assert examined(db) == []
 
 
+@pytest.mark.slow
 def test_the_cut_over_is_mended_by_its_first_command_and_leaves_the_rows_from_before(healthy: Database) -> None:
     migration.queue_new(healthy, on=False)
     ask(healthy, f"INSERT INTO {TABLE} (original_filename) VALUES ('before')")

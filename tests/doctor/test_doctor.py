@@ -133,6 +133,7 @@ def test_every_door_gives_the_doctors_same_answer(
     assert shell() == over_http() == page() == [lacking]
 
 
+@pytest.mark.slow
 def test_a_mend_acts_on_the_environment_that_was_examined(settings: Settings) -> None:
     odd = dataclasses.replace(settings, env="production", table="the files")
     with Database(odd, pooled=False) as db:

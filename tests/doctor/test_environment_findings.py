@@ -17,7 +17,7 @@ def test_two_environments_that_are_alike_are_healthy(healthy: Database, other: D
     assert (examined(healthy), examined(other)) == ([], [])
 
 
-@pytest.mark.fast_cases(2)
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     "breaking",
     [
@@ -40,6 +40,7 @@ def test_what_the_other_environment_lacks_is_told_and_migrated(
     assert examined(healthy) == []
 
 
+@pytest.mark.slow
 def test_an_index_of_the_other_environment_that_is_another_one_is_built_anew(
     healthy: Database, other: Database
 ) -> None:

@@ -224,7 +224,7 @@ def test_the_overview_counts_the_nodes_that_claim(healthy: Database) -> None:
 # -- the end of `opskit up` --------------------------------------------------------------------------
 
 
-@pytest.mark.fast_cases(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("as_json", [False, True])
 def test_up_says_at_its_end_what_still_waits_and_why(db: Database, as_json: bool) -> None:
     files(db, "one.csv", "two.csv")

@@ -117,6 +117,7 @@ def test_a_type_is_told_by_every_value(
     assert [row[0] for row in rows_of(connection, loaded)] == found
 
 
+@pytest.mark.slow
 def test_the_last_of_many_values_decides(connection: Connection, load: Load) -> None:
     content = b"n,m\n" + b"1,1\n" * 200_000 + b"x,1\n"
 

@@ -40,6 +40,7 @@ def test_production_gets_no_samples_and_not_even_tables(as_embedded: Settings) -
         assert ask(db, "SELECT FROM pg_tables WHERE schemaname = current_schema()") == []
 
 
+@pytest.mark.slow
 def test_the_samples_are_processed_by_the_built_in_processor_whatever_the_settings_and_the_shell_say(
     as_embedded: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

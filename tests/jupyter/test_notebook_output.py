@@ -99,6 +99,7 @@ def test_a_cleanup_shows_what_it_did(db: Database) -> None:
     assert reaper.Cleanup([], [], [])._repr_html_() == "<p><b>No stale processing locks found</b></p>"
 
 
+@pytest.mark.slow
 def test_frames_for_people_have_units_and_those_for_programs_do_not(busy: Database) -> None:
     frame = stats.throughput(busy)
 

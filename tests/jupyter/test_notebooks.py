@@ -53,6 +53,7 @@ def shell(settings: Settings, *arguments: str) -> Any:
 # -- the notebooks themselves ----------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_migration_is_tried_on_a_copy_and_the_real_table_stays_as_it_is(busy: Database, tmp_path: Path) -> None:
     before = everything(busy)
 
@@ -276,6 +277,7 @@ def test_a_notebook_is_made_for_people_and_for_papermill(name: str) -> None:
     assert "cccc" not in "".join(cell.cell_type[0] for cell in book.cells)
 
 
+@pytest.mark.slow
 def test_the_notebooks_are_committed_without_outputs() -> None:
     paths = [str(ROOT / "notebooks" / f"{name}.ipynb") for name in NAMES]
 

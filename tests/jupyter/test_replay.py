@@ -442,6 +442,7 @@ esac
 """
 
 
+@pytest.mark.slow
 def test_a_program_is_replayed_with_the_end_that_is_stored_and_writes_nothing(
     play: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

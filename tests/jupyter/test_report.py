@@ -45,6 +45,7 @@ def pictures(page: str) -> list[bytes]:
     return [base64.b64decode(found) for found in re.findall(r'src="data:image/png;base64,([^"]+)"', page)]
 
 
+@pytest.mark.slow
 def test_a_report_is_one_page_with_its_pictures_inside_and_nothing_from_elsewhere(
     ended: Database, tmp_path: Path
 ) -> None:
@@ -167,6 +168,7 @@ def test_a_cell_that_fails_is_one_sentence_without_a_password(db: Database, tmp_
     assert not (tmp_path / "r.html").exists()
 
 
+@pytest.mark.slow
 def test_a_report_only_reads_whatever_its_notebook_tries(db: Database, tmp_path: Path) -> None:
     cell = "import opskit\nfrom opskit import queue\nqueue.pause(opskit.connect(), actor='me')"
     nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell)]), tmp_path / "mine.ipynb")

@@ -131,6 +131,7 @@ def test_time_passes_in_the_scratch_alone(db: Database) -> None:
     assert stats.nodes(db)["seconds_since_heartbeat"].iloc[0] < 60
 
 
+@pytest.mark.slow
 def test_nodes_that_cannot_work_are_one_sentence(db: Database) -> None:
     with Database(dataclasses.replace(db.settings, processor="no.such:thing")) as broken:
         add_files(broken, "one.csv")

@@ -47,6 +47,7 @@ def test_a_viewer_opens_every_notebook_by_run_all_and_changes_nothing(
         assert "on this machine" in printed(done)
 
 
+@pytest.mark.slow
 def test_a_viewer_acts_by_no_function_and_by_no_button(troubled: Database, become: As) -> None:
     before = everything(troubled)
     with Database(become("viewer")) as viewer:
@@ -62,6 +63,7 @@ def test_a_viewer_acts_by_no_function_and_by_no_button(troubled: Database, becom
     assert everything(troubled) == before
 
 
+@pytest.mark.slow
 def test_a_scratch_of_a_viewer_has_the_rows_and_ends_with_its_server(troubled: Database, become: As) -> None:
     ask(troubled, "CREATE TYPE mood AS ENUM ('calm', 'grim')")
     added = "ADD COLUMN mood mood DEFAULT 'grim', ADD COLUMN body bytea NOT NULL DEFAULT ''"

@@ -55,6 +55,7 @@ def folder(tmp_path: Path) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_two_hundred_real_files_are_each_completed_once_by_all_three_nodes_in_little_memory(
     database_url: str, settings: Settings, folder: Path
 ) -> None:

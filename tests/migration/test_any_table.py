@@ -415,7 +415,7 @@ DOORS = {
 }
 
 
-@pytest.mark.fast_cases(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("state", NOT_MIGRATED)
 def test_nothing_works_on_a_table_that_is_not_migrated_or_by_half_and_nothing_is_changed(
     bare: Database, own: Connection, state: str

@@ -156,6 +156,7 @@ def test_a_migration_killed_at_any_statement_and_run_again_leads_to_the_same_sch
         db.close()
 
 
+@pytest.mark.slow
 def test_a_rollback_after_any_statement_leads_back_to_the_original_schema(
     application: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -262,7 +263,7 @@ def test_a_rollback_asks_first(
     assert migration.missing(db) == []
 
 
-@pytest.mark.fast_cases(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("door", ["python", "psql"])
 def test_an_autovacuum_of_the_table_gives_way(application: Database, door: str) -> None:
     """It would hold its lock for minutes: it waits after each page, and its table has more than three hundred."""

@@ -86,6 +86,7 @@ def test_tables_that_are_missing_are_created_and_queue_from_the_start(bare: Data
     assert answer.row["id"] == id
 
 
+@pytest.mark.slow
 def test_a_migration_that_was_interrupted_goes_on_where_it_stopped(bare: Database) -> None:
     def begin_again(connection: Connection) -> None:
         run(connection, "DROP TABLE IF EXISTS {}".format(", ".join(tables_of(bare.settings))))

@@ -25,6 +25,7 @@ from tests.support.tables import application, ask_psql, attempts, boot, files, o
 # -- at the same time ------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_cleanup_that_races_with_a_completion_never_ends_a_completed_file(db: Database) -> None:
     (id,) = files(db, "contested")
     won: list[str] = []

@@ -142,6 +142,7 @@ def test_a_head_start_that_is_none_is_refused(db: Database) -> None:
         queue.expedite(db, [], actor="ann")
 
 
+@pytest.mark.slow
 def test_shell_psql_and_api_expedite_as_python_does(db: Database, tmp_path: Path) -> None:
     one, two, three = files(db, "one", "two", "three")
     (tmp_path / "four").write_text("")

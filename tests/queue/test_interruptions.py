@@ -183,6 +183,7 @@ def node_role(db: Database) -> Iterator[tuple[Settings, str]]:
     ask(db, f"DROP ROLE {name}")
 
 
+@pytest.mark.slow
 def test_a_heartbeat_that_is_refused_is_no_outage_and_costs_the_file_nothing(
     db: Database, node_role: tuple[Settings, str], tmp_path: Path
 ) -> None:

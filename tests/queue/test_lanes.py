@@ -272,6 +272,7 @@ def test_psql_and_the_shell_tell_the_lanes(db: Database) -> None:
     assert [(row["lane"], row["queued"]) for row in shell] == [("a", 2)]
 
 
+@pytest.mark.slow
 def test_the_shell_switches_lanes_on_and_off(db: Database) -> None:
     ask(db, f"ALTER TABLE {db.settings.files} ADD COLUMN customer text")
 

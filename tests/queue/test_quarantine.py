@@ -164,6 +164,7 @@ def test_a_judgement_gives_way_to_whoever_holds_a_row_and_keeps_no_heartbeat_wai
     assert judge(db, sick, 6)
 
 
+@pytest.mark.slow
 def test_evidence_is_read_through_indexes_however_long_the_history_is(db: Database) -> None:
     sick, well, _ = boot(db, "a"), boot(db, "b"), boot(db, "c")
     names = db.names

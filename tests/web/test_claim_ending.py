@@ -19,6 +19,7 @@ def opened(open_page: Open, id: str) -> AppTest:
     return app
 
 
+@pytest.mark.slow
 def test_a_stale_claim_ends_as_by_a_cleanup_and_the_file_is_queued_again(open_page: Open, db: Database) -> None:
     id = old_claim(db, "stuck.csv", 120)
     app = click(opened(open_page, id), "end_claim")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import psycopg
+import pytest
 from streamlit.testing.v1 import AppTest
 
 from opskit.database import Database
@@ -44,6 +45,7 @@ def test_a_claim_that_moves_while_the_dialog_is_open_is_skipped(open_page: Open,
     assert status(db, stale) == "completed"
 
 
+@pytest.mark.slow
 def test_a_dead_nodes_claim_is_requeued_by_the_second_look(open_page: Open, full: Database) -> None:
     app = click(open_page(), "cleanup")
     assert "second look" in said(app)
@@ -56,6 +58,7 @@ def test_a_dead_nodes_claim_is_requeued_by_the_second_look(open_page: Open, full
     assert two["processing_status"] == "queued"
 
 
+@pytest.mark.slow
 def test_what_a_cleanup_failed_can_be_requeued_at_once(open_page: Open, db: Database) -> None:
     stale = old_claim(db, "stale.csv", 120)
     app = click(click(open_page(), "cleanup"), "confirm_button")

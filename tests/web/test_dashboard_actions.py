@@ -14,6 +14,7 @@ from opskit.web.dashboard import permission, readings
 from tests.support.dashboard import Open, click, execute, fine, old_claim, said, status
 
 
+@pytest.mark.slow
 def test_all_nodes_are_paused_and_resumed(open_page: Open, db: Database) -> None:
     app = click(open_page(), "pause_all")
     assert not db.run("pauses")

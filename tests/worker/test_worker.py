@@ -204,7 +204,7 @@ def test_processing_one_file_by_hand_races_with_scheduled_nodes_and_is_done_once
     assert f"file {files[0]} was completed by " in late.stderr
 
 
-@pytest.mark.fast_cases(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("act", ["raise", "kill"])
 def test_a_node_that_fails_what_another_completes_goes_into_quarantine_and_comes_back(
     db: Database, start: Start, act: str

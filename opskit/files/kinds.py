@@ -17,6 +17,7 @@ _BY_MAGIC = {
     b"SQLite format 3\0": "sqlite",
     b"\xd0\xcf\x11\xe0": "xls",
     b"PK\x03\x04": "zip",
+    **{bytes([0x50 + number]) + b"*M\x18": "zstd" for number in range(16)},  # frames to be skipped come before others
 }
 _BY_WORD = {b"PAR1": "parquet", b"GIF8": "gif", b"ARROW1": "arrow"}
 _BY_SUFFIX = {".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json"}

@@ -56,6 +56,8 @@ def _text(name: str, suffix: str, head: bytes) -> str:
 
 
 def _binary(name: str, head: bytes) -> str:
+    if head[257:262] == b"ustar":
+        return f"{name} is a tar archive and no table; unpack it, and upload each file in it by itself"
     filled = head.rstrip(b"\0")
     if head.startswith(b"PARE"):
         return f"{name} is an encrypted Parquet file; upload it without encryption"

@@ -11,6 +11,7 @@ from opskit.errors import Reject
 from opskit.files.formats.workbook import Workbook
 from opskit.files.limits import MOST_SHEET_COLUMNS, MOST_SHEET_ROWS
 
+_OF_NUMBERS = b"0123456789+-.eE"
 _WHOLE = re.compile(rb"-?\d+")
 
 
@@ -63,12 +64,21 @@ class Cells:
             how = self.format(style)
             return self.dated(how, value) if how else self.number(number, value)
         if kind == b"s":
-            return self._book.texts[int(value)]
+            return self.text(number, value)
         if kind == b"b":
-            return b"true" if value.strip() in (b"1", b"true") else b"false"
+            if (truth := value.strip()) not in (b"0", b"1", b"false", b"true"):
+                raise Reject(f"{self._name}, row {number}: {truth[:40].decode(errors='replace')!r} is no truth value")
+            return b"true" if truth in (b"1", b"true") else b"false"
         if kind == b"e":
             self._met("errors")
         return quoted(value)
+
+    def text(self, number: int, value: bytes) -> bytes:
+        """One of the workbook's shared texts, as a field of CSV."""
+        try:
+            return self._book.texts[int(value)]
+        except (LookupError, ValueError):
+            raise Reject(f"{self._name}, row {number}: a cell names a text that is not in the workbook") from None
 
     def _met(self, what: str) -> None:
         self.said[what] = self.said.get(what, 0) + 1
@@ -85,6 +95,8 @@ class Cells:
             return value if value.strip(b"-0") else b"0"
         try:
             found = float(value)
+            if value.strip(_OF_NUMBERS) or b"_" in value:
+                raise ValueError  # what Python takes for a number, and Excel does not: NaN, 1_000
         except ValueError:
             raise Reject(f"{self._name}, row {number}: {value[:40].decode(errors='replace')!r} is no number") from None
         digits = value.lower().partition(b"e")[0].translate(None, b"+-.").strip(b"0")

@@ -137,10 +137,10 @@ def _delimiter(name: str, header: str, rows: Sequence[str]) -> str:
 
 
 def _misfit(mark: str, present: Sequence[str], header: str, rows: Sequence[str]) -> tuple[float, float]:
-    """How badly a delimiter fits: rows of another width than the header, then cells that hold another delimiter."""
+    """How badly a delimiter fits: rows of another width than the header, then other delimiters within cells."""
     lines = [_QUOTED.sub('""', line).split(mark) for line in (header, *rows)]
     ragged = sum(len(line) != len(lines[0]) for line in lines) / len(lines)
     cells = [cell for line in lines for cell in line]
     others = [other for other in present if other != mark]
-    mixed = sum(any(other in cell for other in others) and not _NUMBER.fullmatch(cell) for cell in cells)
-    return ragged, mixed / len(cells)
+    mixed = sum(sum(map(cell.count, others)) for cell in cells if not _NUMBER.fullmatch(cell))
+    return ragged, mixed

@@ -11,6 +11,7 @@ import decimal
 import io
 import json
 import math
+import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -48,7 +49,8 @@ def open_parquet(file: ClaimedFile, stream: BinaryIO) -> Table:
         stream.seek(0)
         source = pyarrow.parquet.ParquetFile(stream, buffer_size=BLOCK, read_dictionary=swollen)
         schema = source.schema_arrow
-        types = [_sql_type(field.type) for field in schema]
+        intervals = _intervals(metadata)
+        types = ["text" if field.name in intervals else _sql_type(field.type) for field in schema]
     columns = columns_of(file, schema.names, types)
     limit = FREE_BYTES + MOST_TIMES * sum(
         metadata.row_group(n).column(c).total_compressed_size
@@ -61,7 +63,10 @@ def open_parquet(file: ClaimedFile, stream: BinaryIO) -> Table:
         with readable(file):
             for batch in source.iter_batches(batch_rows, use_threads=False):
                 for part in parts(file, batch):
-                    arrays = [_canonical(array, kind) for array, kind in zip(part.columns, types, strict=True)]
+                    arrays = [
+                        _canonical(_spelled(array) if name in intervals else array, kind)
+                        for name, array, kind in zip(part.schema.names, part.columns, types, strict=True)
+                    ]
                     size += sum(array.nbytes for array in arrays)
                     if size > limit:
                         raise Reject(f"{file.name} unpacks to more than {limit >> 20} MB, far more than it is")
@@ -124,6 +129,24 @@ def _sql_type(kind: pa.DataType) -> str:
         (is_.is_binary_view, "bytea"),
     )
     return next((name for test, name in tests if test(kind)), "text")
+
+
+def _intervals(metadata: pa.parquet.FileMetaData) -> set[str]:
+    """The columns of intervals, which pyarrow takes for bytes."""
+    columns = map(metadata.schema.column, range(metadata.num_columns))
+    return {column.path for column in columns if column.converted_type == "INTERVAL"}
+
+
+def _spelled(array: pa.Array) -> pa.Array:
+    """Intervals as ISO 8601 has them, of months, days and milliseconds."""
+    import pyarrow as pa
+
+    texts = []
+    for value in array.to_pylist():
+        months, days, milliseconds = struct.unpack("<III", value) if value is not None else (0, 0, 0)
+        seconds, rest = divmod(milliseconds, 1000)
+        texts.append(None if value is None else f"P{months}M{days}DT{seconds}{f'.{rest:03}' if rest else ''}S")
+    return pa.array(texts, pa.string())
 
 
 def _canonical(array: pa.Array, kind: str) -> pa.Array:
@@ -202,7 +225,7 @@ def _as_binary(
 
         encoder = None
         for arrays in batches:
-            with readable(file):
+            with readable(file, wrong="has a date or a time that PostgreSQL cannot keep"):
                 arrays = [array.cast(pa.timestamp("us")) if kind == "timestamptz" else array
                           for array, kind in zip(arrays, columns.values(), strict=True)]  # fmt: skip
                 batch = pa.RecordBatch.from_arrays(arrays, names=[f"c{n}" for n in range(len(arrays))])

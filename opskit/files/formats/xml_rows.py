@@ -185,7 +185,7 @@ class SheetRows:
 
     def _row(self, number: int, cells: list[tuple[bytes, ...]]) -> Row:
         row: list[bytes | None] = []
-        columns, texts = self._columns, self._book.texts
+        columns = self._columns
         for reference, style, kind, formula, value, inline, text in cells:
             if reference:
                 place = columns.get(reference)
@@ -198,7 +198,7 @@ class SheetRows:
             elif len(row) >= MOST_SHEET_COLUMNS:
                 self._cells.too_wide(number)
             if kind == b"s" and value:
-                row.append(texts[int(value)])
+                row.append(self._cells.text(number, value))
             elif not kind and not style and not formula and value:
                 row.append(value if _PLAIN_NUMBER.fullmatch(value) else self._cells.number(number, value))
             elif inline and kind == b"inlineStr":

@@ -291,7 +291,7 @@ BROKEN: dict[str, tuple[str, str]] = {
     ),
     "a column beyond Excel": ('<row r="2"><c r="ZZZ2"><v>1</v></c></row>', "row 2: more cells than a sheet has"),
     "no number": ('<row r="2"><c r="A2"><v>1,5</v></c></row>', "row 2: '1,5' is no number"),
-    "a text that is not there": ('<row r="2"><c r="A2" t="s"><v>7</v></c></row>', "row 2: a cell names a text that is not in the workbook"),
+    "a text that is not there": ('<row r="2"><c r="A2" t="s"><v>7</v></c></row>', "row 2: a cell names a text"),
     "a row that is cut off": ('<row r="2"><c r="A2"><v>1</v></c>', "cannot be read: "),
     "more cells than the header": ('<row r="2"><c r="B2"><v>1</v></c></row>', "row 2: 2 cells under a header of 1"),
 }  # fmt: skip

@@ -52,8 +52,8 @@ def test_an_examination_takes_less_than_a_second(healthy: Database) -> None:
         doctor.examine(healthy, missing=[], queues_new=True)
         return time.monotonic() - began
 
-    # The best of five: the examination is timed, not what else the machine does.
-    assert min(seconds() for _ in range(5)) < 1
+    # One in time is enough: the examination is timed, not what else the machine does.
+    until(lambda: seconds() < 1, what="an examination of less than a second")
 
 
 def test_an_examination_changes_nothing(healthy: Database) -> None:

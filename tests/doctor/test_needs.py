@@ -122,12 +122,17 @@ def test_failures_of_a_node_without_identities_are_named_by_their_last_line(heal
 # -- the queue -------------------------------------------------------------------------------------
 
 
+def to_the_minute(text: str) -> str:
+    """A duration without its seconds: on a busy machine a test takes some."""
+    return re.sub(r"( min) \d+ s\b", r"\1", text)
+
+
 def test_the_doctor_tells_a_queue_in_which_nothing_moves(healthy: Database) -> None:
     queued(healthy, 3, minutes_ago=25)
 
     (finding,) = found(healthy, "backlog")
 
-    assert finding.what == "the oldest queued file has waited 25 min; nothing ended in 15 min"
+    assert to_the_minute(finding.what) == "the oldest queued file has waited 25 min; nothing ended in 15 min"
 
 
 def test_the_doctor_tells_a_queue_that_grows(healthy: Database) -> None:
@@ -137,7 +142,7 @@ def test_the_doctor_tells_a_queue_that_grows(healthy: Database) -> None:
 
     (finding,) = found(healthy, "backlog")
 
-    assert finding.what == (
+    assert to_the_minute(finding.what) == (
         "the oldest queued file has waited 20 min; the queue grows: 20 more came than ended in 15 min"
     )
 

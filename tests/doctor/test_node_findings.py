@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import re
 
+import pytest
+
 from opskit import queue
 from opskit.database import Database
 from tests.support.examining import examined, finished, mend, parses, the_one
@@ -41,6 +43,7 @@ def test_files_queued_and_every_live_node_is_draining(healthy: Database) -> None
     assert finding.level == "error"
 
 
+@pytest.mark.slow
 def test_a_dead_node_with_its_claim(healthy: Database) -> None:
     claimed(healthy, "node-b")
     put_node(healthy, "node-b", "lease_until = now() - interval '20 minutes', beat_at = now() - interval '21 minutes'")

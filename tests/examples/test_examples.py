@@ -109,6 +109,7 @@ def test_long_work_reports_its_progress(db: Database, tmp_path: Path) -> None:
     assert len(row(db, id)["processing_result"]["key"]) == 64
 
 
+@pytest.mark.slow
 def test_upload_form_takes_an_upload_that_a_node_then_processes(db: Database, tmp_path: Path) -> None:
     uploads = tmp_path / "uploads"
     uploads.mkdir()

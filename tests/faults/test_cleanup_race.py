@@ -36,6 +36,7 @@ def test_a_cleanup_skips_the_file_that_is_being_completed_this_moment(db: Databa
     prove(db, 1)
 
 
+@pytest.mark.slow
 def test_whoever_is_first_of_a_cleanup_and_a_completion_wins_and_the_other_is_told(db: Database) -> None:
     record(db)
     rounds, cleaned = 60, 0

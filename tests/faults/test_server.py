@@ -75,6 +75,7 @@ def test_a_killed_server_that_is_started_again_costs_no_file(
     ended_well(hurt_db, nodes, 200)
 
 
+@pytest.mark.slow
 def test_an_immediate_restart_of_the_server_costs_no_file(
     cluster: Cluster, hurt_db: Database, work: Callable[[int], list[Node]]
 ) -> None:

@@ -164,6 +164,7 @@ def test_the_cut_over_queues_new_rows_and_can_be_undone(live: Database, door: Ca
     assert migration.missing(live) == []
 
 
+@pytest.mark.slow
 def test_the_preview_of_the_cut_over_says_what_changes_and_for_whom_and_changes_nothing(live: Database) -> None:
     record(live)
     upload(live, "a", "b")
@@ -270,6 +271,7 @@ def test_after_the_cut_over_the_doctor_speaks_of_rows_from_before_only(live: Dat
     assert [each.level for each in doctor.examine(live, missing=[], queues_new=True)] == ["error"]  # no node is alive
 
 
+@pytest.mark.slow
 def test_rows_from_before_are_adopted_by_a_condition_and_a_dry_run_only_counts(live: Database) -> None:
     given = ("enqueue", "--existing", "--where", "processed = false", "--json")
 
@@ -342,6 +344,7 @@ def test_the_condition_is_judged_again_when_a_row_is_queued(live: Database, monk
 # -- old and new on one table ----------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_older_processor_works_before_beside_and_after_opskits_nodes(live: Database, tmp_path: Path) -> None:
     record(live)
     upload(live, *(f"early-{n}" for n in range(10)), "bad-early")

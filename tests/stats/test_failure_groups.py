@@ -196,6 +196,7 @@ def test_the_shell_lists_the_line_that_tells_an_error(db: Database, many: dict[s
     assert "Traceback" in opskit(db.settings, "stats", "files", "--json").stdout
 
 
+@pytest.mark.slow
 def test_the_page_shows_the_message_first_and_the_traceback_on_demand(
     db: Database,
     many: dict[str, str],

@@ -124,6 +124,7 @@ def test_a_list_cannot_be_narrowed_to_a_lane_where_there_are_none(db: Database, 
         STATISTICS[name](db, lane="north")
 
 
+@pytest.mark.slow
 def test_shell_and_api_narrow_to_a_lane_as_python_does(ended: Database) -> None:
     client = served(ended, ended.settings)
     for name in ("distribution", "throughput", "failures"):

@@ -106,6 +106,7 @@ def test_an_address_that_leads_to_no_file_says_so(open_page: Open, full: Databas
     assert ("There is no file with the id" if file_id else "The address names no file") in said(app)
 
 
+@pytest.mark.slow
 def test_a_setting_chooses_the_columns_of_the_application(open_page: Open, bad: str) -> None:
     assert "1044" not in str(opened(open_page, bad).table[0].value)
 
@@ -151,6 +152,7 @@ def test_who_may_not_act_sees_no_content(open_page: Open, bad: str, monkeypatch:
     assert app.get("download_button")[0].proto.disabled
 
 
+@pytest.mark.slow
 def test_viewers_see_content_where_a_setting_says_so(open_page: Open, bad: str, signed_in: Any) -> None:
     signed_in("cid@example.com")
     assert "Only operators see" in said(look_inside(opened(open_page, bad, **ROLES)))
@@ -189,6 +191,7 @@ def test_a_picture_is_drawn_from_its_own_bytes_alone() -> None:
     assert 'src="data:image/png;base64,' in drawn
 
 
+@pytest.mark.slow
 def test_what_an_attempt_said_is_shown_when_somebody_asks(
     open_page: Open, db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

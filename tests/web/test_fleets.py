@@ -121,6 +121,7 @@ def test_each_fleet_shows_its_own_numbers_and_production_is_unmistakable(
     assert "No file meets this" in said(app)
 
 
+@pytest.mark.slow
 def test_an_act_changes_the_fleet_that_is_shown_alone(
     open_page: Open, live: Database, db: Database, pages: str
 ) -> None:

@@ -234,6 +234,7 @@ def test_prune_drops_logs_that_are_older_than_they_are_kept(db: Database, start:
     assert (said(db, old), said(db, new)) == ("", "hello\n")
 
 
+@pytest.mark.slow
 def test_logs_of_a_file_outlive_its_requeue(db: Database, start: Start) -> None:
     (id,) = add_files(db, "a")
     drained(start("print('try', file.attempt)", "--drain"))
@@ -272,6 +273,7 @@ def running(db: Database) -> str:
     return id
 
 
+@pytest.mark.slow
 def test_the_shell_shows_what_attempts_have_said(db: Database, running: str) -> None:
     shown = opskit(db.settings, "logs", running)
 

@@ -91,7 +91,9 @@ def with_package() -> tuple[IO[str], IO[str]]:
     if os.fork():
         os.close(jobs)
         os.close(results)
-        return os.fdopen(send, "w"), os.fdopen(receive)
+        done = os.fdopen(receive)
+        done.readline()  # it has loaded the package: before, a mutant might be loaded for good
+        return os.fdopen(send, "w"), done
     os.close(send)
     os.close(receive)
     for name in PACKAGE:
@@ -101,7 +103,9 @@ def with_package() -> tuple[IO[str], IO[str]]:
     # What the import read of the SQL files: a mutant may change them.
     for read in (queries.statements, queries.statement, queries.unfiltered):
         read.cache_clear()
-    serve(os.fdopen(jobs), os.fdopen(results, "w"))
+    answers_to = os.fdopen(results, "w")
+    print("ready", file=answers_to, flush=True)
+    serve(os.fdopen(jobs), answers_to)
     os._exit(0)
 
 

@@ -7,6 +7,7 @@ import dataclasses
 import sys
 from typing import Any
 
+from opskit.errors import SettingError
 from opskit.settings.fields import Fields
 from opskit.settings.masking import holds_secret
 from opskit.settings.settings import Settings
@@ -54,6 +55,10 @@ def settings_of(given: argparse.Namespace) -> Settings:
         SettingError: A value cannot be used.
     """
     values = {field.name: getattr(given, field.name, None) for field in dataclasses.fields(Fields)}
+    for name in ("processor", "exec", "post"):
+        # An empty variable in a script: the default processor would complete every file in its place.
+        if (said := values[name]) is not None and not said.strip():
+            raise SettingError(f"{flag_name(name)} is {said!r}; say what processes the files, or leave it out")
     _warn_of_secrets(values)
     return Settings.load(**values)
 

@@ -95,10 +95,9 @@ def _run_pool(given: argparse.Namespace) -> int:
 
 
 def _count(text: str) -> int:
-    number = int(text)
-    if not 1 <= number <= 1000:
-        raise argparse.ArgumentTypeError(f"{text} is not between 1 and 1000")
-    return number
+    if not text.isdecimal() or not 1 <= int(text) <= 1000:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number between 1 and 1000")
+    return int(text)
 
 
 def add_worker_flags(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ from socket import gethostname
 
 from opskit import queue
 from opskit.database import Database
-from opskit.queue import claims, nodes
+from opskit.queue import claims, lanes, nodes
 from opskit.queue.server_id import Boot
 
 log = logging.getLogger("opskit")
@@ -34,8 +34,12 @@ class Registration:
 
         Raises:
             NotMigratedError: The tables are missing.
+            SettingError: The node is told which lanes to take, and the table has none.
             DatabaseUnavailableError: No answer: perhaps it is registered.
         """
+        route = lanes.Route.of(self._db.settings)
+        if route.restricts:
+            lanes.demand_column(self._db, route)
         return nodes.register(self._db, self._server_id, self._boot)
 
     def seconds_to_wait(self) -> float:

@@ -158,4 +158,4 @@ def test_a_pool_whose_processor_cannot_be_loaded_ends_and_says_so(db: Database, 
 def test_a_pool_without_nodes_is_refused(db: Database) -> None:
     done = opskit(db.settings, "worker", "--nodes", "0")
 
-    assert (done.returncode, "0 is not between 1 and 1000" in done.stderr) == (2, True)
+    assert (done.returncode, "'0' is no number between 1 and 1000" in done.stderr) == (2, True)

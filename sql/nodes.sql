@@ -18,7 +18,7 @@ SELECT n.server_id,
        CASE WHEN n.token = f.processing_token THEN n.progress_done END AS progress_done,
        CASE WHEN n.token = f.processing_token THEN n.progress_total END AS progress_total,
        n.beat_at, CASE WHEN n.beat_at IS NOT NULL THEN least(greatest(extract(epoch FROM clock_timestamp()) - extract(epoch FROM n.beat_at), -1e10), 1e10) END::float8 AS seconds_since_heartbeat,
-       n.started_at, n.host, n.pid, n.version, f.id::text AS file_id,
+       n.started_at, n.host, n.pid, n.version, n.memory_bytes, f.id::text AS file_id,
        -- Which lanes it takes, in words, and that of its file; NULL: all, and none.
        nullif(concat_ws('; ', (SELECT pg_catalog.string_agg(coalesce(one, '(none)'), ', ') FROM pg_catalog.jsonb_array_elements_text(n.lanes -> 'only') AS one),
                         'all but ' || (SELECT pg_catalog.string_agg(coalesce(one, '(none)'), ', ')

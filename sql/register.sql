@@ -35,7 +35,7 @@ WITH registered AS (
            probe_at = CASE n.state WHEN 'quarantined' THEN coalesce(n.probe_at, clock_timestamp()
                                                                     + n.probe_seconds * interval '1 second') END,
            looked_lease = NULL, looked_at = NULL, stale_token = NULL, stale_at = NULL,
-           token = NULL, progress_done = NULL, progress_total = NULL, progress_at = NULL
+           token = NULL, progress_done = NULL, progress_total = NULL, progress_at = NULL, memory_bytes = NULL
      WHERE n.lease_until <= clock_timestamp() OR n.boot = excluded.boot
     RETURNING server_id, boot, epoch
 ), noted AS (

@@ -83,8 +83,9 @@ def heartbeat(
     done: int | None = None,
     total: int | None = None,
     progress_age_seconds: float | None = None,
+    memory_bytes: int | None = None,
 ) -> Heartbeat | None:
-    """Renew a node's lease and send its progress.
+    """Renew a node's lease and send its progress, and the memory that its processes take.
 
     Returns:
         What the node must know, or None when another boot has taken its place: it is deposed.
@@ -103,6 +104,7 @@ def heartbeat(
         progress_done=optional(done),
         progress_total=optional(total),
         progress_age_seconds=optional(progress_age_seconds),
+        memory_bytes=optional(memory_bytes),
     )
     if not rows:
         return None

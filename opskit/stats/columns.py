@@ -98,6 +98,7 @@ NODES = {
     "host": TEXT,
     "pid": NUMBER,
     "version": TEXT,
+    "memory_bytes": BYTES,
     "file_id": TEXT,
     "lanes": TEXT,
     "lane": TEXT,

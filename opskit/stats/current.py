@@ -112,6 +112,7 @@ def nodes(db: Database) -> pd.DataFrame:
         | seconds_since_heartbeat       | Float64 | s                                                  |
         | host, version                 | string  | where it runs and what                             |
         | pid                           | Int64   | process number of its supervisor                   |
+        | memory_bytes                  | Int64   | of its processes; NA where it does not say         |
         | file_id                       | string  | its file                                           |
         | lanes                         | string  | which lanes it takes; NA: all                      |
         | lane                          | string  | that of its file; NA: none                         |

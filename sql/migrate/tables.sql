@@ -42,6 +42,8 @@ CREATE TABLE IF NOT EXISTS :"nodes" (
     cleared_at timestamptz,
     -- Which lanes it takes: {"only": [...], "except": [...]}; NULL: all.
     lanes jsonb,
+    -- What its processes take [bytes], as of its last heartbeat; NULL where it does not say.
+    memory_bytes bigint,
     -- Whether a pause holds for it, so that a file costs one look less; NULL: in doubt until its next heartbeat.
     paused boolean DEFAULT false,
     -- In quarantine: when it may try one file, and the pause from then to the next.

@@ -125,7 +125,13 @@ def test_the_end_of_a_transaction_is_written_to_the_file_that_it_completed(db: D
 # -- the boot ------------------------------------------------------------------------------------------
 
 NODES: dict[str, dict[str, Any]] = {
-    "heartbeat": {"token": "", "progress_done": "", "progress_total": "", "progress_age_seconds": ""},
+    "heartbeat": {
+        "token": "",
+        "progress_done": "",
+        "progress_total": "",
+        "progress_age_seconds": "",
+        "memory_bytes": "",
+    },
     "advance": {},
     "deregister": {"reason": "over"},
     "probe": {},

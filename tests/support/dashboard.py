@@ -78,14 +78,6 @@ def status(db: Database, file_id: str) -> str:
     return str(db.one("file", id=file_id)["processing_status"])
 
 
-def tick(app: AppTest, key: str, row: int) -> None:
-    """Tick a row of the table whose key begins so."""
-    (table,) = [element for element in app.dataframe if str(element.key).startswith(key)]
-    app.session_state[table.key] = {"selection": {"rows": [row], "columns": [], "cells": []}}
-    app.run()
-    assert fine(app)
-
-
 def choose(app: AppTest, parameter: str, *names: str) -> None:
     """Tick rows by their names, as an address does."""
     app.query_params[parameter] = list(names)

@@ -17,7 +17,7 @@ from opskit.errors import DatabaseError, DatabaseUnavailableError
 from opskit.queue import searching
 from opskit.stats import counts, lists
 from opskit.web.dashboard import downloads, readings
-from tests.support.dashboard import AWAY, Open, choose, click, execute, fine, metric, said, tables, tick
+from tests.support.dashboard import AWAY, Open, choose, click, execute, fine, metric, said, tables
 
 PAGES = [
     "overview.py", "nodes.py", "files.py", "failures.py", "cleanup.py", "timeline.py", "doctor.py", "history.py",
@@ -268,7 +268,8 @@ def test_a_group_of_failures_leads_to_its_files(open_page: Open, full: Database)
     assert fine(app)
     assert "worse.csv" not in app.dataframe[1].value.to_string()
 
-    tick(app, "members ", 0)
+    (bad,) = execute(full, "SELECT id::text AS id FROM {files} WHERE original_filename = 'bad.csv'")
+    choose(app, "tick", bad["id"])
     click(click(app, "requeue_members"), "confirm_button")
     assert "1 file requeued" in said(app)
 

@@ -12,7 +12,6 @@ from urllib.parse import urlencode
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from opskit.database.session import Row
 from opskit.support import wording
 from opskit.support.visible import directions_shown
 from opskit.web.dashboard import columns, fleets, times
@@ -127,28 +126,6 @@ def cards(name: str, lines: Sequence[Mapping[str, Any]], addresses: Sequence[str
     """
     table([_card(line, address) for line, address in zip(lines, addresses, strict=True)], phone=True)
     return st.container(key=f"wide-{name}")
-
-
-def ticked(name: str, rows: list[Row], lines: Sequence[Mapping[str, Any]], **how: Any) -> list[Row]:
-    """Draw files as a table whose rows can be ticked, and as cards; returns those that are ticked.
-
-    Args:
-        name: The table's name on its page.
-        rows: The files.
-        lines: A line for each, as `cards` takes them.
-        how: More for `st.dataframe`.
-    """
-    ids = [row["id"] for row in rows]
-    drawn = cards(name, lines, [address("file", id=id) for id in ids]).dataframe(
-        lines,
-        hide_index=True,
-        # A new list is a new table: a tick never moves to another file.
-        key=f"{name} {hash(tuple(ids))}",
-        on_select="rerun",
-        selection_mode="multi-row",
-        **how,
-    )
-    return [rows[place] for place in drawn.selection.rows if place < len(rows)]
 
 
 def node(server_id: str) -> Name:

@@ -20,6 +20,7 @@ def table(
     *,
     single: bool = False,
     page: str = "",
+    unticks: Sequence[str] = (),
     **how: Any,
 ) -> list[str]:
     """A table whose rows can be ticked; returns the names of those that are.
@@ -30,20 +31,29 @@ def table(
         ids: The name of each row.
         single: One row at a time. Defaults to several.
         page: The page that a card leads to, as `?id=`. Defaults to this page with the card's row chosen.
+        unticks: Tables whose ticks end with a tick here.
         how: As `st.dataframe` takes it.
     """
-    # A new list is a new table: a tick never moves to another row.
-    key = f"{name} {hash(tuple(ids))}"
     wanted = set(st.query_params.get_all(name))
     chosen = [id for id in ids if id in wanted]
+    # A new list is a new table: a tick never moves to another row. So is one whose ticks the address has changed, as
+    # Back does: a table shows only the ticks that it was made with, and those of the mouse.
+    last, turn = st.session_state.get(f"{name} last"), int(st.session_state.get(f"{name} turn", 0))
+    turn += last is not None and last != chosen
+    st.session_state[f"{name} last"], st.session_state[f"{name} turn"] = chosen, turn
+    key = f"{name} {hash(tuple(ids))} {turn}"
 
     def ticked() -> None:
         # Those that this list does not show stay as they were: a filter is no untick.
         places = st.session_state[key].selection.rows
         others = [] if single else [id for id in st.query_params.get_all(name) if id not in ids]
-        now = [*others, *(ids[place] for place in places if place < len(ids))]
+        mine = {ids[place] for place in places if place < len(ids)}
+        now = [*others, *(id for id in ids if id in mine)][:MOST]
         st.session_state[f"{name} ticked"] = True
-        st.query_params[name] = now[:MOST]
+        st.session_state[f"{name} last"] = [id for id in ids if id in now]
+        st.query_params[name] = now
+        for other in unticks:
+            st.query_params.pop(other, None)
 
     addresses = [rows.address(page, id=one) if page else rows.address("", **{name: one}) for one in ids]
     rows.cards(name, lines, addresses).dataframe(

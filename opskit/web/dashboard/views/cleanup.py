@@ -31,6 +31,8 @@ GROUP_OF = {
     "alive": "alive",
 }
 CARDS = 50
+OTHERWISE = "otherwise"
+"""The address's parameter for claims whose box is not as it comes: ticked though not dead, or the other way round."""
 _WELL = tuple(verdict for verdict in Verdict if verdict.is_well)
 _SUSPECTED = tuple(verdict for verdict in Verdict if verdict.needs_second_look)
 LOOK_AGAIN_SECONDS = 2.5
@@ -63,16 +65,19 @@ def decide(suspects: list[Judged], taken: tuple[readings.Reading, ...]) -> list[
     """The claims that cleanup would end; answers those to be ended now."""
     # A verdict that changes is a new box: a tick never stands for less than the operator saw.
     keys = {row["claim"]: f"end {row['claim']} {GROUP_OF.get(row['verdict'])}" for row, _ in suspects}
-    for row, _ in suspects:
-        # What is certainly dead is ticked; a node that may only be slow is for the operator to judge.
-        st.session_state.setdefault(keys[row["claim"]], GROUP_OF.get(row["verdict"]) == "dead")
+    # What is certainly dead is ticked; a node that may only be slow is for the operator to judge. What the operator
+    # has chosen otherwise stands in the address.
+    dead = {keys[row["claim"]]: GROUP_OF.get(row["verdict"]) == "dead" for row, _ in suspects}
+    otherwise = set(st.query_params.get_all(OTHERWISE))
+    for key, usual in dead.items():
+        st.session_state[key] = usual is not (_name(key) in otherwise)
     ticked = [row for row, _ in suspects if st.session_state[keys[row["claim"]]]]
     with st.container(horizontal=True, vertical_alignment="center"):
         label = f"End {wording.count(len(ticked), 'claim')}…" if ticked else "End claims…"
         pressed = dialog.button(label, icon=":material/mop:", key="end_claims", primary=True, disabled=not ticked)
         if len(suspects) > 1:
-            st.button("Tick all", key="tick_all", on_click=_tick, args=(list(keys.values()), True))
-            st.button("Tick none", key="tick_none", on_click=_tick, args=(list(keys.values()), False))
+            st.button("Tick all", key="tick_all", on_click=_tick, args=(dead, True))
+            st.button("Tick none", key="tick_none", on_click=_tick, args=(dead, False))
         sources.menu(*taken)
     if not suspects:
         st.success("Nothing to clean up: no claim is dead, silent or without progress.", icon=":material/check_circle:")
@@ -80,17 +85,19 @@ def decide(suspects: list[Judged], taken: tuple[readings.Reading, ...]) -> list[
     counts = [(group, sum(GROUP_OF.get(row["verdict"]) == group for row, _ in suspects)) for group in GROUPS]
     st.markdown(" · ".join(f"**{number}** {group}" for group, number in counts if number))
     for pair in suspects:
-        card(pair, keys[pair[0]["claim"]])
+        card(pair, keys[pair[0]["claim"]], dead)
     return ticked if pressed else []
 
 
-def card(pair: Judged, key: str) -> None:
+def card(pair: Judged, key: str, dead: dict[str, bool]) -> None:
     """One claim: whose, how it looks, what would become of it, and why."""
     row, facts = pair
     group = GROUP_OF.get(row["verdict"], row["verdict"])
     with st.container(border=True, gap="small"):
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.checkbox(markdown.label(row["original_filename"] or row["id"]), key=key)
+            st.checkbox(
+                markdown.label(row["original_filename"] or row["id"]), key=key, on_change=_remember, args=(dead,)
+            )
             st.badge(group, color=GROUPS.get(group, "gray"))  # type: ignore[arg-type]  # all are among the colours
             st.badge(f"would become {row['would_become']}", color=columns.BADGES.get(row["would_become"], "gray"))
             whose = markdown.escaped(row["processing_server_id"] or "no server")
@@ -182,8 +189,18 @@ def others(well: list[Judged]) -> None:
         )
 
 
-def _tick(keys: list[str], on: bool) -> None:
-    st.session_state.update(dict.fromkeys(keys, on))
+def _tick(dead: dict[str, bool], on: bool) -> None:
+    st.session_state.update(dict.fromkeys(dead, on))
+    _remember(dead)
+
+
+def _remember(dead: dict[str, bool]) -> None:
+    """The boxes that are not as they come, in the address: with the verdict, for they hold for no other."""
+    st.query_params[OTHERWISE] = [_name(key) for key, usual in dead.items() if st.session_state[key] is not usual]
+
+
+def _name(key: str) -> str:
+    return key.removeprefix("end ")
 
 
 def _look_again(verdicts: dict[str, str]) -> None:

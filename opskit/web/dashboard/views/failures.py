@@ -24,7 +24,6 @@ from opskit.web.dashboard import (
     sources,
     times,
 )
-from opskit.web.dashboard import rows as drawn
 
 WITHIN = {"": "all", "3600": "1 h", "86400": "24 h", "604800": "7 d"}
 MOST_FILES = 200
@@ -103,6 +102,7 @@ def choose(rows: list[Row]) -> Row | None:
         ],
         [row["error"] for row in rows],
         single=True,
+        unticks=("tick",),
         column_config={
             "Error": st.column_config.TextColumn(width="large"),
             "Latest": columns.time_column(),
@@ -153,10 +153,12 @@ def members(group: Row, lane: str) -> None:
     if not banners.healthy([found]):
         return
     rows = found.rows()
-    if rows:
-        st.markdown(whose(rows))
-        name = rows[0]["original_filename"] or rows[0]["id"]
-        readings.in_full(rows[0]["processing_errors"], f"The traceback of {name}")
+    if not rows:
+        st.caption("None in this time.")
+        return
+    st.markdown(whose(rows))
+    name = rows[0]["original_filename"] or rows[0]["id"]
+    readings.in_full(rows[0]["processing_errors"], f"The traceback of {name}")
     with st.container(horizontal=True, vertical_alignment="center"):
         newest = f"The newest {MOST_FILES:,} of them." if len(rows) == MOST_FILES else ""
         st.caption(f"{newest} Tick files to read their story or to queue just these again.".strip(), width="content")
@@ -172,13 +174,15 @@ def members(group: Row, lane: str) -> None:
         }
         for row in rows
     ]
-    chosen = drawn.ticked(
-        "members",
-        rows,
+    ticked = selection.table(
+        "tick",
         lines,
+        [row["id"] for row in rows],
+        page="file",
         column_config={"Failed": columns.time_column(), "Error": st.column_config.TextColumn(width="large")},
-        placeholder="None in this time.",
+        height=columns.table_height(rows),
     )
+    chosen = [row for row in rows if row["id"] in ticked]
     if chosen:
         lead_on(chosen)
 

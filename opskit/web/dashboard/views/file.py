@@ -19,6 +19,7 @@ from opskit.web.dashboard import (
     file_lifetime,
     markdown,
     readings,
+    rows,
     sources,
 )
 
@@ -38,12 +39,12 @@ def page() -> None:
     banners.as_of(now)
     if not banners.healthy([now, events]):
         return
-    rows = now.rows()
-    if not rows:
+    known = now.rows()
+    if not known:
         st.info(f"There is no file with the id {markdown.escaped(file_id)}.", icon=":material/draft:")
         st.page_link("views/files.py", label="All files", icon=":material/list:")
         return
-    file = rows[0]
+    file = known[0]
     head(file, now, events)
     banners.live(lambda: life(file_id, (file["processing_status"], file["processing_attempt"])))
     error(file)
@@ -87,10 +88,10 @@ def head(file: Row, now: readings.Reading, events: readings.Reading) -> None:
 
 def life(file_id: str, drawn: tuple[str | None, int | None]) -> None:
     """From its upload to its end, each step with how long it took; it ticks while the page is open."""
-    rows = readings.read("file", file_id=file_id).rows()
-    if not rows:
+    known = readings.read("file", file_id=file_id).rows()
+    if not known:
         return
-    file = rows[0]
+    file = known[0]
     if (file["processing_status"], file["processing_attempt"]) != drawn and not st.session_state.get("asking"):
         st.rerun()
     held = [row for row in readings.read("nodes").rows() if row["file_id"] == file_id]
@@ -113,7 +114,9 @@ def attempts(file: Row, events: list[Row]) -> None:
     if not happened:
         st.caption("Nothing has happened to it yet.")
         return
-    st.dataframe(
+    # On a phone a card leads to the node of its attempt.
+    nodes = [rows.address("node", id=str(line["Server"])) if line["Server"] else "" for line in happened]
+    rows.cards("attempts", happened, nodes).dataframe(
         happened,
         column_config={"When": columns.time_column(), "Why": st.column_config.TextColumn(width="large")},
         hide_index=True,

@@ -21,10 +21,10 @@ from opskit.web.dashboard import (
     lane_filter,
     links,
     readings,
+    selection,
     sources,
     suggestions,
 )
-from opskit.web.dashboard import rows as drawn
 
 STATES: dict[str, str] = {"": "all states", **{state: str(state) for state in FileState}, "none": "no status yet"}
 TOOK_TOO_LONG = "57014"
@@ -143,10 +143,11 @@ def table(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         }
         for row in rows
     ]
-    return drawn.ticked(
-        "files",
-        rows,
+    ticked = selection.table(
+        "tick",
         lines,
+        [row["id"] for row in rows],
+        page="file",
         column_config={
             "State": columns.state_column(columns.BADGES),
             "Last event": columns.time_column(),
@@ -154,6 +155,7 @@ def table(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         },
         height=columns.table_height(rows),
     )
+    return [row for row in rows if row["id"] in ticked]
 
 
 def several(rows: list[dict[str, Any]], found: Callable[[], list[dict[str, Any]]] | None = None) -> None:

@@ -16,10 +16,12 @@ from opskit.web.dashboard import (
     charts,
     columns,
     dialog,
+    file_content,
     fleets,
     links,
     markdown,
     readings,
+    rows,
     sources,
     times,
 )
@@ -46,6 +48,7 @@ def page() -> None:
     lane(name)
     left, right = st.columns([3, 2], gap="medium")
     with left:
+        log(name)
         files(name)
     with right:
         history(name)
@@ -71,6 +74,10 @@ def head(row: Row, nodes: readings.Reading, work: readings.Reading) -> None:
     done = next((one for one in work.rows() if one["server_id"] == name), None)
     facts = [f"on {row['host']}, process {row['pid']}, version {row['version']}"]
     facts.append(f"since {times.local(row['started_at']):%Y-%m-%d %H:%M:%S} {times.zone()}")
+    if row["memory_bytes"] is not None and not gone:
+        facts.append(f"memory {row['memory_bytes'] / 1e6:,.0f} MB")
+    if row["lanes"]:
+        facts.append(f"takes lanes {row['lanes']}")
     facts.append(f"heartbeat {wording.span(row['seconds_since_heartbeat'])} ago")
     if done:
         facts.append(f"in 1 h {done['completed']:,} done, {done['failed']:,} failed{beside(work.rows())}")
@@ -113,25 +120,26 @@ def files(name: str) -> None:
     sources.heading("Files", found)
     if not banners.healthy([found]):
         return
-    rows = found.rows()
-    if not rows:
+    known = found.rows()
+    if not known:
         st.caption("None yet.")
         return
-    st.dataframe(
-        [
-            {
-                "File": readings.shown(row["original_filename"]),
-                "State": [row["processing_status"]],
-                "Last event": row["last_at"],
-                "Error": readings.shown(last_line(row["processing_errors"])),
-                "Id": row["id"],
-            }
-            for row in rows
-        ],
+    lines = [
+        {
+            "File": readings.shown(row["original_filename"]),
+            "State": [row["processing_status"]],
+            "Last event": row["last_at"],
+            "Error": readings.shown(last_line(row["processing_errors"])),
+            "Id": row["id"],
+        }
+        for row in known
+    ]
+    rows.cards("node-files", lines, [rows.address("file", id=row["id"]) for row in known]).dataframe(
+        lines,
         column_config={"State": columns.state_column(columns.BADGES), "Last event": columns.time_column()},
         hide_index=True,
         placeholder="",
-        height=columns.table_height(rows),
+        height=columns.table_height(known),
     )
     st.page_link(
         "views/files.py", label="All its files", query_params=fleets.asked(server=name), icon=":material/list:"
@@ -144,26 +152,51 @@ def history(name: str) -> None:
     sources.heading("History", found)
     if not banners.healthy([found]):
         return
-    rows = found.rows()
-    if not rows:
+    known = found.rows()
+    if not known:
         st.caption("Nothing yet.")
         return
-    st.dataframe(
-        [
-            {
-                "When": row["at"],
-                "What": markdown.what_happened(row),
-                "File": row["file_id"] or "",
-                "Why": readings.why(row),
-                "By": row["actor"] or "",
-            }
-            for row in rows
-        ],
+    lines = [
+        {
+            "When": row["at"],
+            "What": markdown.what_happened(row),
+            "File": row["file_id"] or "",
+            "Why": readings.why(row),
+            "By": row["actor"] or "",
+        }
+        for row in known
+    ]
+    files_of = [rows.address("file", id=row["file_id"]) if row["file_id"] else "" for row in known]
+    rows.cards("node-history", lines, files_of).dataframe(
+        lines,
         column_config={"When": columns.time_column()},
         hide_index=True,
         placeholder="",
-        height=columns.table_height(rows),
+        height=columns.table_height(known),
     )
+
+
+def log(name: str) -> None:
+    """What its attempts have said, for those who may see it, once they ask; it goes on while the node works."""
+    with st.expander("What its attempts said", icon=":material/terminal:", key="log", on_change="rerun") as opened:
+        if refused := file_content.refusal():
+            st.caption(refused)
+        elif opened.open:
+            banners.live(lambda: said(name))
+
+
+def said(name: str) -> None:
+    """The end of what each of its newest attempts has said, the newest first, with the way to its file."""
+    found = readings.read("node_said", server_id=name)
+    attempts = found.rows()
+    if found.error is not None or not attempts:
+        st.caption("They have said nothing that is kept." if found.error is None else "The log cannot be read now.")
+        return
+    for row in attempts:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            links.file(row["file_id"], row["original_filename"])
+            st.caption(f"attempt {row['attempt']} · {times.moment(row['at'])}", width="content")
+        st.code(readings.shown(row["text"]), language=None, wrap_lines=True)
 
 
 page()

@@ -57,7 +57,7 @@ def table() -> None:
     if shown:
         selection.table(
             "node",
-            [line(row, done.get(row["server_id"])) for row in shown],
+            lines(shown, done),
             [row["server_id"] for row in shown],
             page="node",
             column_config={
@@ -87,8 +87,16 @@ def summary(rows: list[Row], work: list[Row]) -> str:
     if not completed + failed:
         return here
     busy = sum(bool(row["completed"] + row["failed"]) for row in work)
-    each = f", {completed / busy:,.0f} done a node" if busy > 1 else ""
+    mean = f"; the mean of {busy:,} nodes: {completed / busy:,.0f} done, {failed / busy:,.2g} failed"
+    each = mean if busy > 1 else ""
     return f"{here} — in 1 h {completed:,} done, {failed:,} failed ({_share(failed, completed + failed)}){each}"
+
+
+def lines(rows: list[Row], done: dict[str, Row]) -> list[dict[str, object]]:
+    """The lines of the table; lanes are told only where there are any."""
+    empty = {name for name, key in (("Lane", "lane"), ("Takes lanes", "lanes")) if not any(row[key] for row in rows)}
+    found = [line(row, done.get(row["server_id"])) for row in rows]
+    return [{name: value for name, value in one.items() if name not in empty} for one in found]
 
 
 def line(row: Row, work: Row | None) -> dict[str, object]:
@@ -99,6 +107,7 @@ def line(row: Row, work: Row | None) -> dict[str, object]:
         "Node": row["server_id"],
         "State": [row["state"]],
         "File": readings.shown(row["original_filename"] or ""),
+        "Lane": readings.shown(row["lane"] or ""),
         "Progress": columns.progress(row),
         "For": wording.span(minutes * 60) if minutes is not None else "",
         "Done 1 h": completed,
@@ -106,11 +115,18 @@ def line(row: Row, work: Row | None) -> dict[str, object]:
         "Bad attempts 1 h": work["bad_attempts"] if work else 0,
         "Last error": readings.shown(last_line(work["last_error"])) if work and work["last_error"] else "",
         "Last heartbeat": f"{wording.span(row['seconds_since_heartbeat'])} ago",
+        "Memory [MB]": megabytes(row["memory_bytes"]) if row["state"] not in GONE else None,
+        "Takes lanes": readings.shown(row["lanes"] or ""),
         "Started": row["started_at"],
         "Host": row["host"],
         "Process": str(row["pid"]),
         "Version": row["version"],
     }
+
+
+def megabytes(size: int | None) -> int | None:
+    """Memory in whole megabytes; None where it is not known."""
+    return None if size is None else round(size / 1e6)
 
 
 def _share(part: int, whole: int) -> str:

@@ -13,6 +13,8 @@ from opskit.web.dashboard import banners, charts, columns, links, markdown, read
 
 WINDOWS = {900: "15 min", 3600: "1 h", 6 * 3600: "6 h", 86400: "24 h", 7 * 86400: "7 d"}
 MOST_ROWS = 2000
+BAR = "bar"
+"""The address's parameter for the files whose bars are chosen."""
 MOST_STEPS = 100
 """The oldest window: 50 of its lengths ago, less than a year."""
 
@@ -46,15 +48,16 @@ def timeline() -> None:
             icon=":material/emergency_home:",
         )
         st.dataframe([line(row) for row in overlapping], column_config=times, hide_index=True, placeholder="")
-    clicked = st.plotly_chart(
+    mark(chart)
+    st.plotly_chart(
         chart,
         key="timeline",
         theme=None,
-        on_select="rerun",
+        on_select=_choose,
         selection_mode="points",
         config={"displaylogo": False},
     )
-    chosen(clicked, rows)
+    chosen(rows)
     with st.expander(f"As a table ({wording.count(len(rows), 'row')})", icon=":material/table:"):
         st.dataframe([line(row) for row in reversed(rows)], column_config=times, hide_index=True, placeholder="")
 
@@ -99,13 +102,33 @@ def _steps_back() -> int:
     return min(int(told), MOST_STEPS) if told.isascii() and told.isdigit() else 0
 
 
-def chosen(clicked: object, rows: list[dict[str, object]]) -> None:
-    """The way from a bar to its file's story."""
-    points = getattr(getattr(clicked, "selection", None), "points", None) or []
-    ids = [point["customdata"][0] for point in points if point.get("customdata")]
-    names = {row["file_id"]: row["original_filename"] for row in rows}
-    for file_id in dict.fromkeys(filter(None, ids)):
-        links.file(str(file_id), str(names.get(file_id) or "") or None)
+def _choose() -> None:
+    """The files of the bars that were clicked, into the address."""
+    points = getattr(getattr(st.session_state["timeline"], "selection", None), "points", None) or []
+    files = dict.fromkeys(str(point["customdata"][0]) for point in points if (point.get("customdata") or [None])[0])
+    st.session_state["timeline clicked"] = st.query_params[BAR] = list(files)[: links.MOST]
+
+
+def mark(chart: go.Figure) -> None:
+    """Let the bars of the files that the address names stand out, unless a click has just done so.
+
+    A click must not draw the chart anew: Streamlit knows a chart by what it draws, and would forget the click.
+    """
+    told = st.query_params.get_all(BAR)
+    if told != st.session_state.get("timeline clicked"):
+        st.session_state["timeline marked"] = told
+    marked = set(st.session_state.get("timeline marked", ()))
+    if marked:
+        for trace in chart.data:
+            files = [str(custom[0]) for custom in (trace.customdata if trace.customdata is not None else ())]
+            trace.selectedpoints = [place for place, file in enumerate(files) if file in marked]
+
+
+def chosen(rows: list[dict[str, object]]) -> None:
+    """The way from the bars that are chosen to their files' stories."""
+    names = {str(row["file_id"]): row["original_filename"] for row in rows if row["file_id"]}
+    for file_id in st.query_params.get_all(BAR)[: links.MOST]:
+        links.file(file_id, str(names.get(file_id) or "") or None)
 
 
 def line(row: dict[str, object]) -> dict[str, object]:

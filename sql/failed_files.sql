@@ -6,6 +6,8 @@
 -- since_seconds   only files that failed within this time; '' means any (default '')
 -- of_lane         only files of this lane, (none) for those without one (default '': all)
 -- row_limit       most rows (default 200)
+--
+-- lane   the file's, (none) where it has none; NULL where the table has no lanes
 \ir _session.sql
 \ir _lane.sql
 \if :{?of_lane} \else \set of_lane '' \endif
@@ -27,7 +29,8 @@ WITH RECURSIVE kinds AS MATERIALIZED (
     SELECT of_kind.*
       FROM (SELECT *, (failure ->> 'attempt' = attempt::text) IS TRUE AS holds FROM kinds) AS kind
      CROSS JOIN LATERAL (
-           SELECT id, original_filename, processing_server_id, processing_completed_at, processing_attempt, processing_errors
+           SELECT id, original_filename, processing_server_id, processing_completed_at, processing_attempt, processing_errors,
+                  CASE WHEN :'lane_column' <> 'processing_status' THEN coalesce(f.:"lane_column"::text, '(none)') END AS lane
              FROM :"files" AS f
             WHERE f.processing_status = 'failed' AND f.deleted IS NOT TRUE
               AND f.processing_failure = kind.failure AND f.processing_attempt = kind.attempt
@@ -47,7 +50,8 @@ WITH RECURSIVE kinds AS MATERIALIZED (
            || CASE coalesce(failure ->> 'place', '') WHEN '' THEN '' ELSE pg_catalog.format(' (%s)', failure ->> 'place') END = :'error'
 ), told AS (
     -- Failed by an older node, or by the application: the last line of the text, as failures.sql reads it.
-    SELECT id, original_filename, processing_server_id, processing_completed_at, processing_attempt, processing_errors
+    SELECT id, original_filename, processing_server_id, processing_completed_at, processing_attempt, processing_errors,
+           CASE WHEN :'lane_column' <> 'processing_status' THEN coalesce(f.:"lane_column"::text, '(none)') END AS lane
       FROM :"files" AS f
      WHERE f.processing_status = 'failed' AND f.deleted IS NOT TRUE AND f.processing_failure IS NULL
        AND (:'of_lane' = '' OR CASE WHEN :'lane_column' = 'processing_status' OR f.:"lane_column" IS NULL THEN '(none)' ELSE f.:"lane_column"::text END = :'of_lane')
@@ -61,7 +65,7 @@ WITH RECURSIVE kinds AS MATERIALIZED (
                    'no reason recorded') = :'error'
 )
 SELECT id::text AS id, original_filename, processing_server_id, processing_completed_at, processing_attempt,
-       processing_errors
+       processing_errors, lane
   FROM (SELECT * FROM known UNION ALL SELECT * FROM told) AS found
  ORDER BY processing_completed_at DESC NULLS LAST, found.id
  LIMIT :'row_limit'::int;

@@ -121,6 +121,8 @@ def test_no_reading_calls_a_function_of_theirs(hijacked: Database) -> None:
         "file": {"file_id": "1"},
         "own_columns": {"file_id": "1"},
         "logs": {"file_id": "1"},
+        "node_said": {"server_id": "node-a"},
+        "failure_trend": {"lane": ""},
         "found_files": {"text": "file", "status": "", "server_id": "", "limit": 10},
     }
 

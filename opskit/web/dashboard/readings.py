@@ -84,6 +84,11 @@ def _failed_files(db: Database, *, error: str, since_seconds: str, limit: int, l
     return db.run("failed_files", error=error, since_seconds=since_seconds, of_lane=of_lane, row_limit=limit)
 
 
+def _failure_trend(db: Database, *, lane: str) -> list[Row]:
+    """When the files of each group failed, by the hour."""
+    return db.run("failure_trend", of_lane=lanes.of_lane(db, lane))
+
+
 def _statistic(one: stats.Statistic) -> Callable[..., Any]:
     return functools.partial(one, patience_seconds=PATIENCE_SECONDS) if one.counts_what_ended else one
 
@@ -97,6 +102,7 @@ STATISTICS: dict[str, Callable[..., Any]] = {one.name: _statistic(one) for one i
     "filenames": lambda db, *, ids: db.run("filenames", ids=list(ids)),
     "event": lambda db, *, event_id: db.run("event", event_id=event_id),
     "failed_files": _failed_files,
+    "failure_trend": _failure_trend,
     "file": _file,
     "own_columns": _own_columns,
     "logs": lambda db, *, file_id: stats.logs(db, file_id),

@@ -53,7 +53,7 @@ COLORS = {
 STATE_COLORS: dict[str, str] = {**columns.BADGES, **columns.NODE_BADGES}
 TITLE = "What"
 """The column that is a card's title, where there is one; else the first one is."""
-WIDE_ONLY = ("Host", "Process", "Version", "Started", "For example", "Place", "7 d")
+WIDE_ONLY = ("Host", "Process", "Version", "Started", "For example", "Place", "7 d", "By the hour")
 """The columns that a card leaves out: the page that it leads to has them."""
 
 

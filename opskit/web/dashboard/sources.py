@@ -56,6 +56,7 @@ SOURCES: dict[str, Source] = {
     "act": Source(("act",), 'db.run("act"'),
     "event": Source(("event",), 'db.run("event"'),
     "failed_files": Source(("failed_files",), 'db.run("failed_files"', renamed=_RENAMED),
+    "failure_trend": Source(("failure_trend",), 'db.run("failure_trend"', renamed=_RENAMED),
     "node_said": Source(("node_said",), 'db.run("node_said"'),
     "file": Source(("file",), 'db.run("file"', renamed={"file_id": "id"}),
 }

@@ -28,15 +28,18 @@ from opskit.web.dashboard import (
 WITHIN = {"": "all", "3600": "1 h", "86400": "24 h", "604800": "7 d"}
 MOST_FILES = 200
 NEW_SECONDS = 86400
+HOURS = 24
 LEAST_EVIDENCE = 5
-NODE_SHARE = 0.8
+MOST_SHARE = 0.8
+"""A node, or a lane, that has so much of a group's files is named as what they have in common."""
+MOST_SHARES = 5
 CLAIMING = ("live", "quarantined", "silent")
 
 
 def groups() -> None:
     """The groups, and the one that is chosen. It does not tick: nothing moves under the pointer."""
     lane = lane_filter.chosen()
-    failures = readings.read("failures", **lane_filter.asked(lane))
+    failures, trend = readings.read("failures", **lane_filter.asked(lane)), readings.read("failure_trend", lane=lane)
     banners.as_of(failures)
     if not banners.healthy([failures]):
         return
@@ -54,8 +57,8 @@ def groups() -> None:
             f"numbers, ids, paths and quoted values are taken out.{as_of}",
             width="content",
         )
-        sources.menu(failures)
-    group = choose(rows)
+        sources.menu(failures, trend)
+    group = choose(rows, by_the_hour(trend))
     if group is None:
         st.caption("Tick a group to read it in full, to see its files and to queue them again.")
         return
@@ -81,7 +84,15 @@ def _late(failures: readings.Reading) -> bool:
     return counted is not None and (failures.taken_at - counted).total_seconds() > 1
 
 
-def choose(rows: list[Row]) -> Row | None:
+def by_the_hour(trend: readings.Reading) -> dict[str, list[int]]:
+    """The files of each group that failed in each hour of the last day, the oldest hour first."""
+    counts: dict[str, list[int]] = {}
+    for row in trend.rows():
+        counts.setdefault(row["error"], [0] * HOURS)[HOURS - 1 - row["hours_ago"]] = row["file_count"]
+    return counts
+
+
+def choose(rows: list[Row], trend: dict[str, list[int]]) -> Row | None:
     """The groups as a table; returns the one that is ticked, which the address names."""
     ticked = selection.table(
         "group",
@@ -89,6 +100,7 @@ def choose(rows: list[Row]) -> Row | None:
             {
                 "Error": readings.shown(row["message"]),
                 "New": "new" if is_new(row) else "",
+                "By the hour": trend.get(row["error"], [0] * HOURS),
                 "1 h": row["last_hour"],
                 "24 h": row["last_day"],
                 "7 d": row["last_week"],
@@ -105,6 +117,7 @@ def choose(rows: list[Row]) -> Row | None:
         unticks=("tick",),
         column_config={
             "Error": st.column_config.TextColumn(width="large"),
+            "By the hour": st.column_config.BarChartColumn(help="Failed in each hour of the last day", y_min=0),
             "Latest": columns.time_column(),
             "Since": columns.time_column(),
         },
@@ -120,19 +133,30 @@ def is_new(row: Row) -> bool:
 
 
 def whose(rows: list[Row]) -> str:
-    """Whether the files are at fault or a node, by the share of each node in a group's newest failures."""
+    """Whether the files are at fault or a node, by the shares of nodes and lanes in a group's newest failures."""
     by_node = Counter(row["processing_server_id"] or "no server" for row in rows)
-    shares = ", ".join(f"{markdown.escaped(name)} {count}" for name, count in by_node.most_common(5))
+    by_lane = Counter(row["lane"] for row in rows if row["lane"] is not None)
     fleet = sum(row["state"] in CLAIMING for row in readings.read("nodes").rows())
     (first, most), *_ = by_node.most_common(1)
     if len(rows) < LEAST_EVIDENCE or fleet < 2:
         verdict = ""
-    elif most >= NODE_SHARE * len(rows):
+    elif most >= MOST_SHARE * len(rows):
         run = wording.count(fleet, "node runs", "nodes run")
         verdict = f"**It may be the node**: {markdown.escaped(first)} has {most} of {len(rows)}; {run}."
     else:
-        verdict = f"**It is the files**: they failed on {wording.count(len(by_node), 'node')}."
-    return f"{verdict} By node: {shares}.".strip()
+        lane = next((name for name, count in by_lane.items() if count >= MOST_SHARE * len(rows)), None)
+        of_lane = f" of lane {markdown.escaped(lane)}" if lane is not None else ""
+        verdict = f"**It is the files**{of_lane}: they failed on {wording.count(len(by_node), 'node')}."
+    lanes = f" By lane: {shares(by_lane)}." if by_lane else ""
+    return f"{verdict} By node: {shares(by_node)}.{lanes}".strip()
+
+
+def shares(counts: Counter[str]) -> str:
+    """The largest parts, each with its count, and how many others there are."""
+    largest = sorted(counts.items(), key=lambda part: (-part[1], part[0]))[:MOST_SHARES]
+    told = [f"{markdown.escaped(name)} {count:,}" for name, count in largest]
+    others = len(counts) - len(told)
+    return ", ".join([*told, f"{wording.count(others, 'other')}"] if others else told)
 
 
 def members(group: Row, lane: str) -> None:
@@ -168,6 +192,7 @@ def members(group: Row, lane: str) -> None:
             "File": readings.shown(row["original_filename"]),
             "Failed": row["processing_completed_at"],
             "Server": row["processing_server_id"] or "",
+            **({"Lane": readings.shown(row["lane"])} if row["lane"] is not None else {}),
             "Attempts": row["processing_attempt"],
             "Error": readings.shown(last_line(row["processing_errors"])),
             "Id": row["id"],

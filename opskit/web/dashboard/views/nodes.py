@@ -87,7 +87,7 @@ def summary(rows: list[Row], work: list[Row]) -> str:
     if not completed + failed:
         return here
     busy = sum(bool(row["completed"] + row["failed"]) for row in work)
-    mean = f"; the mean of {busy:,} nodes: {completed / busy:,.0f} done, {failed / busy:,.2g} failed"
+    mean = f"; the fleet's mean {completed / busy:,.0f} done, {failed / busy:,.2g} failed a node"
     each = mean if busy > 1 else ""
     return f"{here} — in 1 h {completed:,} done, {failed:,} failed ({_share(failed, completed + failed)}){each}"
 

@@ -30,6 +30,7 @@ STYLE = """
 .rows .bar {display: inline-block; width: 5rem; height: .5rem; margin-right: .5rem; background: #8a93a344}
 .rows .bar i {display: block; height: 100%; background: #1f6feb}
 .rows.phone {display: none}
+@media (min-width: 641px) {[data-testid=stElementContainer]:has(.rows.phone) {display: none}}
 @media (max-width: 640px) {
 .rows.phone {display: block}
 [class*=st-key-wide-] {display: none}

@@ -112,7 +112,8 @@ def attempts(file: Row, events: list[Row]) -> None:
     """Everything that happened to it, the newest first; each attempt's error in full below."""
     happened = file_lifetime.lines(file, events)
     if not happened:
-        st.caption("Nothing has happened to it yet.")
+        ended = file["processing_status"] == "failed"
+        st.caption("The history keeps no attempt at it." if ended else "Nothing has happened to it yet.")
         return
     # On a phone a card leads to the node of its attempt.
     nodes = [rows.address("node", id=str(line["Server"])) if line["Server"] else "" for line in happened]

@@ -62,6 +62,7 @@ def table() -> None:
             page="node",
             column_config={
                 "Progress": columns.progress_column(),
+                "Bad 1 h": st.column_config.NumberColumn(help="Attempts of the last hour that ended badly"),
                 "Started": columns.time_column(),
                 "State": columns.state_column(columns.NODE_BADGES),
                 "Last error": st.column_config.TextColumn(width="medium"),
@@ -93,8 +94,9 @@ def summary(rows: list[Row], work: list[Row]) -> str:
 
 
 def lines(rows: list[Row], done: dict[str, Row]) -> list[dict[str, object]]:
-    """The lines of the table; lanes are told only where there are any."""
-    empty = {name for name, key in (("Lane", "lane"), ("Takes lanes", "lanes")) if not any(row[key] for row in rows)}
+    """The lines of the table; lanes and memory are told only where there are any."""
+    keys = {"Lane": "lane", "Takes lanes": "lanes", "Memory [MB]": "memory_bytes"}
+    empty = {name for name, key in keys.items() if not any(row[key] for row in rows)}
     found = [line(row, done.get(row["server_id"])) for row in rows]
     return [{name: value for name, value in one.items() if name not in empty} for one in found]
 
@@ -112,15 +114,15 @@ def line(row: Row, work: Row | None) -> dict[str, object]:
         "For": wording.span(minutes * 60) if minutes is not None else "",
         "Done 1 h": completed,
         "Failed 1 h": f"{failed:,} ({_share(failed, completed + failed)})" if failed else "",
-        "Bad attempts 1 h": work["bad_attempts"] if work else 0,
+        "Bad 1 h": work["bad_attempts"] if work else 0,
         "Last error": readings.shown(last_line(work["last_error"])) if work and work["last_error"] else "",
-        "Last heartbeat": f"{wording.span(row['seconds_since_heartbeat'])} ago",
+        "Heartbeat": f"{wording.span(row['seconds_since_heartbeat'])} ago",
         "Memory [MB]": megabytes(row["memory_bytes"]) if row["state"] not in GONE else None,
         "Takes lanes": readings.shown(row["lanes"] or ""),
-        "Started": row["started_at"],
+        "Version": row["version"],
         "Host": row["host"],
         "Process": str(row["pid"]),
-        "Version": row["version"],
+        "Started": row["started_at"],
     }
 
 

@@ -38,8 +38,8 @@ def talked(full: Database) -> Database:
     return full
 
 
-def opened(open_page: Open, name: str, *, log: bool = True, **variables: str) -> AppTest:
-    app = open_page("node.py", **variables)
+def opened(open_page: Open, name: str, variables: dict[str, str] | None = None, *, log: bool = True) -> AppTest:
+    app = open_page("node.py", **(variables or {}))
     app.query_params["id"] = name
     app.run()
     if log:
@@ -68,7 +68,7 @@ def test_what_attempts_said_is_read_only_once_somebody_asks_who_may(
     assert "reads line" not in said(opened(open_page, "node-1", log=False))
 
     signed_in("cid@example.com")
-    words = said(opened(open_page, "node-1", **ROLES))
+    words = said(opened(open_page, "node-1", ROLES))
 
     assert "Only operators see" in words
     assert "reads line" not in words

@@ -82,7 +82,7 @@ def snapshot(db: Database) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.fast_cases(1)
+@pytest.mark.slow
 def test_everything_done_in_one_environment_leaves_the_other_untouched(
     both: tuple[Database, Database], tmp_path: Path
 ) -> None:

@@ -19,7 +19,7 @@ from opskit.files.processor import checked, load_processor
 from opskit.files.program import Program
 from opskit.files.program_failure import Failure
 from opskit.files.workspace import Workspace
-from opskit.jupyter import side_effects
+from opskit.jupyter import given, side_effects
 from opskit.queue import row_content
 from opskit.queue.error_identity import headline, of_exception, of_failure
 from opskit.queue.error_lines import last_line
@@ -101,6 +101,7 @@ def replay(db: Database, id: object, processor: Processor | str | None = None) -
 
     SQL: sql/replayed.sql
     """
+    given.database(db)
     called = None
     if processor is not None:
         called = load_processor(processor) if isinstance(processor, str) else checked(processor)

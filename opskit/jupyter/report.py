@@ -24,6 +24,7 @@ from typing import Any
 from opskit import doctor
 from opskit.database import Database
 from opskit.errors import MissingExtraError, OpskitError, SettingError
+from opskit.jupyter import given
 from opskit.jupyter.notebooks import FOLDER
 from opskit.support.logs import masked
 
@@ -83,6 +84,7 @@ def report(
         MissingExtraError: Papermill or nbconvert is not installed.
         OpskitError: A cell failed, or no browser is there for a PDF.
     """
+    given.database(db)
     target, hours = Path(out).expanduser(), hours_of(since)
     if target.suffix not in KINDS:
         raise SettingError(f"the report {str(out)!r} must end in .html, .pdf or .ipynb")

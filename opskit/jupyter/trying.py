@@ -11,6 +11,7 @@ from opskit.database import Database
 from opskit.database.scratch import Scratch, scratch
 from opskit.errors import ProcessorError, Reject
 from opskit.files.claimed import ClaimedFile, Processor
+from opskit.jupyter import given
 from opskit.jupyter.notebooks import samples
 from opskit.jupyter.replay import replay, row_of
 from opskit.queue import claims, nodes
@@ -44,6 +45,7 @@ def try_all(db: Database, ids: Iterable[object] | object, processor: Processor |
     """
     from opskit.stats.frames import frame_of
 
+    given.database(db)
     if isinstance(ids, str) or not isinstance(ids, Iterable):
         ids = [ids]
     return frame_of([_tried(db, str(id), processor) for id in ids], _OUTCOMES, empty="no files to try")

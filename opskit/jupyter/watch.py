@@ -17,6 +17,7 @@ from typing import Any
 
 from opskit.database import Database
 from opskit.errors import OpskitError, SettingError
+from opskit.jupyter import given
 from opskit.jupyter.panel import Panel, act, as_html
 from opskit.support.logs import masked
 
@@ -131,6 +132,7 @@ def watch(db: Database, *, every_seconds: float = EVERY_SECONDS) -> Any:
     Raises:
         SettingError: *every_seconds* is no such number.
     """
+    given.database(db)
     if not isinstance(every_seconds, (int, float)) or not _LEAST_SECONDS <= every_seconds <= _MOST_SECONDS:
         raise SettingError(f"every_seconds is {every_seconds!r}; it must be between 0.2 and 3600")
     made = Watch(db, every_seconds=every_seconds)

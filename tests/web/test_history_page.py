@@ -71,12 +71,22 @@ def test_the_history_tells_what_people_did_from_what_nodes_did(open_page: Open, 
         """VALUES ('attempt', 'orphaned', 'queued', 'node-2', 'Orphaned', 'node-1', '{{"cleanup": true}}')""",
     )
     app = open_page("history.py")
-    assert "node-1" not in app.dataframe[0].value["Who"].tolist()
+    people = app.dataframe[0].value["Who"].tolist()
+    assert "node-1" not in people
+    assert people
     assert "disk *full*" in tables(app)
 
     app.pills(key="kind").set_value("acts").run()
     assert fine(app)
-    assert "node-1" in app.dataframe[0].value["Who"].tolist()
+    rows = app.dataframe[0].value
+    assert "node-1" in rows["Who"].tolist()
+    assert set(rows[rows["Who"] != "node-1"]["Who"]) >= set(people)
+
+    app.pills(key="kind").set_value("attempt").run()
+    assert fine(app)
+    assert "node-2" in tables(app)
+    assert "Orphaned" in tables(app)
+    assert "disk *full*" not in tables(app)
 
 
 def test_what_is_chosen_on_failures_and_the_timeline_is_in_the_address(open_page: Open, full: Database) -> None:

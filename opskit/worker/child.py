@@ -313,6 +313,9 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     set_up_logging(given.server_id, settings.env, stream=_own_stderr(given.log_fd), format=settings.log_format)
     speak_by_line()
+    if given.log_fd != 2:
+        # A program that leaves something running would keep whoever reads the node's log waiting for its end.
+        os.set_inheritable(given.log_fd, False)
     shared_status = SharedStatus(given.shared_status)
     limit_memory(settings.memory_limit)
     try:

@@ -62,9 +62,9 @@ def opened(page: Page, address: str) -> None:
     page.wait_for_timeout(500)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 390), ("light", 1440), ("dark", 1440), ("dark", 1920)])
 def test_axe_finds_no_violation_on_any_page_or_dialog(
-    browser: Browser, full: Database, settings: Settings, tmp_path: Path, scheme: str
+    browser: Browser, full: Database, settings: Settings, tmp_path: Path, scheme: str, width: int
 ) -> None:
     execute(full, "UPDATE {files} SET processing_completed_at = now() WHERE processing_status = 'failed'")
     execute(
@@ -75,12 +75,17 @@ def test_axe_finds_no_violation_on_any_page_or_dialog(
     queue.requeue(full, [stats.records(stats.files(full, status="completed"))[0]["id"]], actor="ann")
     found: dict[str, list[str]] = {}
     with serving(settings, tmp_path) as url:
-        context = browser.new_context(color_scheme=scheme, viewport={"width": 1440, "height": 1400})  # type: ignore[arg-type]  # light or dark
+        context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 1400})  # type: ignore[arg-type]  # light or dark
         page = context.new_page()
         page.set_default_timeout(PATIENCE)
         (file, *_) = stats.records(stats.files(full, status="failed"))
         for path in (*PAGES, f"file?id={file['id']}", "file?id=0", "node?id=node-1", "node?id=nobody"):
-            opened(page, f"{url}/{path}") if "nobody" not in path and "id=0" not in path else page.goto(f"{url}/{path}")
+            if "nobody" in path or "id=0" in path:
+                page.goto(f"{url}/{path}")
+                expect(page.get_by_test_id("stAlert").first).to_be_visible()
+                page.wait_for_timeout(500)
+            else:
+                opened(page, f"{url}/{path}")
             found[path] = violations(page)
         for path, names in DIALOGS.items():
             for name in names:

@@ -21,7 +21,7 @@ SEED   ?= 1
 CASES  ?= 2000
 ONLY   ?=
 
-.PHONY: differential docs lock audit up screenshots test test-python test-all test-slow test-often mutants bench bench-quick bench-scale test-faults soak lint types clean help
+.PHONY: differential docs lock audit up screenshots test test-python test-all test-slow test-often failing-before mutants bench bench-quick bench-scale test-faults soak lint types clean help
 
 help:            ## show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -76,6 +76,9 @@ differential: $(READY) ## CASES=200000 generated files through the readers and t
 
 mutants: $(READY) ## a few hundred one-line faults, one after the other: each must be noticed by the tests; ONLY=requeue for some
 	@$(RUN)/python -m tests.mutants $(if $(ONLY),--only '$(ONLY)',--figures benchmarks/results/mutants.json)
+
+failing-before: $(READY) ## the tests of this version's rules against the first version, from the history: which of them fail on it
+	@nice -n 10 $(RUN)/python -m tests.older.failing_before --workers $(WORKERS) --figures benchmarks/results/failing-before.json
 
 bench: $(READY)  ## every goal: the floor, opskit and the peers on one PostgreSQL, ten million rows, a pinned xmin (a quarter of an hour on a quiet machine)
 	@$(RUN)/python benchmarks/all.py

@@ -1,0 +1,1 @@
+"""An older opskit under test: its SQL, and what of today's rules it breaks."""

@@ -19,7 +19,7 @@ from opskit.queue.interruptions import passing
 from opskit.queue.server_id import Boot, server_id
 from opskit.settings import Settings
 from opskit.support.retry import Backoff
-from opskit.worker import memory, quarantine
+from opskit.worker import node_memory, quarantine
 from opskit.worker.cancellations import LISTEN_AFTER_SECONDS, Cancellations
 from opskit.worker.child_process import ChildProcess, Ending, cause_of_death
 from opskit.worker.exit_codes import EXIT_BROKEN, EXIT_DEPOSED, EXIT_DONE, EXIT_NOT_CLAIMABLE, EXIT_USELESS, EXIT_WORN
@@ -280,7 +280,8 @@ class Supervisor:
             with self.db.deadline(max(0.5, min(5.0, self._beat_every))):
                 answer = nodes.heartbeat(
                     self.db, self._boot, token=before.token, done=before.done, total=before.total,
-                    progress_age_seconds=now - before.moved if before.token else None, memory_bytes=memory.in_use(),
+                    memory_bytes=node_memory.in_use(),
+                    progress_age_seconds=now - before.moved if before.token else None,
                 )  # fmt: skip
                 if answer is not None:
                     if now - self._last_beat > self.settings.lease_seconds:

@@ -13,21 +13,21 @@ import pytest
 from opskit import stats
 from opskit.database import Database
 from opskit.queue import nodes
-from opskit.worker import memory
+from opskit.worker import node_memory
 from tests.support.node_steps import Start
 from tests.support.nodes import until
 
-LINUX = pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="the system does not say")
+LINUX = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the system does not say")
 HOLD = "import sys; held = b'x' * 80_000_000; print('ready', flush=True); sys.stdin.read()"
 
 
 @LINUX
 def test_the_memory_of_a_node_is_that_of_all_its_processes() -> None:
-    before = memory.in_use()
+    before = node_memory.in_use()
     with subprocess.Popen([sys.executable, "-c", HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == b"ready\n"
-        during = memory.in_use()
+        during = node_memory.in_use()
         assert child.stdin is not None
         child.stdin.close()
 
@@ -37,30 +37,33 @@ def test_the_memory_of_a_node_is_that_of_all_its_processes() -> None:
 
 
 @LINUX
-def test_a_process_whose_shares_nobody_may_read_counts_with_its_resident_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "_proportional", lambda pid: 0)
-    monkeypatch.setattr(memory, "_children", lambda pid: [])
+def test_files_that_processes_share_count_once_and_a_process_that_has_ended_not_at_all(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(node_memory, "PROC", tmp_path)
+    family = {os.getpid(): ("900 500 300 1 0 90 0", "7 8 9"), 7: ("900 450 200 1 0 90 0", ""), 8: ("0", "")}
+    for pid, (statm, children) in family.items():
+        (tmp_path / f"{pid}/task/{pid}").mkdir(parents=True)
+        (tmp_path / f"{pid}/statm").write_text(statm)
+        (tmp_path / f"{pid}/task/{pid}/children").write_text(children)
 
-    found = memory.in_use()
-
-    assert found is not None
-    assert found > 10_000_000
+    assert node_memory.in_use() == (200 + 250 + 300) * os.sysconf("SC_PAGE_SIZE")
 
 
 def test_a_system_without_proc_says_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(memory, "PROC", tmp_path)
+    monkeypatch.setattr(node_memory, "PROC", tmp_path)
 
-    assert memory.in_use() is None
+    assert node_memory.in_use() is None
 
 
 def test_a_processor_that_starts_thousands_delays_no_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
-    monkeypatch.setattr(memory, "_proportional", lambda pid: asked.append(pid) or 1)
-    monkeypatch.setattr(memory, "_children", lambda pid: [pid + 1, pid + 2])
+    monkeypatch.setattr(node_memory, "_pages", lambda pid: asked.append(pid) or (1, 0))
+    monkeypatch.setattr(node_memory, "_children", lambda pid: [pid + 1, pid + 2])
 
-    memory.in_use()
+    node_memory.in_use()
 
-    assert len(asked) == memory.MOST_PROCESSES
+    assert len(asked) == node_memory.MOST_PROCESSES
     assert asked[0] == os.getpid()
 
 

@@ -13,32 +13,29 @@ MOST_PROCESSES = 64
 def in_use() -> int | None:
     """Memory of this process and all that it has started [bytes]; None where the system does not say.
 
-    What processes share counts once (PSS), or as often as they are where the system tells only the resident size.
+    Each one's own pages, and the files that they share once. The system keeps these numbers ready: what it would have
+    to count (PSS) takes a lock of the process, and one that hangs in the kernel would keep its node from beating.
     """
-    found, waiting = 0, [os.getpid()]
+    own = shared = 0
+    waiting = [os.getpid()]
     for _ in range(MOST_PROCESSES):
         if not waiting:
             break
         pid = waiting.pop()
-        found += _proportional(pid) or _resident(pid)
+        pages, of_files = _pages(pid)
+        own += pages - of_files
+        shared = max(shared, of_files)
         waiting += _children(pid)
-    return found or None
+    return (own + shared) * os.sysconf("SC_PAGE_SIZE") or None
 
 
-def _proportional(pid: int) -> int:
+def _pages(pid: int) -> tuple[int, int]:
+    """How many pages a process holds, and how many of them are of files."""
     try:
-        text = (PROC / str(pid) / "smaps_rollup").read_bytes()
-    except OSError:
-        return 0
-    _, _, rest = text.partition(b"\nPss:")
-    return int(rest.split(None, 1)[0]) * 1024 if rest else 0
-
-
-def _resident(pid: int) -> int:
-    try:
-        return int((PROC / str(pid) / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, IndexError, ValueError):
-        return 0
+        _, resident, of_files, *_ = (PROC / str(pid) / "statm").read_text().split()
+        return int(resident), int(of_files)
+    except (OSError, ValueError):
+        return 0, 0
 
 
 def _children(pid: int) -> list[int]:

@@ -22,7 +22,7 @@ from scale_table import table
 from opskit import doctor, migration
 from opskit.database import Database
 from opskit.database.text_values import as_text
-from opskit.stats.lists import SEARCH_ROWS
+from opskit.stats.list_rows import SEARCH_ROWS
 from opskit.support import console
 
 FILES = {

@@ -2,8 +2,7 @@
 -- own: whatever came before that is still first, so nothing starves.
 --
 -- psql "$DATABASE_URL" -v env=development -v ids='{17,18}' -v ahead_seconds=7200 -v actor=me -v reason='the auditor waits' -f sql/expedite.sql
---
---      ... -v which=every -v of_lane=17 -v search=invoice
+-- psql "$DATABASE_URL" -v env=development -v which=every -v of_lane=17 -v search=invoice -f sql/expedite.sql
 --
 -- which           ids: the files named (default); every: all queued ones that search and of_lane let through and that have no
 --                 such head start already

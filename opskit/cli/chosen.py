@@ -8,7 +8,7 @@ from opskit.database import Database
 from opskit.database.session import Row
 from opskit.errors import OpskitError
 from opskit.queue import row_content
-from opskit.stats.lists import SEARCH_ROWS, may_be_an_id
+from opskit.stats.list_rows import SEARCH_ROWS, may_be_an_id
 
 MOST = 20
 

@@ -14,7 +14,7 @@ from opskit.database import Database, queries
 from opskit.database.session import Row
 from opskit.queue import lanes
 from opskit.queue.reaper import LOOK_SECONDS
-from opskit.stats import columns, lists
+from opskit.stats import columns, list_rows
 from opskit.stats.columns import Kind
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class Statistic:
             given: Its parameters by name.
         """
         if "limit" in given:
-            lists.most(given["limit"])
+            list_rows.most(given["limit"])
         if self.made_by is not None:
             rows = self.made_by(db, **given)
             with_lane = self.lane_of and lanes.known(db) is not None
@@ -237,20 +237,20 @@ _ALL = (
     ),
     Statistic(
         name="files", sentence="The files by their last event, newest first, in pages", columns=columns.FILES,
-        sql=("files_list",), made_by=lists.files, page="files",
+        sql=("files_list",), made_by=list_rows.files, page="files",
         parameters=(Parameter("status", ""), Parameter("server_id", ""), Parameter("search", ""), _LANE, _limit(200)),
         first=("id", "original_filename", "processing_status", "processing_errors", "last_at", "processing_server_id"),
     ),
     Statistic(
         name="events", sentence="The history: ends of attempts and what operators did, newest first, in pages",
-        columns=columns.EVENTS, made_by=lists.events, page="history",
+        columns=columns.EVENTS, made_by=list_rows.events, page="history",
         parameters=(Parameter("file_id", ""), Parameter("kind", ""), Parameter("server_id", ""), _LANE, _limit(100)),
         lane_of="file_id",
         first=("at", "kind", "outcome", "file_id", "reason", "actor", "server_id", "next_status"),
     ),
     Statistic(
         name="acts", sentence="What was done, newest first: one row an act, and what would undo it",
-        columns=columns.ACTS, sql=("filenames", "acts"), made_by=lists.acts, page="history",
+        columns=columns.ACTS, sql=("filenames", "acts"), made_by=list_rows.acts, page="history",
         parameters=(_limit(100),), empty="nothing was done yet",
         first=("act", "at", "kind", "actor", "file_count", "files", "reason", "undo", "server_ids"),
     ),
@@ -260,7 +260,7 @@ _ALL = (
     ),
     Statistic(
         name="timeline", sentence="Attempts as bars, and what happened to nodes as marks", columns=columns.TIMELINE,
-        sql=("filenames", "timeline"), made_by=lists.timeline, page="timeline",
+        sql=("filenames", "timeline"), made_by=list_rows.timeline, page="timeline",
         parameters=(_since(3600.0),
                     Parameter("until_seconds", 0.0, {"ge": 0, "le": _LONGEST_SECONDS}, "Its end, so long ago [s]."),
                     _limit(2000)),

@@ -19,7 +19,7 @@ from opskit.errors import StillCountingError
 from opskit.queue import lanes
 from opskit.stats.columns import CONCURRENCY, DISTRIBUTION, FAILURES
 from opskit.stats.frames import cut_frame, frame_of, on_page, records
-from opskit.stats.lists import most
+from opskit.stats.list_rows import most
 
 _LONGEST_COUNT_SECONDS = 60.0
 

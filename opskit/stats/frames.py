@@ -17,7 +17,7 @@ from opskit.queue import lanes
 from opskit.stats.catalog import Statistic
 from opskit.stats.columns import TEXT
 from opskit.stats.frame_display import Frame
-from opskit.stats.lists import most
+from opskit.stats.list_rows import most
 from opskit.support.wording import iso
 
 

@@ -10,11 +10,11 @@ import pandas as pd
 
 from opskit.database import Database
 from opskit.queue import attempt_logs
-from opskit.stats import lists
+from opskit.stats import list_rows
 from opskit.stats.catalog import STATISTICS
 from opskit.stats.columns import ACTS, FILES, LOGS
 from opskit.stats.frames import cut_frame, frame_of, on_page, with_lane
-from opskit.stats.lists import most
+from opskit.stats.list_rows import most
 
 
 def files(
@@ -61,7 +61,7 @@ def files(
 
     SQL: sql/files_list.sql
     """
-    rows = lists.files(
+    rows = list_rows.files(
         db, status=status, server_id=server_id, search=search, lane=lane, before=before, limit=most(limit) + 1
     )
     page = on_page(db, "files", state=status, server=server_id, search=search, lane=lane)
@@ -113,7 +113,7 @@ def events(
 
     SQL: sql/events.sql, sql/events_before.sql; lanes from sql/lanes_of_files.sql
     """
-    rows = lists.events(
+    rows = list_rows.events(
         db, file_id=file_id, kind=kind, server_id=server_id, lane=lane, before=before, limit=most(limit) + 1
     )
     page = on_page(db, "file", id=file_id) if file_id else on_page(db, "history", lane=lane)
@@ -149,7 +149,7 @@ def acts(db: Database, *, limit: int = 100) -> pd.DataFrame:
 
     SQL: sql/acts.sql; names of files from sql/filenames.sql
     """
-    rows = lists.acts(db, limit=most(limit) + 1)
+    rows = list_rows.acts(db, limit=most(limit) + 1)
     return cut_frame(rows, ACTS, limit, "newest acts", empty="nothing was done yet", **on_page(db, "history"))
 
 

@@ -6,10 +6,10 @@ import pandas as pd
 
 from opskit.database import Database
 from opskit.errors import SettingError
-from opskit.stats import lists
+from opskit.stats import list_rows
 from opskit.stats.catalog import STATISTICS
 from opskit.stats.frames import frame_of, on_page, positive, read, with_lane
-from opskit.stats.lists import most
+from opskit.stats.list_rows import most
 
 _MOST_BUCKETS = 10_000
 
@@ -112,7 +112,7 @@ def timeline(db: Database, *, since_seconds: float = 3600, until_seconds: float 
 
     SQL: sql/timeline.sql; names of files from sql/filenames.sql
     """
-    rows = lists.timeline(db, since_seconds=since_seconds, until_seconds=until_seconds, limit=most(limit) + 1)
+    rows = list_rows.timeline(db, since_seconds=since_seconds, until_seconds=until_seconds, limit=most(limit) + 1)
     rows, more = rows[-limit:], len(rows) > limit
     note = {"note": f"the {limit:,d} newest of this time; there are more: limit=, or a shorter time"} if more else {}
     shown = with_lane(db, STATISTICS["timeline"])

@@ -94,7 +94,7 @@ def test_the_lists_that_name_files_tell_their_lanes_where_there_are_lanes(db: Da
 
 
 def test_the_history_of_one_lane_is_read_in_pages(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("opskit.stats.lists._BATCH", 3)
+    monkeypatch.setattr("opskit.stats.list_rows._BATCH", 3)
     laned(db)
     north, south = queued(db, "north", 4), queued(db, "south", 4)
     for pair in zip(north, south, strict=True):

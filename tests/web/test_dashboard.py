@@ -15,7 +15,7 @@ from opskit import queue
 from opskit.database import Database
 from opskit.errors import DatabaseError, DatabaseUnavailableError
 from opskit.queue import searching
-from opskit.stats import counts, lists
+from opskit.stats import counts, list_rows
 from opskit.web.dashboard import downloads, readings
 from tests.support.dashboard import AWAY, Open, choose, click, execute, fine, metric, said, tables
 
@@ -178,7 +178,7 @@ def test_a_search_says_among_what_it_searched_and_an_id_is_always_found(
         "INSERT INTO {files} (original_filename, processing_status, processing_completed_at) "
         "SELECT 'file-' || n, 'completed', now() - n * interval '1 min' FROM generate_series(1, 9) AS n",
     )
-    monkeypatch.setattr(lists, "SEARCH_ROWS", 5)
+    monkeypatch.setattr(list_rows, "SEARCH_ROWS", 5)
     app = open_page("files.py")
 
     app.text_input(key="search").set_value("FILE-").run()

@@ -10,7 +10,7 @@ import streamlit as st
 from opskit.errors import DatabaseError
 from opskit.queue.error_lines import last_line
 from opskit.queue.states import FileState
-from opskit.stats.lists import SEARCH_ROWS
+from opskit.stats.list_rows import SEARCH_ROWS
 from opskit.support import wording
 from opskit.web.dashboard import (
     actions,

@@ -65,6 +65,20 @@ def test_a_cell_that_excel_could_not_have_is_rejected_with_its_row(
     )
 
 
+def test_such_a_cell_below_rows_that_are_written_alike_is_named_with_its_row(
+    connection: Connection, load: Load
+) -> None:
+    rows = "".join(f'<row r="{n}"><c r="A{n}" t="s"><v>{7 if n == 40 else 0}</v></c></row>' for n in range(2, 60))
+
+    refused(
+        connection,
+        load,
+        "a.xlsx",
+        written_by_hand(sheet_of(HEADER + rows), texts="<si><t>x</t></si>"),
+        "row 40: a cell names a text that is not in the workbook",
+    )
+
+
 @pytest.mark.parametrize(
     ("content", "names", "row"),
     [

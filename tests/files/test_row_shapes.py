@@ -92,7 +92,7 @@ def test_three_ways_to_read_a_sheet_give_the_same_rows(monkeypatch: pytest.Monke
     [
         ('<row r="4"><c r="A4"><v>3</v></c></row><row r="4"><c r="A4"><v>4</v></c></row>', "row 4 stands twice"),
         ('<row r="1048577"><c r="A1"><v>3</v></c></row>', "row 1048577; a sheet has 1048576"),
-        ('<row r="5"><c r="A5" t="s"><v>77</v></c></row>', "cannot be read"),
+        ('<row r="5"><c r="A5" t="s"><v>77</v></c></row>', "row 5: a cell names a text that is not in the workbook"),
     ],
 )
 def test_a_row_that_no_sheet_has_is_refused_though_it_is_written_as_others_are(

@@ -245,8 +245,15 @@ class Texts:
         return self._bytes[self._ends[number] : self._ends[number + 1]]
 
     def of(self, numbers: Iterable[bytes]) -> Iterable[bytes]:
-        """The texts of such numbers."""
-        return map(self._few.__getitem__ if self._file is None else self.__getitem__, map(int, numbers))
+        """The texts of such numbers.
+
+        Raises:
+            NotPlainError: There is none of such a number; the slower way names the row.
+        """
+        try:
+            return list(map(self._few.__getitem__ if self._file is None else self.__getitem__, map(int, numbers)))
+        except IndexError:
+            raise NotPlainError from None
 
 
 def parser_of(

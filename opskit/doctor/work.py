@@ -72,13 +72,16 @@ def queue(db: Database) -> Iterator[Finding]:
             condition=Condition.NO_NODE_CLAIMS,
         )
     elif now["queued"] and not now["claiming"]:
+        # A pause of all ends with `resume --all`; one of a node alone with that node's name.
+        scopes = [pause["scope"] for pause in db.run("pauses") if pause["kind"] != "breaker"]
+        paused = ("*",) if "*" in scopes or not scopes else tuple(scopes)
         yield Finding(
             "warning",
             f"{queued} and {live} is paused, draining or in quarantine",
             "nobody claims them",
-            opskit(db, "resume --all"),
+            lines(*(opskit(db, _resume(scope)) for scope in paused)),
             condition=Condition.NO_NODE_CLAIMS,
-            concerns=("*",),
+            concerns=paused,
         )
 
 
@@ -113,10 +116,14 @@ def pauses(db: Database) -> Iterator[Finding]:
             f"{who} is paused since {pause['at']:%Y-%m-%d %H:%M} by {pause['actor']}: "
             f"{pause['reason'] or 'no reason given'}",
             "no file is claimed there",
-            opskit(db, "resume --all" if pause["scope"] == "*" else f"resume {shlex.quote(pause['scope'])}"),
+            opskit(db, _resume(pause["scope"])),
             condition=Condition.PAUSED,
             concerns=(pause["scope"],),
         )
+
+
+def _resume(scope: str) -> str:
+    return "resume --all" if scope == "*" else f"resume {shlex.quote(scope)}"
 
 
 def breaker(db: Database) -> Iterator[Finding]:

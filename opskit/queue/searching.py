@@ -15,6 +15,8 @@ from opskit.support.wording import seconds
 
 MOST_BY_COLUMN = 10_000
 """So many files with one value of a column of the application's are looked at."""
+KEYWORDS = ("state", "status", "node", "server", "since")
+"""The names before a colon that are no columns."""
 _QUALIFIED = re.compile(r"(\w+):(\S+)")
 
 
@@ -53,7 +55,7 @@ def understood(text: str, columns: tuple[str, ...] = ()) -> Search:
         match = _QUALIFIED.fullmatch(word)
         if match and match[1] in columns:
             own[match[1]] = match[2]
-        elif match and match[1] in ("state", "status", "node", "server", "since"):
+        elif match and match[1] in KEYWORDS:
             known[{"status": "state", "server": "node"}.get(match[1], match[1])] = match[2]
         else:
             words.append(word)
@@ -64,6 +66,18 @@ def understood(text: str, columns: tuple[str, ...] = ()) -> Search:
         text=" ".join(words), status=known.get("state", ""), server_id=known.get("node", ""), since_seconds=since,
         columns=own,
     )  # fmt: skip
+
+
+def not_understood(text: str, columns: tuple[str, ...]) -> list[str]:
+    """The words of a search that look like `column:value`, but name nothing that it knows.
+
+    Args:
+        text: As typed.
+        columns: The application's columns that may be named.
+    """
+    known = {*KEYWORDS, *columns}
+    names = [match[1] for word in text.split() if (match := _QUALIFIED.fullmatch(word))]
+    return [name for name in dict.fromkeys(names) if name.isidentifier() and name not in known]
 
 
 def found(db: Database, wanted: Search, *, limit: int = 200) -> list[Row]:

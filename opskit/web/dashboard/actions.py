@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -15,7 +14,7 @@ from opskit.database.session import Row
 from opskit.errors import OpskitError
 from opskit.queue import nodes, reaper
 from opskit.support import wording
-from opskit.web.dashboard import markdown, readings, times, uploads
+from opskit.web.dashboard import markdown, meanwhile, readings, uploads
 from opskit.web.dashboard.dialog import Result, ask, button
 from opskit.web.dashboard.permission import allow
 
@@ -82,12 +81,13 @@ def cleanup(chosen: Sequence[Row] | None = None) -> None:
         return f"End {wording.count(len(found), 'claim')}"
 
     def act(db: Database, actor: str, reason: str) -> Result:
-        return _cleaned(queue.cleanup(db, claims=[row["claim"] for row in found], actor=actor, reason=reason), found)
+        done = queue.cleanup(db, claims=[row["claim"] for row in found], actor=actor, reason=reason)
+        return _cleaned(done, found, meanwhile.enders(db, found, done.skipped))
 
     ask("Clean up stale processing locks", show, act)
 
 
-def _cleaned(done: reaper.Cleanup, found: Sequence[Row]) -> Result:
+def _cleaned(done: reaper.Cleanup, found: Sequence[Row], why: Mapping[str, str]) -> Result:
     failed = tuple(str(row["id"]) for row in done.ended if row["outcome"] == "failed")
     sentence = (
         f"{len(done.ended)} ended, {len(done.pending)} pending a second look, "
@@ -101,11 +101,11 @@ def _cleaned(done: reaper.Cleanup, found: Sequence[Row]) -> Result:
             "File": readings.shown(row["original_filename"] or row["id"]),
             "Server": row["processing_server_id"] or "",
             "Became": became.get(row["claim"], ("skipped", ""))[0],
-            "Why": became.get(row["claim"], ("", "it has moved on by itself"))[1],
+            "Why": became[row["claim"]][1] if row["claim"] in became else why.get(row["claim"], ""),
         }
         for row in found
     ]
-    return Result(sentence, requeue=failed, lines=tuple(lines))
+    return Result(sentence, fine=bool(became), requeue=failed, lines=tuple(lines))
 
 
 def evidence(found: Sequence[dict[str, Any]]) -> None:
@@ -134,8 +134,9 @@ def pause(scopes: Sequence[str] = ("*",)) -> None:
     """Pause nodes, or all."""
 
     def act(db: Database, actor: str, reason: str) -> Result:
-        def one(scope: str) -> str:
-            return "paused" if queue.pause(db, scope, actor=actor, reason=reason) else "was paused already"
+        def one(scope: str) -> tuple[str, bool]:
+            changed = bool(queue.pause(db, scope, actor=actor, reason=reason))
+            return "paused" if changed else "was paused already", changed
 
         return _steered("Paused", scopes, one)
 
@@ -151,9 +152,9 @@ def resume(scopes: Sequence[str] = ("*",)) -> None:
     """Resume nodes, or all."""
 
     def act(db: Database, actor: str, reason: str) -> Result:
-        def one(scope: str) -> str:
+        def one(scope: str) -> tuple[str, bool]:
             did = nodes.resumption(db, scope, actor=actor, reason=reason)
-            return f"{'resumed' if did.changed else 'was neither paused nor in quarantine'}{did.more}"
+            return f"{'resumed' if did.changed else 'was neither paused nor in quarantine'}{did.more}", did.changed
 
         if "*" not in scopes:
             return _steered("Resumed", scopes, one)
@@ -176,9 +177,9 @@ def drain(server_ids: Sequence[str]) -> None:
     """Tell nodes to finish their files and stop."""
 
     def act(db: Database, actor: str, reason: str) -> Result:
-        def one(server_id: str) -> str:
+        def one(server_id: str) -> tuple[str, bool]:
             queue.drain(db, server_id, actor=actor, reason=reason)
-            return "drains: it finishes its file and stops"
+            return "drains: it finishes its file and stops", True
 
         return _steered("Told to drain", server_ids, one)
 
@@ -213,22 +214,29 @@ def forget(server_ids: Sequence[str]) -> None:
     ask(f"Forget {_escaped(server_ids)}?", show, act)
 
 
-def _steered(done: str, scopes: Sequence[str], one: Callable[[str], str]) -> Result:
-    """Do something with each node; what is refused for one does not keep it from the others."""
-    lines, failed = [], 0
+def _steered(done: str, scopes: Sequence[str], one: Callable[[str], tuple[str, bool]]) -> Result:
+    """Do something with each node; what is refused for one does not keep it from the others.
+
+    Args:
+        done: What the sentence says of those that were changed.
+        scopes: The nodes.
+        one: Does it; returns what became of the node, and whether that is a change.
+    """
+    lines, changed, failed = [], 0, 0
     for scope in scopes:
         try:
-            became = one(scope)
+            became, new = one(scope)
+            changed += new
         except OpskitError as error:
             became, failed = str(error), failed + 1
         lines.append({"Node": scope, "Became": became})
     if len(scopes) == 1:
         who = "" if failed else f"{_capital(_named(scopes[0]))} "
         return Result(f"{who}{lines[0]['Became']}.", fine=not failed)
+    alike = len(scopes) - changed - failed
+    left = f", {alike} left as before" if alike else ""
     refused = f", {failed} refused" if failed else ""
-    return Result(
-        f"{done} {wording.count(len(scopes) - failed, 'node')}{refused}.", fine=failed < len(scopes), lines=tuple(lines)
-    )
+    return Result(f"{done} {wording.count(changed, 'node')}{left}{refused}.", fine=bool(changed), lines=tuple(lines))
 
 
 def _verb(verb: str, scopes: Sequence[str]) -> str:
@@ -344,7 +352,7 @@ def requeue_group(error: str, file_count: int, lane: str = "") -> None:
 
     def act(db: Database, actor: str, reason: str) -> Result:
         done = queue.requeue(db, failed=True, error=error, lane=lane, actor=actor, reason=reason)
-        return _requeued(len(done)) if done else Result(f"0 files requeued: {_who_was_first(db)}.", fine=False)
+        return _requeued(len(done)) if done else Result(f"0 files requeued: {meanwhile.last_requeue(db)}.", fine=False)
 
     ask(f"Requeue {wording.count(file_count, 'file')}?", show, act)
 
@@ -369,17 +377,6 @@ def upload() -> None:
         return Result(f"{wording.count(queued, 'file')} queued{known}.")
 
     ask("Upload files", show, act, recorded=False)
-
-
-def _who_was_first(db: Database) -> str:
-    last = db.run("events", file_id="", kind="requeue", row_limit=1)
-    if not last:
-        return "no file has failed with this error any more"
-    return f"no file has failed with this error any more; {last[0]['actor']} requeued last, at {_clock(last[0]['at'])}"
-
-
-def _clock(moment: datetime) -> str:
-    return f"{times.local(moment):%H:%M:%S} {times.zone()}"
 
 
 def _requeued(done: int, skipped: int = 0) -> Result:

@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from opskit.errors import DatabaseError
+from opskit.queue import searching
 from opskit.queue.error_lines import last_line
 from opskit.queue.states import FileState
 from opskit.stats.list_rows import SEARCH_ROWS
@@ -85,7 +86,7 @@ def listing() -> None:
         newest = f" Searched: the newest {SEARCH_ROWS:,}, and every file's id; all {total:,} take too long."
         searched = f" Searched: all {wording.count(total, 'file')}." if everywhere else newest
     if not rows:
-        st.info(f"No file meets this.{searched}")
+        st.info(f"No file meets this.{searched}{taken_as_name(search)}")
         return
     order = "newest upload first" if status == "none" else "newest event first"
     order = "best match first" if search.strip() and everywhere else order
@@ -120,6 +121,16 @@ def looked_for(search: str, status: str, server: str, lane: str, limit: int) -> 
             return found, True
     asked = {"lane": lane} if lane else {}
     return readings.read("files", status=status, server_id=server, search=search, limit=limit, **asked), False
+
+
+def taken_as_name(search: str) -> str:
+    """That a search has a column in it which it may not look into."""
+    columns = readings.settings().shown_columns
+    names = [] if columns is None else searching.not_understood(search, columns)
+    if not names:
+        return ""
+    words = ", ".join(f"`{name}:`" for name in names)
+    return f" {words} was taken as a part of the name: OPSKIT_SHOW_COLUMNS names the columns that are searched."
 
 
 def example() -> str:

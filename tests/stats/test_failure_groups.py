@@ -320,4 +320,4 @@ def test_a_group_says_since_when_and_whether_the_files_or_a_node_are_at_fault(
     assert "node-a has 9 of 10; 2 nodes run. By node: node-a 9, node-b 1." in said(app).replace("*", "")
 
     choose(app, "group", "ValueError: b")
-    assert "It is the files: they failed on 2 nodes. By node: node-b 5, node-a 5." in said(app).replace("*", "")
+    assert "It is the files: they failed on 2 nodes. By node: node-a 5, node-b 5." in said(app).replace("*", "")

@@ -178,9 +178,11 @@ def test_every_reading_has_its_doors_and_its_files(open_page: Open, busy: Databa
         "claims": {"look": False},
         "event": {"event_id": 1},
         "failed_files": {"error": "line # is $bad$", "since_seconds": "", "lane": "", "limit": 5},
+        "failure_trend": {"lane": ""},
         "file": {"file_id": "1"},
         "files": {"status": "", "server_id": "", "search": "it's", "limit": 5},
         "events": {"kind": "pause", "limit": 5},
+        "node_said": {"server_id": "node-a", "row_limit": 20},
     }
     if name == "act":
         values["act"] = {"act": int(stats.acts(busy)["act"].iloc[0])}

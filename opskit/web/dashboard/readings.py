@@ -107,7 +107,7 @@ STATISTICS: dict[str, Callable[..., Any]] = {one.name: _statistic(one) for one i
     "own_columns": _own_columns,
     "logs": lambda db, *, file_id: stats.logs(db, file_id),
     "found_files": _found_files,
-    "node_said": lambda db, *, server_id: db.run("node_said", server_id=server_id, row_limit=20),
+    "node_said": lambda db, *, server_id, row_limit: db.run("node_said", server_id=server_id, row_limit=row_limit),
 }
 """What a page may read, by name; `source.py` says of each where else the same numbers are had."""
 

@@ -187,7 +187,7 @@ def log(name: str) -> None:
 
 def said(name: str) -> None:
     """The end of what each of its newest attempts has said, the newest first, with the way to its file."""
-    found = readings.read("node_said", server_id=name)
+    found = readings.read("node_said", server_id=name, row_limit=20)
     attempts = found.rows()
     if found.error is not None or not attempts:
         st.caption("They have said nothing that is kept." if found.error is None else "The log cannot be read now.")

@@ -14,14 +14,14 @@
 \if :{?row_limit} \else \set row_limit 10000 \endif
 \if :{?ahead_seconds} \else \set ahead_seconds 3600 \endif
 SELECT id::text AS id, original_filename,
-       least(greatest(processing_queued_at, processing_arrived_at), clock_timestamp()) AS arrived_at,
+       least(greatest(processing_queued_at, processing_arrived_at), now()) AS arrived_at,
        processing_queued_at AS queued_at,
-       least(greatest(processing_queued_at, processing_arrived_at), clock_timestamp()) - :'ahead_seconds'::float8 * interval '1 second' AS place
+       least(greatest(processing_queued_at, processing_arrived_at), now()) - :'ahead_seconds'::float8 * interval '1 second' AS place
   FROM :"files"
  WHERE (:'which' = 'ids' AND id = ANY (:'ids') OR :'which' = 'every') AND processing_status = 'queued' AND deleted IS NOT TRUE
    AND (:'search' = '' OR strpos(lower(original_filename::text), lower(:'search')) > 0)
    AND (:'of_lane' = '' OR CASE WHEN :'lane_column' = 'processing_status' OR :"lane_column" IS NULL THEN '(none)' ELSE :"lane_column"::text END = :'of_lane')
    AND (:'which' = 'ids' OR processing_queued_at IS DISTINCT FROM
-        least(greatest(processing_queued_at, processing_arrived_at), clock_timestamp()) - :'ahead_seconds'::float8 * interval '1 second')
+        least(greatest(processing_queued_at, processing_arrived_at), now()) - :'ahead_seconds'::float8 * interval '1 second')
  ORDER BY processing_queued_at, id
  LIMIT :'row_limit'::int;

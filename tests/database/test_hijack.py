@@ -121,7 +121,7 @@ def test_no_reading_calls_a_function_of_theirs(hijacked: Database) -> None:
         "file": {"file_id": "1"},
         "own_columns": {"file_id": "1"},
         "logs": {"file_id": "1"},
-        "node_said": {"server_id": "node-a"},
+        "node_said": {"server_id": "node-a", "row_limit": 20},
         "failure_trend": {"lane": ""},
         "found_files": {"text": "file", "status": "", "server_id": "", "limit": 10},
     }

@@ -6,7 +6,7 @@
 -- lanes   one lane, as an array literal of the column's type; not NULL
 -- after   its cursor
 --
--- Answers as complete_and_claim_in_turn.sql does. One lane and no list: that one costs a file 14 % more of the server.
+-- Answers as complete_and_claim_in_turn.sql does. One lane and no list, which costs the server less.
 -- A range of the index instead of an equality: see claim_in_turn.sql.
 -- No row: the lane had no file, or anything else of what complete_and_claim.sql names; complete_and_claim_in_turn.sql is next.
 \ir _session.sql

@@ -10,6 +10,7 @@ from playwright.sync_api import expect
 
 from opskit.database import Database
 from tests.jupyter import lab
+from tests.support.browsing import widest
 from tests.support.tables import files
 
 _CELL = """
@@ -35,9 +36,7 @@ def test_a_figure_is_drawn_as_wide_as_its_cell_before_the_mouse_comes(db: Databa
         drawn = page.locator(".jp-RenderedPlotly .main-svg").first
         expect(drawn).to_be_visible(timeout=lab.SECONDS)
         expect(page.locator(".jp-RenderedPlotly img")).to_be_hidden()
-        room, width = page.locator(".jp-OutputArea-output").first.bounding_box(), drawn.bounding_box()
-        assert room is not None
-        assert width is not None
+        room, width = widest(page, page.locator(".jp-OutputArea-output").first), widest(page, drawn)
         assert 0 < width["width"] <= room["width"]
 
 
@@ -59,8 +58,6 @@ def test_in_a_jupyterlab_without_plotly_a_figure_is_a_picture_that_fits(db: Data
         expect(picture).to_be_visible(timeout=lab.SECONDS)
         expect(picture).to_have_attribute("alt", "Files by server and state [files]: queued: 2, processing: 0, "
                                                  "completed: 0, failed: 0")  # fmt: skip
-        room, width = page.locator(".jp-OutputArea-output").first.bounding_box(), picture.bounding_box()
-        assert room is not None
-        assert width is not None
+        room, width = widest(page, page.locator(".jp-OutputArea-output").first), widest(page, picture)
         assert 300 < width["width"] <= min(room["width"], 900)
         assert picture.evaluate("image => image.naturalWidth") == 1800

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from playwright.sync_api import Page
+import time
+
+from playwright.sync_api import Locator, Page
 from psycopg import sql
 
 from opskit.database import Database
@@ -40,3 +42,24 @@ def seed(db: Database) -> None:
 def metric(page: Page, label: str) -> str:
     tile = page.get_by_test_id("stMetric").filter(has=page.get_by_text(label, exact=True))
     return tile.get_by_test_id("stMetricValue").inner_text().strip()
+
+
+def boxes(parts: Locator) -> list[dict[str, float]]:
+    """Where each of them is drawn, all at one moment; who is not drawn has a width of 0."""
+    places: list[dict[str, float]] = parts.evaluate_all(
+        "(all) => all.map((one) => one.getBoundingClientRect())"
+        ".map(({x, y, width, height}) => ({x, y, width, height}))"
+    )
+    return places
+
+
+def widest(page: Page, parts: Locator, seconds: float = 60) -> dict[str, float]:
+    """Where the widest of them is, once it stays there: a chart is drawn anew when it learns how wide its column is."""
+    last, deadline = None, time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = max((box for box in boxes(parts) if box["width"] > 0), key=lambda box: box["width"], default=None)
+        if found is not None and found == last:
+            return found
+        last = found
+        page.wait_for_timeout(300)
+    raise AssertionError(f"nothing stays in its place; last: {last}")

@@ -19,7 +19,7 @@ from psycopg import sql
 from opskit import migration, queue, stats
 from opskit.database import Database
 from opskit.settings import Settings
-from tests.support.browsing import metric, seed
+from tests.support.browsing import metric, seed, widest
 from tests.support.chromium import CHROMIUM, PATIENCE, serving
 from tests.support.cluster import running_cluster
 from tests.support.nodes import running_nodes, until
@@ -137,12 +137,10 @@ def test_a_bar_of_the_timeline_leads_to_its_files_story(open_tab: Callable[..., 
     page = open_tab()
     page.get_by_role("link", name="Timeline", exact=True).click()
 
-    bars = page.get_by_test_id("stPlotlyChart").locator(".barlayer .point path")
-    expect(bars).not_to_have_count(0, timeout=PATIENCE)
     # Finished files are hairlines here; what is being processed is broad enough for a mouse, where it is in sight:
     # what began before the window goes on to its left, under the names of the servers.
-    widest = max((box for bar in bars.all() if (box := bar.bounding_box())), key=lambda box: box["width"])
-    spot = widest["x"] + widest["width"] - 100, widest["y"] + widest["height"] / 2
+    bar = widest(page, page.get_by_test_id("stPlotlyChart").locator(".barlayer .point path"))
+    spot = bar["x"] + bar["width"] - 100, bar["y"] + bar["height"] / 2
     page.mouse.move(*spot)
     page.wait_for_timeout(5000)  # longer than a reading is fresh: the chart is the same when one has looked at it
     page.mouse.click(*spot)

@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 from opskit import stats
 from opskit.database import Database
-from tests.support.browsing import seed
+from tests.support.browsing import boxes, seed, widest
 from tests.support.chromium import CHROMIUM
 from tests.support.dashboard import execute
 
@@ -52,9 +52,8 @@ def test_a_phone_shows_cards_and_never_scrolls_sideways(open_tab: Callable[..., 
         expect(page.get_by_test_id("stDataFrame").locator("visible=true")).to_have_count(0)
         whole, window = widths(page)
         assert whole <= window, path
-        for button in page.get_by_role("button").locator("visible=true").all():
-            box = button.bounding_box()
-            assert box is None or (box["x"] >= 0 and box["x"] + box["width"] <= window), (path, button.inner_text())
+        buttons = boxes(page.get_by_role("button").locator("visible=true"))
+        assert [box for box in buttons if box["x"] < 0 or box["x"] + box["width"] > window] == [], path
 
     for path in ("cleanup", "timeline", "doctor", "history"):
         page.goto(f"{url}/{path}")
@@ -94,9 +93,7 @@ def test_a_wide_screen_shows_tables_over_its_whole_width(
         page.goto(f"{url}/{path}")
         expect(page.get_by_test_id("stDataFrame").first).to_be_visible()
         expect(page.locator(".rows.phone").locator("visible=true")).to_have_count(0)
-        box = page.get_by_test_id("stDataFrame").first.bounding_box()
-        assert box is not None
-        assert box["width"] > 0.85 * width, path
+        assert widest(page, page.get_by_test_id("stDataFrame"))["width"] > 0.85 * width, path
         assert widths(page)[0] <= width
 
 

@@ -18,7 +18,7 @@ QUESTIONS = {
     "takes a sheet's first row that is not empty for the header, in an Excel file?":
         ("opskit/files/formats/excel.py", r"first row that is not empty is the header"),
     "asks an operator in the browser before failed files are queued again?":
-        ("opskit/web/dashboard/actions.py", r"ask\(f\"Requeue "),
+        ("opskit/web/dashboard/dialogs/requeue.py", r"ask\(f\"Requeue "),
     "makes the wait before a failed file is tried again twice as long each time?":
         ("sql/fail.sql", r"retry_seconds'::float8 \* 2 \^"),
     "sets up a new session, and finds out that PgBouncer stands between it and the server?":
@@ -50,7 +50,7 @@ QUESTIONS = {
     "writes \"1 file\" and \"2 files\"?":
         ("opskit/support/wording.py", r"^def count\("),
     "declares the environment variable OPSKIT_LEASE_SECONDS and its flag?":
-        ("opskit/settings/fields.py", r"lease_seconds: "),
+        ("opskit/settings/variables.py", r"lease_seconds: "),
     "holds that nodes import neither pandas nor Streamlit?":
         ("pyproject.toml tests/test_imports.py", r"A node loads nothing heavy|pandas and plotly belong"),
     "draws a lane for each node, with a bar for each attempt?":

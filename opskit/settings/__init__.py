@@ -1,9 +1,11 @@
 """Every setting: what it means, where it comes from, and what it may be.
 
-A new setting is a field and a keyword in `fields.py`.
+A new setting is a field and a keyword in `variables.py`.
 """
 
-from opskit.settings.fields import (
+from opskit.settings.masking import holds_secret, secret_variables
+from opskit.settings.settings import Settings
+from opskit.settings.variables import (
     DEFAULT_PROCESSOR,
     DEFAULT_TABLE,
     ENVIRONMENTS,
@@ -12,8 +14,6 @@ from opskit.settings.fields import (
     OtherSettings,
     env_name,
 )
-from opskit.settings.masking import holds_secret, secret_variables
-from opskit.settings.settings import Settings
 
 __all__ = [
     "DEFAULT_PROCESSOR",

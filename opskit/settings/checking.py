@@ -6,7 +6,7 @@ import codecs
 import re
 
 from opskit.errors import SettingError
-from opskit.settings.fields import DEFAULT_PROCESSOR, ENVIRONMENTS, LONGEST_TABLE_NAME, Fields, env_name
+from opskit.settings.variables import DEFAULT_PROCESSOR, ENVIRONMENTS, LONGEST_TABLE_NAME, Fields, env_name
 from opskit.support import allowed_hosts, retry_rules
 
 

@@ -8,9 +8,9 @@ import sys
 from typing import Any
 
 from opskit.errors import SettingError
-from opskit.settings.fields import Fields
 from opskit.settings.masking import holds_secret
 from opskit.settings.settings import Settings
+from opskit.settings.variables import Fields
 
 
 def flag_name(field_name: str) -> str:

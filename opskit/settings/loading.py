@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from opskit.errors import SettingError
-from opskit.settings.fields import Fields
+from opskit.settings.variables import Fields
 
 
 def values_of(environ: Mapping[str, str], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from opskit.settings.fields import Fields
+from opskit.settings.variables import Fields
 from opskit.support.logs import masked
 
 

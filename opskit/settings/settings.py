@@ -11,7 +11,7 @@ from typing import Any, Unpack
 
 from opskit.settings import loading, masking
 from opskit.settings.checking import check
-from opskit.settings.fields import ENVIRONMENTS, Fields, GivenSettings
+from opskit.settings.variables import ENVIRONMENTS, Fields, GivenSettings
 from opskit.support import notebook_output
 
 

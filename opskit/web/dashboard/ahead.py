@@ -12,7 +12,7 @@ from opskit.web.dashboard import readings
 
 MODULES = (
     "pandas", "pyarrow", "plotly.graph_objects", "opskit.stats.figures", "opskit.stats.trends_figure",
-    "opskit.web.dashboard.actions", "opskit.web.dashboard.needs", "opskit.web.dashboard.trends",
+    "opskit.web.dashboard.needs", "opskit.web.dashboard.trends",
 )  # fmt: skip
 """What takes long to import, of all that the pages use."""
 

@@ -9,7 +9,8 @@ from streamlit.navigation.page import StreamlitPage
 
 from opskit.errors import OpskitError
 from opskit.support.logs import masked
-from opskit.web.dashboard import actions, banners, fleets, markdown, permission, readings, rows, shortcuts, sign_in
+from opskit.web.dashboard import banners, fleets, markdown, permission, readings, rows, shortcuts, sign_in
+from opskit.web.dashboard.dialogs.results import results
 from opskit.web.dashboard.pages import HIDDEN, HOME, PAGES, TICKING
 
 HERE = Path(__file__).parent
@@ -77,7 +78,7 @@ def frame() -> None:
                 st.toggle("Live", value=True, key="live", persist_state="session", help="Off: the numbers stand still.")
             else:
                 st.button("Refresh", icon=":material/refresh:", key="refresh", on_click=readings.forget)
-        actions.results()
+        results()
         page.run()
         if page.url_path not in TICKING or not st.session_state.get("live", True):
             banners.come_back()

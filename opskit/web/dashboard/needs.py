@@ -13,7 +13,11 @@ from opskit.database.session import Row
 from opskit.doctor import Condition
 from opskit.doctor.finding import command
 from opskit.support import wording
-from opskit.web.dashboard import actions, dialog, fleets, markdown, readings
+from opskit.web.dashboard import fleets, markdown, permission, readings
+from opskit.web.dashboard.dialogs.asking import Result
+from opskit.web.dashboard.dialogs.cleanup import ask_cleanup
+from opskit.web.dashboard.dialogs.nodes import ask_drain, ask_forget, ask_resume
+from opskit.web.dashboard.dialogs.requeue import ask_requeue_group
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +96,8 @@ def mended(level: str, findings: list[Row]) -> None:
         if mend is None or not concerned:
             return
         # It is drawn again while one looks at it: the whole page opens the dialog, which no tick closes.
-        label = mend.label(concerned)
-        if dialog.button(label, icon=mend.icon, key=f"mend {level} {findings[0]['condition']} {' '.join(concerned)}"):
+        key = f"mend {level} {findings[0]['condition']} {' '.join(concerned)}"
+        if permission.button(mend.label(concerned), icon=mend.icon, key=key):
             st.session_state["wanted"] = (findings[0]["condition"], concerned)
             st.rerun()
 
@@ -133,10 +137,10 @@ def _requeue_group(concerned: tuple[str, ...]) -> None:
     groups = readings.read("failures").rows()
     group = next((group for group in groups if group["error"] == concerned[0]), None)
     if group is None:
-        st.session_state["result"] = dialog.Result("No file has failed with this error any more.", fine=False)
+        st.session_state["result"] = Result("No file has failed with this error any more.", fine=False)
         st.rerun()
     else:
-        actions.requeue_group(group["error"], group["file_count"])
+        ask_requeue_group(group["error"], group["file_count"])
 
 
 def _to(verb: str) -> Callable[[tuple[str, ...]], str]:
@@ -146,15 +150,15 @@ def _to(verb: str) -> Callable[[tuple[str, ...]], str]:
     return label
 
 
-_RESUME = Mend(_to("Resume"), ":material/play_arrow:", actions.resume)
+_RESUME = Mend(_to("Resume"), ":material/play_arrow:", ask_resume)
 MENDS: dict[str, Mend] = {
     Condition.BREAKER_OPEN: _RESUME,
-    Condition.CLAIMS_STUCK: Mend(lambda _: "Clean up…", ":material/mop:", lambda _: actions.cleanup()),
+    Condition.CLAIMS_STUCK: Mend(lambda _: "Clean up…", ":material/mop:", lambda _: ask_cleanup()),
     Condition.FILES_FAIL: Mend(lambda _: "Requeue…", ":material/replay:", _requeue_group),
     Condition.NO_NODE_CLAIMS: _RESUME,
     Condition.NODE_IN_QUARANTINE: _RESUME,
-    Condition.NODE_SILENT: Mend(_to("Forget"), ":material/delete:", actions.forget),
+    Condition.NODE_SILENT: Mend(_to("Forget"), ":material/delete:", ask_forget),
     Condition.PAUSED: _RESUME,
-    Condition.VERSIONS_DIFFER: Mend(_to("Drain"), ":material/logout:", actions.drain),
+    Condition.VERSIONS_DIFFER: Mend(_to("Drain"), ":material/logout:", ask_drain),
 }
 """What mends a finding, by its condition; what no button can mend has its runbook."""

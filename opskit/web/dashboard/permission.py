@@ -88,3 +88,18 @@ def _slowed() -> None:
     """A wrong token costs whoever tries it a moment."""
     if refusal() is not None:
         time.sleep(WRONG_TOKEN_SECONDS)
+
+
+def button(label: str, *, icon: str, key: str, primary: bool = False, disabled: bool = False, why: str = "") -> bool:
+    """A button that begins an action; it says why when it may not."""
+    reason = refusal()
+    pressed = st.button(
+        label,
+        icon=icon,
+        key=key,
+        type="primary" if primary else "secondary",
+        disabled=disabled or reason is not None,
+        help=reason or why or None,
+    )
+    # A button that looks dead can still be pressed by whoever writes the browser's messages by hand.
+    return pressed and not disabled and reason is None

@@ -9,7 +9,8 @@ import streamlit as st
 from opskit.database.session import Row
 from opskit.queue.states import Verdict
 from opskit.support import wording
-from opskit.web.dashboard import actions, banners, columns, dialog, markdown, permission, readings, sources
+from opskit.web.dashboard import banners, columns, markdown, permission, readings, sources
+from opskit.web.dashboard.dialogs.cleanup import ask_cleanup
 
 Judged = tuple[Row, Row]
 """A claim as the reaper judges it, and the evidence beside it."""
@@ -54,7 +55,7 @@ def claims() -> None:
     if len(suspects) > CARDS:
         st.caption(f"The {CARDS} oldest of {len(suspects):,}; the others come when these are ended.")
     if approved:
-        actions.cleanup(approved)
+        ask_cleanup(approved)
     others(well)
     if look and any(row["verdict"] in _SUSPECTED for row, _ in suspects):
         verdicts = {row["claim"]: row["verdict"] for row, _ in suspects}
@@ -74,7 +75,7 @@ def decide(suspects: list[Judged], taken: tuple[readings.Reading, ...]) -> list[
     ticked = [row for row, _ in suspects if st.session_state[keys[row["claim"]]]]
     with st.container(horizontal=True, vertical_alignment="center"):
         label = f"End {wording.count(len(ticked), 'claim')}…" if ticked else "End claims…"
-        pressed = dialog.button(label, icon=":material/mop:", key="end_claims", primary=True, disabled=not ticked)
+        pressed = permission.button(label, icon=":material/mop:", key="end_claims", primary=True, disabled=not ticked)
         if len(suspects) > 1:
             st.button("Tick all", key="tick_all", on_click=_tick, args=(dead, True))
             st.button("Tick none", key="tick_none", on_click=_tick, args=(dead, False))

@@ -11,19 +11,19 @@ from opskit.database.session import Row
 from opskit.queue.error_lines import last_line
 from opskit.support import wording
 from opskit.web.dashboard import (
-    actions,
     banners,
     columns,
-    dialog,
     fleets,
     lane_filter,
     links,
     markdown,
+    permission,
     readings,
     selection,
     sources,
     times,
 )
+from opskit.web.dashboard.dialogs.requeue import ask_requeue, ask_requeue_group
 
 WITHIN = {"": "all", "3600": "1 h", "86400": "24 h", "604800": "7 d"}
 MOST_FILES = 200
@@ -67,8 +67,8 @@ def groups() -> None:
         st.caption(f"Raised at {markdown.escaped(group['place'])}.")
     with st.container(horizontal=True, vertical_alignment="center"):
         label = f"Requeue {wording.count(group['file_count'], 'file')}…"
-        if dialog.button(label, icon=":material/replay:", key="requeue_group", primary=True):
-            actions.requeue_group(group["error"], group["file_count"], lane)
+        if permission.button(label, icon=":material/replay:", key="requeue_group", primary=True):
+            ask_requeue_group(group["error"], group["file_count"], lane)
         st.page_link(
             "views/files.py",
             label="All failed files",
@@ -221,8 +221,8 @@ def lead_on(chosen: list[Row]) -> None:
     """From chosen files: to their stories, and back to the queue."""
     with st.container(horizontal=True, vertical_alignment="center"):
         label = f"Requeue {wording.count(len(chosen), 'ticked file')}…"
-        if dialog.button(label, icon=":material/replay:", key="requeue_members"):
-            actions.requeue([row["id"] for row in chosen], [row["original_filename"] or row["id"] for row in chosen])
+        if permission.button(label, icon=":material/replay:", key="requeue_members"):
+            ask_requeue([row["id"] for row in chosen], [row["original_filename"] or row["id"] for row in chosen])
         links.files(chosen)
 
 

@@ -10,18 +10,20 @@ from opskit.queue.error_lines import last_line
 from opskit.support import wording
 from opskit.support.logs import masked
 from opskit.web.dashboard import (
-    actions,
     banners,
-    claim_ending,
     columns,
-    dialog,
     file_content,
     file_lifetime,
     markdown,
+    permission,
     readings,
     rows,
     sources,
 )
+from opskit.web.dashboard.dialogs.cancel import ask_cancel
+from opskit.web.dashboard.dialogs.end_claim import ask_end_claim
+from opskit.web.dashboard.dialogs.expedite import ask_expedite
+from opskit.web.dashboard.dialogs.requeue import ask_requeue
 
 MOST_EVENTS = 200
 MOST_ERRORS = 20
@@ -68,22 +70,22 @@ def head(file: Row, now: readings.Reading, events: readings.Reading) -> None:
             st.badge("deleted", color="red")
         st.space("stretch")
         ended = state in ("failed", "completed") and not file["deleted"]
-        pressed = dialog.button("Requeue…", icon=":material/replay:", key="requeue_one", disabled=not ended)
+        pressed = permission.button("Requeue…", icon=":material/replay:", key="requeue_one", disabled=not ended)
         queued = state == "queued" and not file["deleted"]
-        expedites = queued and dialog.button("Expedite…", icon=":material/fast_forward:", key="expedite_one")
+        expedites = queued and permission.button("Expedite…", icon=":material/fast_forward:", key="expedite_one")
         live = queued or state == "processing"
-        ends = state == "processing" and dialog.button("End this claim…", icon=":material/mop:", key="end_claim")
-        cancels = live and dialog.button("Cancel…", icon=":material/cancel:", key="cancel_one")
+        ends = state == "processing" and permission.button("End this claim…", icon=":material/mop:", key="end_claim")
+        cancels = live and permission.button("Cancel…", icon=":material/cancel:", key="cancel_one")
         file_content.download(file)
         sources.menu(now, events)
     if pressed:
-        actions.requeue([file["id"]], [name])
+        ask_requeue([file["id"]], [name])
     if expedites:
-        actions.expedite([file["id"]], [name])
+        ask_expedite([file["id"]], [name])
     if ends:
-        claim_ending.end_claim(file["id"])
+        ask_end_claim(file["id"])
     if cancels:
-        actions.cancel([file["id"]], [name])
+        ask_cancel([file["id"]], [name])
 
 
 def life(file_id: str, drawn: tuple[str | None, int | None]) -> None:

@@ -14,18 +14,21 @@ from opskit.queue.states import FileState
 from opskit.stats.list_rows import SEARCH_ROWS
 from opskit.support import wording
 from opskit.web.dashboard import (
-    actions,
     banners,
     columns,
-    dialog,
     fleets,
     lane_filter,
     links,
+    permission,
     readings,
     selection,
     sources,
     suggestions,
 )
+from opskit.web.dashboard.dialogs.cancel import ask_cancel
+from opskit.web.dashboard.dialogs.expedite import ask_expedite
+from opskit.web.dashboard.dialogs.requeue import ask_requeue
+from opskit.web.dashboard.dialogs.upload import ask_upload
 
 STATES: dict[str, str] = {"": "all states", **{state: str(state) for state in FileState}, "none": "no status yet"}
 TOOK_TOO_LONG = "57014"
@@ -35,9 +38,9 @@ HELP = (
     "`column:value` for the columns that OPSKIT_SHOW_COLUMNS names."
 )
 ACTS: dict[str, tuple[str, tuple[str, ...], Callable[[Sequence[str], Sequence[str]], None]]] = {
-    "Requeue": (":material/replay:", ("failed", "completed"), actions.requeue),
-    "Expedite": (":material/fast_forward:", ("queued",), actions.expedite),
-    "Cancel": (":material/cancel:", ("queued", "processing"), actions.cancel),
+    "Requeue": (":material/replay:", ("failed", "completed"), ask_requeue),
+    "Expedite": (":material/fast_forward:", ("queued",), ask_expedite),
+    "Cancel": (":material/cancel:", ("queued", "processing"), ask_cancel),
 }
 """What can be done with several files: icon, the states that it is for, and the dialog that asks."""
 PAGE_ROWS = 200
@@ -67,8 +70,8 @@ def listing() -> None:
     suggestions.buttons("search", servers, readings.settings().shown_columns or ())
     lane = lane_filter.chosen()
     with upload_column:
-        if dialog.button("Upload…", icon=":material/upload:", key="upload_files"):
-            actions.upload()
+        if permission.button("Upload…", icon=":material/upload:", key="upload_files"):
+            ask_upload()
     asked = (status, server, search, lane)
     if st.session_state.get("asked") != asked:
         st.session_state.update(asked=asked, most=PAGE_ROWS)
@@ -186,7 +189,7 @@ def several(rows: list[dict[str, Any]], found: Callable[[], list[dict[str, Any]]
             files = wording.count(len(meant), "file")
             label = f"{verb} {files}…" if found is None else f"{verb} all found ({', '.join(states)})…"
             key = f"{verb.lower()}_several" if found is None else f"{verb.lower()}_found"
-            if dialog.button(label, icon=icon, key=key, disabled=not meant):
+            if permission.button(label, icon=icon, key=key, disabled=not meant):
                 meant = of(states, rows if found is None else found())
                 act([row["id"] for row in meant], [row["original_filename"] or row["id"] for row in meant])
         if found is None:

@@ -11,18 +11,8 @@ import streamlit as st
 
 from opskit.database.session import Row
 from opskit.support import wording
-from opskit.web.dashboard import (
-    actions,
-    banners,
-    columns,
-    dialog,
-    links,
-    markdown,
-    readings,
-    selection,
-    sources,
-    times,
-)
+from opskit.web.dashboard import banners, columns, links, markdown, permission, readings, selection, sources, times
+from opskit.web.dashboard.dialogs.undo import ask_undo
 
 MOST_ACTS = 200
 MOST = 1000
@@ -133,11 +123,11 @@ def unfolded(act: Row) -> None:
         sources.menu(members)
         st.space("stretch")
         label = "Resume…" if act["kind"] == "pause" else f"Requeue {wording.count(left, 'file')}…"
-        undone = act["undo"] and dialog.button(
+        undone = act["undo"] and permission.button(
             f"Undo: {label}", icon=":material/undo:", key="undo", primary=True, disabled=not left
         )
     if undone:
-        actions.undo(act["act"])
+        ask_undo(act["act"])
     changed = (act["changed"] or "").replace("->", "→")
     facts = [changed, f"since {times.moment(act['at'])}" if act["event_count"] > 1 else ""]
     if act["kind"] in ("cleanup", "cancel", "pause") and not left:

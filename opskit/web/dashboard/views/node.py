@@ -11,20 +11,20 @@ from opskit.queue.error_lines import last_line
 from opskit.stats import figures
 from opskit.support import wording
 from opskit.web.dashboard import (
-    actions,
     banners,
     charts,
     columns,
-    dialog,
     file_content,
     fleets,
     links,
     markdown,
+    permission,
     readings,
     rows,
     sources,
     times,
 )
+from opskit.web.dashboard.dialogs.nodes import ask_drain, ask_forget, ask_pause, ask_resume
 
 HOUR = 3600.0
 MOST_ROWS = 2000
@@ -61,13 +61,13 @@ def head(row: Row, nodes: readings.Reading, work: readings.Reading) -> None:
         st.subheader(markdown.escaped(name), anchor=False, width="content")
         st.badge(row["state"], color=columns.NODE_BADGES.get(row["state"], "gray"))  # type: ignore[arg-type]  # all are among the colours
         st.space("stretch")
-        pause = dialog.button("Pause…", icon=":material/pause:", key="pause", disabled=gone)
-        resume = dialog.button("Resume…", icon=":material/play_arrow:", key="resume", disabled=gone)
-        drain = dialog.button("Drain…", icon=":material/logout:", key="drain", disabled=gone)
-        forget = dialog.button("Forget…", icon=":material/delete:", key="forget", disabled=not gone)
+        pause = permission.button("Pause…", icon=":material/pause:", key="pause", disabled=gone)
+        resume = permission.button("Resume…", icon=":material/play_arrow:", key="resume", disabled=gone)
+        drain = permission.button("Drain…", icon=":material/logout:", key="drain", disabled=gone)
+        forget = permission.button("Forget…", icon=":material/delete:", key="forget", disabled=not gone)
         sources.menu(nodes, work)
     for pressed, action in (
-        (pause, actions.pause), (resume, actions.resume), (drain, actions.drain), (forget, actions.forget)
+        (pause, ask_pause), (resume, ask_resume), (drain, ask_drain), (forget, ask_forget)
     ):  # fmt: skip
         if pressed:
             action([name])

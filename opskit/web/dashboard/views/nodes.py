@@ -7,7 +7,8 @@ import streamlit as st
 from opskit.database.session import Row
 from opskit.queue.error_lines import last_line
 from opskit.support import wording
-from opskit.web.dashboard import actions, banners, columns, dialog, links, readings, selection, sources
+from opskit.web.dashboard import banners, columns, links, permission, readings, selection, sources
+from opskit.web.dashboard.dialogs.nodes import ask_drain, ask_forget, ask_pause, ask_resume
 
 GONE = ("dead", "stopped")
 
@@ -20,18 +21,18 @@ def steer() -> None:
     gone = [name for name in chosen if known[name] in GONE]
     with st.container(horizontal=True, vertical_alignment="center", key="steer"):
         count = f" {len(here)}" if len(here) > 1 else ""
-        pause = dialog.button(f"Pause{count}…", icon=":material/pause:", key="pause", disabled=not here)
-        resume = dialog.button(f"Resume{count}…", icon=":material/play_arrow:", key="resume", disabled=not here)
-        drain = dialog.button(f"Drain{count}…", icon=":material/logout:", key="drain", disabled=not here)
+        pause = permission.button(f"Pause{count}…", icon=":material/pause:", key="pause", disabled=not here)
+        resume = permission.button(f"Resume{count}…", icon=":material/play_arrow:", key="resume", disabled=not here)
+        drain = permission.button(f"Drain{count}…", icon=":material/logout:", key="drain", disabled=not here)
         count = f" {len(gone)}" if len(gone) > 1 else ""
-        forget = dialog.button(f"Forget{count}…", icon=":material/delete:", key="forget", disabled=not gone)
+        forget = permission.button(f"Forget{count}…", icon=":material/delete:", key="forget", disabled=not gone)
         if len(chosen) == 1:
             links.node(chosen[0])
         elif not chosen:
             st.caption("Tick nodes to steer them.", width="content")
     for pressed, action, whom in (
-        (pause, actions.pause, here), (resume, actions.resume, here), (drain, actions.drain, here),
-        (forget, actions.forget, gone),
+        (pause, ask_pause, here), (resume, ask_resume, here), (drain, ask_drain, here),
+        (forget, ask_forget, gone),
     ):  # fmt: skip
         if pressed:
             action(whom)

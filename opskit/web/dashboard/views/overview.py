@@ -11,20 +11,21 @@ from opskit.queue.states import FileState
 from opskit.stats.drawing import STATE_COLORS
 from opskit.support import wording
 from opskit.web.dashboard import (
-    actions,
     banners,
     charts,
     columns,
-    dialog,
     lane_filter,
     markdown,
     needs,
+    permission,
     readings,
     rows,
     sources,
     times,
     trends,
 )
+from opskit.web.dashboard.dialogs.cleanup import ask_cleanup
+from opskit.web.dashboard.dialogs.nodes import ask_pause, ask_resume
 
 SERVERS_DRAWN = 12
 OUTLOOK_COLORS: dict[str, Literal["gray", "green", "orange", "red"]] = {
@@ -38,12 +39,12 @@ HERE_NOW = ("live", "paused", "draining", "quarantined", "silent")
 def buttons() -> None:
     """The actions, above everything that ticks: a click below a ticking chart was once lost."""
     with st.container(horizontal=True):
-        if dialog.button("Clean up…", icon=":material/mop:", key="cleanup", primary=True, why="Shows what first"):
-            actions.cleanup()
-        if dialog.button("Pause all…", icon=":material/pause:", key="pause_all"):
-            actions.pause()
-        if dialog.button("Resume all…", icon=":material/play_arrow:", key="resume_all"):
-            actions.resume()
+        if permission.button("Clean up…", icon=":material/mop:", key="cleanup", primary=True, why="Shows what first"):
+            ask_cleanup()
+        if permission.button("Pause all…", icon=":material/pause:", key="pause_all"):
+            ask_pause()
+        if permission.button("Resume all…", icon=":material/play_arrow:", key="resume_all"):
+            ask_resume()
 
 
 def attention() -> None:

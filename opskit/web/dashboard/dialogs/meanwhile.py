@@ -11,6 +11,8 @@ from opskit.web.dashboard import times
 
 MOST_TOLD = 50
 """Of so many claims it is told who has ended them; each costs a look at its file's history."""
+MOST_LATER = 20
+"""So many attempts of a file are looked at; it may have been claimed and ended again since."""
 
 
 def enders(db: Database, claims: Sequence[Row], skipped: Sequence[str]) -> dict[str, str]:
@@ -27,10 +29,11 @@ def enders(db: Database, claims: Sequence[Row], skipped: Sequence[str]) -> dict[
     told = dict.fromkeys(skipped, "it has moved on by itself")
     for claim in [one for one in claims if one["claim"] in told][:MOST_TOLD]:
         token = claim["claim"].removeprefix(f"{claim['id']}/")
-        for end in db.run("events", file_id=claim["id"], kind="attempt", row_limit=1):
+        for end in db.run("events", file_id=claim["id"], kind="attempt", row_limit=MOST_LATER):
             same = end["token"] == token if token else end["started_at"] == claim["processing_started_at"]
             if same:
                 told[claim["claim"]] = f"{end['actor']} has ended it, at {_clock(end['at'])}"
+                break
     return told
 
 

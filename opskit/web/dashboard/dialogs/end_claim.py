@@ -8,11 +8,13 @@ from opskit import queue
 from opskit.database import Database
 from opskit.database.session import Row
 from opskit.queue.states import Verdict
-from opskit.web.dashboard import actions, markdown, readings
-from opskit.web.dashboard.dialog import Result, ask
+from opskit.web.dashboard import markdown, readings
+from opskit.web.dashboard.dialogs import meanwhile
+from opskit.web.dashboard.dialogs.asking import Result, ask
+from opskit.web.dashboard.dialogs.cleanup import evidence
 
 
-def end_claim(file_id: str) -> None:
+def ask_end_claim(file_id: str) -> None:
     """Show what speaks for and against a file's claim; end that claim when it is confirmed.
 
     A claim that cleanup would end is ended as cleanup does it. One against which nothing speaks is cancelled: its file
@@ -29,7 +31,7 @@ def end_claim(file_id: str) -> None:
             st.success("Nobody holds this file any more.")
             return ""
         claim = seen[0]
-        actions.evidence([claim])
+        evidence([claim])
         server = markdown.escaped(claim["processing_server_id"] or "an unnamed server")
         if claim["verdict"] == Verdict.ALIVE:
             st.warning(
@@ -55,7 +57,7 @@ def end_claim(file_id: str) -> None:
         if done.pending:
             return Result("A second look has to see the same: end it again in two seconds.", fine=False)
         if not done.ended:
-            return Result("The claim has moved on by itself; nothing was changed.", fine=False)
+            return _moved_on(db, claim)
         failed = done.ended[0]["outcome"] == "failed"
         became = "failed" if failed else "goes back to the queue"
         return Result(f"The claim is ended: the file {became}.", requeue=(file_id,) if failed else ())
@@ -71,4 +73,9 @@ def _cancelled(db: Database, claim: Row, actor: str, reason: str) -> Result:
         return Result("Its processor has the row locked: the claim ends as soon as its node has killed it.")
     if done.kept:
         return Result(f"{readings.capital(done.kept[0]['reason'])}.", fine=False)
-    return Result("The claim has moved on by itself; nothing was changed.", fine=False)
+    return _moved_on(db, claim)
+
+
+def _moved_on(db: Database, claim: Row) -> Result:
+    (why,) = meanwhile.enders(db, [claim], [claim["claim"]]).values()
+    return Result(f"Nothing was changed: {why}.", fine=False)

@@ -11,7 +11,7 @@ import streamlit as st
 from opskit.database import Database
 from opskit.errors import OpskitError
 from opskit.web.dashboard import banners, readings, sign_in
-from opskit.web.dashboard.permission import actor, allow, refusal
+from opskit.web.dashboard.permission import actor, allow
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,21 +22,6 @@ class Result:
     fine: bool = True
     requeue: tuple[str, ...] = ()
     lines: tuple[dict[str, Any], ...] = ()
-
-
-def button(label: str, *, icon: str, key: str, primary: bool = False, disabled: bool = False, why: str = "") -> bool:
-    """A button that begins an action; it says why when it may not."""
-    reason = refusal()
-    pressed = st.button(
-        label,
-        icon=icon,
-        key=key,
-        type="primary" if primary else "secondary",
-        disabled=disabled or reason is not None,
-        help=reason or why or None,
-    )
-    # A button that looks dead can still be pressed by whoever writes the browser's messages by hand.
-    return pressed and not disabled and reason is None
 
 
 def ask(

@@ -10,7 +10,7 @@ from opskit.database import Database
 from opskit.web.authorization import Caller
 from opskit.web.dashboard import permission
 from tests.support.dashboard import Open, choose, click, old_claim, said, status, tables
-from tests.support.tables import boot, claim, files
+from tests.support.tables import boot, claim, fail, files
 
 
 def opened(open_page: Open, id: str) -> AppTest:
@@ -48,19 +48,24 @@ def test_a_claim_of_a_live_node_is_cancelled_and_says_so_first(open_page: Open, 
     assert event["token"] == answer.token
 
 
-def test_a_claim_that_another_has_taken_meanwhile_is_left_alone(open_page: Open, db: Database) -> None:
+@pytest.mark.parametrize("ended_since", [False, True])
+def test_a_claim_that_another_has_ended_meanwhile_is_left_alone_and_says_who_did(
+    open_page: Open, db: Database, ended_since: bool
+) -> None:
     (id,) = files(db, "long.csv")
     node = boot(db)
     claim(db, node)
     app = click(opened(open_page, id), "end_claim")
     queue.cancel(db, [id], actor="bob")
     queue.requeue(db, [id], actor="bob")
-    claim(db, boot(db, "node-b"))
+    later = claim(db, boot(db, "node-b"))
+    if ended_since:
+        fail(db, id, later.token, max_failures=9)
 
     click(app, "confirm_button")
 
-    assert "The claim has moved on by itself; nothing was changed." in said(app)
-    assert status(db, id) == "processing"
+    assert "Nothing was changed: bob has ended it, at " in said(app)
+    assert status(db, id) == ("queued" if ended_since else "processing")
 
 
 def test_an_unknown_servers_young_claim_ends_with_a_reason(open_page: Open, db: Database) -> None:

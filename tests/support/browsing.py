@@ -47,8 +47,7 @@ def metric(page: Page, label: str) -> str:
 def boxes(parts: Locator) -> list[dict[str, float]]:
     """Where each of them is drawn, all at one moment; who is not drawn has a width of 0."""
     places: list[dict[str, float]] = parts.evaluate_all(
-        "(all) => all.map((one) => one.getBoundingClientRect())"
-        ".map(({x, y, width, height}) => ({x, y, width, height}))"
+        "(all) => all.map((one) => one.getBoundingClientRect()).map(({x, y, width, height}) => ({x, y, width, height}))"
     )
     return places
 

@@ -1,4 +1,4 @@
--- The names of one environment's tables, indexes, former checks and triggers (psql only; Python: names.py).
+-- The names of one environment's tables, indexes, former checks and triggers (psql only; Python: opskit/database/names.py).
 SELECT files, 'opskit_' || files AS channel, 'opskit_cancel_' || files AS cancel_channel, beside || '_nodes' AS nodes, beside || '_events' AS events, beside || '_pauses' AS pauses,
        beside || '_logs' AS logs, beside || '_logs_time' AS logs_time,
        CASE WHEN own THEN beside || '_nodes_key' ELSE beside || '_nodes_server_id_epoch_key' END AS nodes_key,

@@ -39,8 +39,8 @@ def examine(db: Database, *, missing: Sequence[str] | None = None, queues_new: b
 
     Args:
         db: An open database.
-        missing: What `schema.missing` answers. Defaults to asking it.
-        queues_new: What `schema.queues_new` answers. Defaults to asking it.
+        missing: What `state.missing` answers. Defaults to asking it.
+        queues_new: What `state.queues_new` answers. Defaults to asking it.
 
     Returns:
         What was found, errors first; none when all is well. A list, which a notebook shows as a table.

@@ -1,16 +1,16 @@
 """The migration: adds opskit's columns, indexes and tables safely, and removes them again.
 
-    steps     one statement, what it does and which lock it takes
-    model     what is there held against what this version would make
-    lacking   what is missing, by the part that mends it
-    planning  which statements would be run now, and what they meet
-    trial     what would go wrong, by trying it on a copy
-    estimate  how long they will take
-    running   each waits a moment for its lock, steps back and tries again
-    progress  how far a long one is
-    cut_over  new rows are queued from now on
-    laning    the column whose values take turns
-    rollback  the way back
+    steps         one statement, what it does and which lock it takes
+    comparing     what is there held against what this version would make
+    state         what is missing, by the part that mends it
+    planning      which statements would be run now, and what they meet
+    trial         what would go wrong, by trying it on a copy
+    estimating    how long they will take
+    applying      each waits a moment for its lock, steps back and tries again
+    progress      how far a long one is
+    cut_over      new rows are queued from now on
+    laning        the column whose values take turns
+    rolling_back  the way back
 
 The statements are those of `sql/migrate/`, which psql runs too (sql/migrate.sql). What Python adds is
 looking first (only what is missing is done), retries behind a short lock_timeout, and a plan.

@@ -25,7 +25,7 @@ _RENAMED = {"limit": "row_limit", "lane": "of_lane"}
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The other doors to one statistic of `shared.STATISTICS`.
+    """The other doors to one statistic of `catalog.STATISTICS`.
 
     Attributes:
         sql: The files of `sql/`; the last one gives the rows.

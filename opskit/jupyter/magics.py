@@ -49,7 +49,7 @@ class Magics:
             name = words[1].replace("_", "-")  # as in Python, or as in the shell
             return stats.STATISTICS[name](self._database()) if name in stats.STATISTICS else _unknown(words[1])
         with _environment(self._database().settings), suppress(SystemExit):
-            # By name: the shell's door lies above this package. What is wrong with the words has been said.
+            # By name: the command line is a package above this one. What is wrong with the words has been said.
             importlib.import_module("opskit.cli.main").main(words or ["--help"])
         return None
 

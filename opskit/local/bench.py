@@ -147,7 +147,7 @@ def _claims(db: Database, seconds: float) -> list[float]:
             db, node, id=answer.row["id"], done_token=answer.token, result=None, after=answer.cursor, token=token
         )
         took.append(time.perf_counter() - began)
-        if len(took) % 200 == 0:  # as child.CLAIMS_PER_EPOCH; doors do not import one another
+        if len(took) % claims.CLAIMS_PER_EPOCH == 0:
             node = _next_epoch(db, node)
     if answer and answer.row:
         claims.release(db, id=answer.row["id"], token=answer.token, reason="measured", actor="bench")

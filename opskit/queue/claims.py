@@ -26,6 +26,9 @@ from opskit.support.retry import Backoff
 __all__ = ["completed_by", "completing"]
 completing = Completing
 ALL_OF_THE_QUEUE = "-infinity"
+# A constant key in the index of one file per node decays under a pinned xmin: 1379 to 263 files/s after 10,000.
+# Each dead claim of the epoch costs a page then (82 to 480 within 500 claims); each new epoch costs two statements.
+CLAIMS_PER_EPOCH = 200
 # By whether there are lanes, and whether one of them is asked alone.
 _HOT = {None: "complete_and_claim", True: "complete_and_claim_of_lane", False: "complete_and_claim_in_turn"}
 

@@ -15,7 +15,7 @@ from opskit.database.session import Row
 from opskit.errors import DatabaseError, DatabaseUnavailableError
 from opskit.files.claimed import ClaimedFile
 from opskit.queue import breaker, claims, lanes, nodes
-from opskit.queue.claims import ALL_OF_THE_QUEUE, Answer
+from opskit.queue.claims import ALL_OF_THE_QUEUE, CLAIMS_PER_EPOCH, Answer
 from opskit.queue.interruptions import passing
 from opskit.queue.server_id import Boot
 from opskit.worker import quarantine
@@ -24,9 +24,6 @@ from opskit.worker.patience import patiently
 from opskit.worker.status import SharedStatus
 
 log = logging.getLogger("opskit")
-# A constant key in the index of one file per node decays under a pinned xmin: 1379 to 263 files/s after 10,000.
-# Each dead claim of the epoch costs a page then (82 to 480 within 500 claims); each new epoch costs two statements.
-CLAIMS_PER_EPOCH = 200
 # Rows whose transaction committed late, or that were requeued at an old place, lie before the cursor.
 FULL_LOOK_SECONDS = 5.0
 # How often a child that works without a pause asks whether files of other lanes have come: it costs as much as a turn.

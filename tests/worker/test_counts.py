@@ -26,11 +26,11 @@ from streamlit.testing.v1 import AppTest
 
 import opskit.web.dashboard
 from opskit.database import Database
+from opskit.queue.claims import CLAIMS_PER_EPOCH
 from opskit.queue.nodes import heartbeat
 from opskit.web.authorization import Caller
 from opskit.web.dashboard import permission, readings
 from opskit.worker.child import Child
-from opskit.worker.claiming import CLAIMS_PER_EPOCH
 from opskit.worker.status import SharedStatus
 from tests.support.nodes import add_many, ask
 from tests.support.tables import boot, claim

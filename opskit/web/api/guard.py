@@ -24,7 +24,7 @@ _JSON_BYTES = 1 << 20
 
 
 def guard(api: FastAPI, settings: Settings, *, upload_limit_bytes: int) -> None:
-    """Put the gate before an API and have its errors answered in JSON."""
+    """Put the authorization before an API and have its errors answered in JSON."""
     api.add_middleware(AuthorizationMiddleware, settings=settings, upload_limit_bytes=upload_limit_bytes)
     answer_errors(api)
 

@@ -1,4 +1,4 @@
-"""What the API does: its POST endpoints. A handler is one call of a verb; the gate has judged who calls."""
+"""What the API does: its POST endpoints. A handler is one call of a verb; the middleware has judged who calls."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ router = APIRouter(
     prefix="/processing",
     tags=["act"],
     responses=WRITING_ERRORS,
-    # For the document alone: the gate has judged the call before it comes here.
+    # For the document alone: the middleware has judged the call before it comes here.
     dependencies=[Security(HTTPBearer(auto_error=False, description="The token of OPSKIT_API_TOKEN."))],
 )
 

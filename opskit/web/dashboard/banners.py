@@ -48,7 +48,7 @@ def live(draw: Callable[[], None], *, seconds: float = TICK_SECONDS) -> None:
     """Draw a part of the page that renews itself while the operator has not stopped that."""
 
     def part() -> None:
-        # The frame is not drawn with it: whoever's sign-in has ended meanwhile is led to the door.
+        # The frame is not drawn with it: whoever's sign-in has ended meanwhile gets the sign-in page.
         if sign_in.role() is None:
             st.rerun()
         draw()

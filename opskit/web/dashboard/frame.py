@@ -41,7 +41,7 @@ PRODUCTION_STYLE = """
 
 
 def frame() -> None:
-    """Draw the frame, then the page in it; before a closed door, the door."""
+    """Draw the frame, then the page in it; who has to sign in sees the page for that."""
     try:
         fleets.choose()
     except OpskitError as error:
@@ -87,11 +87,11 @@ def frame() -> None:
 
 
 def navigate(*, inside: bool) -> StreamlitPage:
-    """The page that the address names; outside each of them is the door, or a shared link would lead nowhere."""
+    """The page that the address names; who is not signed in sees the sign-in page there: a shared link leads on."""
     # No icons: the browser would fetch the page's one from the internet.
     pages = [
         st.Page(
-            HERE / "views" / f"{name}.py" if inside else sign_in.door,
+            HERE / "views" / f"{name}.py" if inside else sign_in.sign_in_page,
             title=name.capitalize() if inside else "Sign in",
             url_path="" if name == HOME else name,
             default=name == HOME,

@@ -125,8 +125,8 @@ def may_act() -> bool:
     return True
 
 
-def door() -> None:
-    """What everybody else sees: why they are outside, and the way in."""
+def sign_in_page() -> None:
+    """The page of whoever is not signed in: why nothing else is shown, and the button that signs in."""
     who = user()
     st.title("opskit", anchor=False)
     if problem := lacking():

@@ -1,7 +1,7 @@
 """Streamlit's upload route, open to a session only while its upload dialog is, and only for so many bytes.
 
 Streamlit takes any number of files for any session that lives, whatever its page shows, and keeps them in memory: the
-door of a page where nobody has signed in, a read-only page and one without the token could each be used to fill it.
+sign-in page, a read-only page and one without the token could each be used to fill it.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ QUESTIONS = {
     "draws a lane for each node, with a bar for each attempt?":
         ("opskit/stats/timeline_figure.py", r"^def timeline\("),
     "prints the page of a doctor's condition, what to look at and what mends it?":
-        ("opskit/doctor/runbooks.py", r"^def "),
+        ("opskit/cli/doctor.py opskit/doctor/runbooks.py", r"runbooks?\.text\(|^def text\("),
     "ends the whole process group of a supervisor's child that is killed?":
         ("opskit/worker/child_process.py", r"killpg"),
 }  # fmt: skip

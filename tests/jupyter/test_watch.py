@@ -199,8 +199,8 @@ def test_in_jupyterlab_a_panel_is_live_and_its_second_press_ends_a_claim_that_no
         expect(cleanup).to_have_count(0)
 
         # A node comes, and is killed: both are seen without a new cell.
-        log = (tmp_path / "node.log").open("wb")
-        node = start_node(db, "node-live", log)
+        with (tmp_path / "node.log").open("wb") as log:
+            node = start_node(db, "node-live", log)
         expect(panel.locator("tr", has_text="node-live").get_by_text("live", exact=True)).to_be_visible()
         node.kill()
         node.wait()

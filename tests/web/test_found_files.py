@@ -63,3 +63,30 @@ def test_nothing_is_offered_for_all_files_where_no_filter_is_set(open_page: Open
     app = open_page("files.py")
 
     assert not [button for button in app.button if button.key and button.key.endswith("_found")]
+
+
+def test_a_filter_that_finds_more_than_one_act_takes_says_so(open_page: Open, laned: Database) -> None:
+    execute(
+        laned,
+        "INSERT INTO {files} (original_filename, processing_status, processing_completed_at) "
+        "SELECT 'many ' || n, CASE WHEN n = 5000 THEN 'completed' ELSE 'failed' END, now() - n * interval '1 second' "
+        "FROM generate_series(1, 5001) AS n",
+    )
+    app = open_page("files.py")
+    app.text_input(key="search").set_value("many").run()
+
+    asked = click(app, "requeue_found")
+
+    assert "5000 files** would go back to the queue" in said(asked).replace(",", "")
+    assert "The filter finds more than 5,000 files: these are of the first. Press again for the rest." in said(asked)
+    assert states(laned)[None, "failed"] == 5000
+
+
+def test_where_none_of_all_that_is_found_can_be_acted_on_nothing_is_asked(open_page: Open, laned: Database) -> None:
+    execute(laned, "UPDATE {files} SET processing_status = 'completed', processing_completed_at = now()")
+    app = open_page("files.py")
+    app.text_input(key="search").set_value("of 17").run()
+
+    assert "Of the files found none is queued or processing: there is nothing to cancel." in said(
+        click(app, "cancel_found")
+    )

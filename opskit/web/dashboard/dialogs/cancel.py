@@ -14,7 +14,7 @@ from opskit.web.dashboard.dialogs.asking import Result, ask
 from opskit.web.dashboard.dialogs.file_names import first
 
 
-def ask_cancel(ids: Sequence[str], names: Sequence[str] = ()) -> None:
+def ask_cancel(ids: Sequence[str], names: Sequence[str] = (), note: str = "") -> None:
     """Cancel given files."""
 
     def show() -> str:
@@ -22,7 +22,7 @@ def ask_cancel(ids: Sequence[str], names: Sequence[str] = ()) -> None:
             f"**{wording.count(len(ids), 'file')}** would fail at once, and nothing tries them again by itself. "
             "The processor of a running one is killed. A file that has ended by then is left alone."
         )
-        first(names)
+        first(names, note)
         return f"Cancel {wording.count(len(ids), 'file')}"
 
     def act(db: Database, actor: str, reason: str) -> Result:

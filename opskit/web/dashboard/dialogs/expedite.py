@@ -13,7 +13,7 @@ from opskit.web.dashboard.dialogs.asking import Result, ask
 from opskit.web.dashboard.dialogs.file_names import first
 
 
-def ask_expedite(ids: Sequence[str], names: Sequence[str] = ()) -> None:
+def ask_expedite(ids: Sequence[str], names: Sequence[str] = (), note: str = "") -> None:
     """Give given files a head start in the queue."""
     hours: list[float] = []
 
@@ -22,7 +22,7 @@ def ask_expedite(ids: Sequence[str], names: Sequence[str] = ()) -> None:
             f"**{wording.count(len(ids), 'file')}** would take a place in the queue as if so much older, and overtake "
             "what came within that time. Nothing starves; waits are told without it."
         )
-        first(names)
+        first(names, note)
         hours[:] = [st.number_input("Head start [hours]", min_value=0.0, max_value=8784.0, value=1.0, key="head_start")]
         return f"Expedite {wording.count(len(ids), 'file')}"
 

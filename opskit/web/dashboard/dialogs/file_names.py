@@ -9,9 +9,11 @@ import streamlit as st
 from opskit.web.dashboard import markdown
 
 
-def first(names: Sequence[str]) -> None:
-    """The first of the files that are meant, and how many more there are."""
+def first(names: Sequence[str], note: str = "") -> None:
+    """The first of the files that are meant, how many more there are, and what else is to be said of them."""
     for name in names[:20]:
         st.markdown(f"- {markdown.escaped(name)}")
     if len(names) > 20:
         st.caption(f"and {len(names) - 20:,} more")
+    if note:
+        st.warning(note)

@@ -15,7 +15,7 @@ from opskit.web.dashboard.dialogs.asking import Result, ask
 from opskit.web.dashboard.dialogs.file_names import first
 
 
-def ask_requeue(ids: Sequence[str], names: Sequence[str] = ()) -> None:
+def ask_requeue(ids: Sequence[str], names: Sequence[str] = (), note: str = "") -> None:
     """Queue given files again."""
 
     def show() -> str:
@@ -23,7 +23,7 @@ def ask_requeue(ids: Sequence[str], names: Sequence[str] = ()) -> None:
             f"**{wording.count(len(ids), 'file')}** would go back to the queue with a fresh retry budget. "
             "A file that is running or queued by then is left alone."
         )
-        first(names)
+        first(names, note)
         return f"Requeue {wording.count(len(ids), 'file')}"
 
     def act(db: Database, actor: str, reason: str) -> Result:

@@ -37,7 +37,7 @@ HELP = (
     "Enter searches the whole table. `state:failed`, `node:prod-07` and `since:24h` narrow it; so does "
     "`column:value` for the columns that OPSKIT_SHOW_COLUMNS names."
 )
-ACTS: dict[str, tuple[str, tuple[str, ...], Callable[[Sequence[str], Sequence[str]], None]]] = {
+ACTS: dict[str, tuple[str, tuple[str, ...], Callable[[Sequence[str], Sequence[str], str], None]]] = {
     "Requeue": (":material/replay:", ("failed", "completed"), ask_requeue),
     "Expedite": (":material/fast_forward:", ("queued",), ask_expedite),
     "Cancel": (":material/cancel:", ("queued", "processing"), ask_cancel),
@@ -45,6 +45,7 @@ ACTS: dict[str, tuple[str, tuple[str, ...], Callable[[Sequence[str], Sequence[st
 """What can be done with several files: icon, the states that it is for, and the dialog that asks."""
 PAGE_ROWS = 200
 MOST_ROWS = 5000
+MORE = f"The filter finds more than {MOST_ROWS:,} files: these are of the first. Press again for the rest."
 
 
 def listing() -> None:
@@ -107,7 +108,8 @@ def listing() -> None:
     if chosen:
         several(chosen)
     elif any(asked):
-        several(rows, lambda: looked_for(search.strip(), status, server, lane, MOST_ROWS)[0].rows() if more else rows)
+        beyond = (lambda: looked_for(search.strip(), status, server, lane, MOST_ROWS + 1)[0].rows()) if more else None
+        several(rows, of_filter=True, beyond=beyond)
 
 
 def looked_for(search: str, status: str, server: str, lane: str, limit: int) -> tuple[readings.Reading, bool]:
@@ -172,28 +174,44 @@ def table(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [row for row in rows if row["id"] in ticked]
 
 
-def several(rows: list[dict[str, Any]], found: Callable[[], list[dict[str, Any]]] | None = None) -> None:
+def several(
+    rows: list[dict[str, Any]],
+    *,
+    of_filter: bool = False,
+    beyond: Callable[[], list[dict[str, Any]]] | None = None,
+) -> None:
     """What can be done with the files that are ticked, or with all that the filter finds.
 
     Args:
         rows: The files that are ticked; where none is, those that are shown.
-        found: Reads all that the filter finds, at most `MOST_ROWS`, once a button is pressed; None: the ticked ones.
+        of_filter: They are not ticked, but found.
+        beyond: Reads all that are found where more are than are shown, at most one more than `MOST_ROWS`.
     """
 
     def of(states: tuple[str, ...], among: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return [row for row in among if row["processing_status"] in states]
 
+    pressed: tuple[str, tuple[str, ...], Callable[[Sequence[str], Sequence[str], str], None]] | None = None
     with st.container(horizontal=True, vertical_alignment="center"):
         for verb, (icon, states, act) in ACTS.items():
             meant = of(states, rows)
             files = wording.count(len(meant), "file")
-            label = f"{verb} {files}…" if found is None else f"{verb} all found ({', '.join(states)})…"
-            key = f"{verb.lower()}_several" if found is None else f"{verb.lower()}_found"
-            if permission.button(label, icon=icon, key=key, disabled=not meant):
-                meant = of(states, rows if found is None else found())
-                act([row["id"] for row in meant], [row["original_filename"] or row["id"] for row in meant])
-        if found is None:
+            label = f"{verb} all found ({', '.join(states)})…" if of_filter else f"{verb} {files}…"
+            key = f"{verb.lower()}_found" if of_filter else f"{verb.lower()}_several"
+            if permission.button(label, icon=icon, key=key, disabled=not meant and beyond is None):
+                pressed = (verb, states, act)
+        if not of_filter:
             links.files(rows)
+    if pressed is None:
+        return
+    verb, states, act = pressed
+    every = beyond() if beyond else rows
+    meant = of(states, every[:MOST_ROWS])
+    if meant:
+        act([row["id"] for row in meant], [row["original_filename"] or row["id"] for row in meant],
+            MORE if len(every) > MOST_ROWS else "")  # fmt: skip
+    else:
+        st.info(f"Of the files found none is {' or '.join(states)}: there is nothing to {verb.lower()}.")
 
 
 listing()

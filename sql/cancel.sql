@@ -9,7 +9,8 @@
 -- server_id   only files in processing on this server; '' means any
 -- search      only files whose name contains this, in any case; '' means any
 -- of_lane     only files of this lane, (none) for those without one; '' means any
--- before      only files queued before this time; '' means any: for whoever calls until nothing is left
+-- before      only files queued before this time, and those that wait for a later one; '' means any: for whoever calls
+--             until nothing is left
 -- row_limit   most rows in one call (default 10000)
 -- actor, reason   who and why, for the history, which keeps the row as it was before
 --
@@ -44,7 +45,7 @@ WITH wanted AS MATERIALIZED (
        AND (:'server_id' = '' OR processing_status = 'processing' AND processing_server_id = :'server_id')
        AND (:'search' = '' OR strpos(lower(original_filename::text), lower(:'search')) > 0)
        AND (:'of_lane' = '' OR CASE WHEN :'lane_column' = 'processing_status' OR :"lane_column" IS NULL THEN '(none)' ELSE :"lane_column"::text END = :'of_lane')
-       AND (:'before' = '' OR coalesce(processing_queued_at < nullif(:'before', '')::timestamptz, true))
+       AND (:'before' = '' OR coalesce(processing_queued_at < nullif(:'before', '')::timestamptz OR processing_queued_at > now(), true))
      ORDER BY processing_queued_at, id
      LIMIT :'row_limit'::int
 ), free AS MATERIALIZED (

@@ -10,6 +10,7 @@ from opskit import queue, stats
 from opskit.database import Database
 from opskit.errors import SettingError
 from opskit.queue import claims
+from opskit.queue.cancelling import preview_cancel
 from tests.support.tables import boot, claim, claimed, files, put, put_node, row
 
 
@@ -80,3 +81,14 @@ def test_an_undo_counts_only_what_its_act_has_failed(db: Database) -> None:
     done = queue.undo(db, act)
 
     assert (len(done.files), done.kept) == (1, 0)
+
+
+def test_a_cancel_of_all_files_ends_those_that_wait_for_a_later_time_too(db: Database) -> None:
+    due, retried, deferred = files(db, "due", "retried", "deferred")
+    put(db, retried, "processing_queued_at = now() + interval '30 seconds'")
+    put(db, deferred, "processing_queued_at = now() + interval '1 day'")
+    previewed = {one["id"] for one in preview_cancel(db, every=True)}
+
+    done = queue.cancel(db, every=True, actor="ann")
+
+    assert {one["id"] for one in done.ended} == previewed == {due, retried, deferred}

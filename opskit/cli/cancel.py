@@ -77,4 +77,4 @@ def _show(given: argparse.Namespace, done: Cancellation, env: str) -> None:
         table(rows)
     console.out.print(f"{done.message} ({env})")
     if done.skipped:
-        console.out.print(f"neither queued nor in processing: {', '.join(done.skipped)}")
+        console.out.print(f"neither queued nor in processing, or no such file: {', '.join(done.skipped)}")

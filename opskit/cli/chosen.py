@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from opskit.database import Database
 from opskit.database.session import Row
 from opskit.errors import OpskitError
 from opskit.queue import row_content
 from opskit.stats.list_rows import SEARCH_ROWS, may_be_an_id
+from opskit.support import console
 
 MOST = 20
 
@@ -22,6 +24,13 @@ def ids_of(db: Database, words: Sequence[str]) -> list[str]:
         OpskitError: A word is no id, and not the name of one file.
     """
     return [word if may_be_an_id(db, word) else file_of(db, word, whole=True)["id"] for word in words]
+
+
+def say_left(ids: Sequence[str], rows: Iterable[Mapping[str, Any]], why: str) -> None:
+    """Say which of the files that were named a verb has left alone; nothing where it has left none."""
+    taken = {row["id"] for row in rows}
+    if rest := [id for id in dict.fromkeys(ids) if id not in taken]:
+        console.out.print(f"{why}: {', '.join(rest)}")
 
 
 def file_of(db: Database, wanted: str, *, whole: bool = False) -> Row:

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from opskit import queue
-from opskit.cli.chosen import ids_of
+from opskit.cli.chosen import ids_of, say_left
 from opskit.cli.tables import table
 from opskit.cli.verbs import Verbs, actor, confirm, seconds_of
 from opskit.database import Database
@@ -54,6 +54,8 @@ def expedite(given: argparse.Namespace) -> int:
                 confirm(given, f"move {files} of {settings.env} ahead, as --dry-run shows")
         moved = queue.expedite(db, ids, **which, actor=actor(), reason=given.reason)
     _show(given, moved, f"{wording.count(len(moved), 'file')} moved ahead ({settings.env})", settings.env, done=True)
+    if not given.json:
+        say_left(ids, moved, "not queued, or no such file")
     return 0
 
 

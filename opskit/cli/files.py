@@ -10,7 +10,7 @@ import signal
 import threading
 
 from opskit import queue
-from opskit.cli.chosen import ids_of
+from opskit.cli.chosen import ids_of, say_left
 from opskit.cli.tables import table
 from opskit.cli.verbs import Verbs, actor, seconds_of
 from opskit.database import Database
@@ -183,8 +183,9 @@ def requeue(given: argparse.Namespace) -> int:
             console.out.print(f"{wording.count(len(found), 'file')} would be queued again ({settings.env})")
         return 0
     with Database(settings, pooled=False) as db:
+        ids = ids_of(db, given.ids)
         rows = queue.requeue(
-            db, ids_of(db, given.ids), failed=given.failed, error=given.error, server_id=given.server, lane=given.lane,
+            db, ids, failed=given.failed, error=given.error, server_id=given.server, lane=given.lane,
             cancelled=given.cancelled, actor=actor(), reason=given.reason,
         )  # fmt: skip
     if given.json:
@@ -192,6 +193,7 @@ def requeue(given: argparse.Namespace) -> int:
     else:
         table(rows, _REQUEUED, empty="no such file has ended; nothing was requeued")
         console.out.print(f"{wording.count(len(rows), 'file')} queued again ({settings.env})")
+        say_left(ids, rows, "has not ended, or no such file")
     return 0
 
 

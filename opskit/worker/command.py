@@ -100,6 +100,12 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _at_least_one(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of 1 or more")
+    return int(text)
+
+
 def add_worker_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags that only a worker has."""
     parser.add_argument(
@@ -109,7 +115,7 @@ def add_worker_flags(parser: argparse.ArgumentParser) -> None:
         help="run N nodes, each with a server ID of its own: NODE_ID-1, NODE_ID-2, …",
     )
     parser.add_argument("--drain", action="store_true", help="end when the queue is empty")
-    parser.add_argument("--max-files", type=int, metavar="N", help="end after N files")
+    parser.add_argument("--max-files", type=_at_least_one, metavar="N", help="end after N files")
     parser.add_argument("--json", action="store_true", help="at the end, one JSON document on stdout")
     parser.add_argument("-v", "--verbose", action="store_true", help="log more")
     parser.add_argument("--parent", type=int, help=argparse.SUPPRESS)

@@ -154,3 +154,30 @@ def test_a_list_of_long_names_fits_80_columns_one_line_a_file(
     assert max(map(len, out.splitlines())) <= 80
     if words[0] != "file":
         assert len(out.splitlines()) <= 6
+
+
+@pytest.mark.parametrize(
+    ("verb", "said"),
+    [
+        ("requeue", "has not ended, or no such file: "),
+        ("expedite", "not queued, or no such file: "),
+        ("cancel", "neither queued nor in processing, or no such file: "),
+    ],
+)
+def test_what_acts_names_the_files_that_it_left_alone(shell: Shell, db: Database, verb: str, said: str) -> None:
+    queued, done = files(db, "due.csv", "done.csv")
+    put(db, done, "processing_status = 'completed', processing_completed_at = now()")
+    right, wrong = (done, queued) if verb == "requeue" else (queued, done)
+
+    code, out, _ = shell(verb, right, wrong, "999999", wrong)
+
+    assert code == 0
+    assert f"{said}{wrong}, 999999" in out
+
+
+@pytest.mark.parametrize("number", ["0", "-3", "1.5", "many", ""])
+def test_a_node_that_would_process_no_file_is_refused(shell: Shell, number: str) -> None:
+    code, _, err = shell("worker", "--max-files", number)
+
+    assert code == 2
+    assert f"{number!r} is no number of 1 or more" in err

@@ -79,13 +79,14 @@ def test_a_cancel_of_every_file_leaves_what_its_filters_leave(db: Database) -> N
     assert cancel(db, status="queued") == {left_behind: "failed"}
 
 
-def test_a_cancel_of_every_file_takes_those_from_before_and_those_without_a_place(db: Database) -> None:
-    early, late = files(db, "early", "late")
+def test_a_cancel_of_every_file_takes_those_from_before_those_that_wait_and_those_without_a_place(db: Database) -> None:
+    early, late, waiting = files(db, "early", "late", "waiting")
     (unplaced,) = files(db, "unplaced")
     put(db, early, "processing_queued_at = '2020-01-01'")
+    put(db, waiting, "processing_queued_at = now() + interval '1 hour'")
     put(db, unplaced, "processing_status = 'processing', processing_queued_at = NULL")
 
-    assert cancel(db, before="2021-01-01") == {early: "failed", unplaced: "failed"}
+    assert cancel(db, before="2021-01-01") == {early: "failed", unplaced: "failed", waiting: "failed"}
     assert row(db, late)["processing_status"] == "queued"
 
 

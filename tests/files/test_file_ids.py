@@ -17,7 +17,11 @@ def ids(connection: Connection) -> dict[str | None, int]:
 
 @pytest.mark.parametrize(
     ("name", "content", "rows"),
-    [("a.csv", b"a,b\n1,2\n", 1), ("a.jsonl", b'{"a": 1}\n{"a": 2}\n', 2), ("a.jsonl", LATE, 600_001)],
+    [
+        ("a.csv", b"a,b\n1,2\n", 1),
+        ("a.jsonl", b'{"a": 1}\n{"a": 2}\n', 2),
+        pytest.param("a.jsonl", LATE, 600_001, marks=pytest.mark.slow),
+    ],
 )
 @pytest.mark.parametrize("typed", [False, True])
 def test_each_file_is_named_in_its_own_rows_and_in_no_others(

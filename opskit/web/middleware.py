@@ -15,7 +15,7 @@ from opskit.settings import Settings
 from opskit.support import allowed_hosts
 from opskit.web.authorization import Caller
 from opskit.web.dashboard import sign_in
-from opskit.web.dashboard.uploads import UploadGate
+from opskit.web.dashboard.uploads import UploadMiddleware
 
 _UNSAFE = ("POST", "PUT", "PATCH", "DELETE")
 _PROBE = "/healthz"
@@ -35,7 +35,7 @@ def middleware(settings: Settings) -> list[Middleware]:
     return [
         Middleware(SecurityHeaders),
         Middleware(Admission, settings=settings),
-        Middleware(UploadGate, limit_bytes=settings.page_upload_mb << 20),
+        Middleware(UploadMiddleware, limit_bytes=settings.page_upload_mb << 20),
     ]
 
 

@@ -109,7 +109,7 @@ STATISTICS: dict[str, Callable[..., Any]] = {one.name: _statistic(one) for one i
     "found_files": _found_files,
     "node_said": lambda db, *, server_id, row_limit: db.run("node_said", server_id=server_id, row_limit=row_limit),
 }
-"""What a page may read, by name; `source.py` says of each where else the same numbers are had."""
+"""What a page may read, by name; `sources.py` says of each where else the same numbers are had."""
 
 
 @dataclass(frozen=True, slots=True)

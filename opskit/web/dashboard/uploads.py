@@ -45,7 +45,7 @@ def refuse_here() -> None:
         runtime.get_instance().uploaded_file_mgr.remove_session_files(session)
 
 
-class UploadGate:
+class UploadMiddleware:
     """Judges an upload before a byte of it is read, and bounds what a session and all of them hold."""
 
     def __init__(self, app: ASGIApp, limit_bytes: int) -> None:

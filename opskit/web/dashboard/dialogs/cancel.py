@@ -15,7 +15,7 @@ from opskit.web.dashboard.dialogs.file_names import first
 
 
 def ask_cancel(ids: Sequence[str], names: Sequence[str] = (), note: str = "") -> None:
-    """Cancel given files."""
+    """Ask, then cancel given files."""
 
     def show() -> str:
         st.markdown(

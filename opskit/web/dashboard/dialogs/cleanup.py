@@ -27,7 +27,7 @@ VERDICTS = {
 
 
 def ask_cleanup(chosen: Sequence[Row] | None = None) -> None:
-    """Preview what a cleanup would end, with the evidence; end exactly that.
+    """Show what a cleanup would end, with the evidence; ask, then end exactly that.
 
     Args:
         chosen: The claims that an operator has approved, as `reaper.preview` answers them. Defaults to all it finds.

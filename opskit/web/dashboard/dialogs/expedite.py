@@ -14,7 +14,7 @@ from opskit.web.dashboard.dialogs.file_names import first
 
 
 def ask_expedite(ids: Sequence[str], names: Sequence[str] = (), note: str = "") -> None:
-    """Give given files a head start in the queue."""
+    """Ask for how long a head start, then give it to given files."""
     hours: list[float] = []
 
     def show() -> str:

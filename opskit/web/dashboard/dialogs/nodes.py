@@ -16,7 +16,7 @@ from opskit.web.dashboard.dialogs.asking import Result, ask
 
 
 def ask_pause(scopes: Sequence[str] = ("*",)) -> None:
-    """Pause nodes, or all."""
+    """Ask, then pause nodes, or all."""
 
     def act(db: Database, actor: str, reason: str) -> Result:
         def one(scope: str) -> tuple[str, bool]:
@@ -34,7 +34,7 @@ def ask_pause(scopes: Sequence[str] = ("*",)) -> None:
 
 
 def ask_resume(scopes: Sequence[str] = ("*",)) -> None:
-    """Resume nodes, or all."""
+    """Ask, then resume nodes, or all."""
 
     def act(db: Database, actor: str, reason: str) -> Result:
         def one(scope: str) -> tuple[str, bool]:
@@ -59,7 +59,7 @@ def ask_resume(scopes: Sequence[str] = ("*",)) -> None:
 
 
 def ask_drain(server_ids: Sequence[str]) -> None:
-    """Tell nodes to finish their files and stop."""
+    """Ask, then tell nodes to finish their files and stop."""
 
     def act(db: Database, actor: str, reason: str) -> Result:
         def one(server_id: str) -> tuple[str, bool]:
@@ -81,7 +81,7 @@ def ask_drain(server_ids: Sequence[str]) -> None:
 
 
 def ask_forget(server_ids: Sequence[str]) -> None:
-    """Forget nodes that are gone."""
+    """Ask, then forget nodes that are gone."""
 
     def act(db: Database, actor: str, reason: str) -> Result:
         gone = queue.forget(db, server_ids, actor=actor, reason=reason)

@@ -16,7 +16,7 @@ from opskit.web.dashboard.dialogs.file_names import first
 
 
 def ask_requeue(ids: Sequence[str], names: Sequence[str] = (), note: str = "") -> None:
-    """Queue given files again."""
+    """Ask, then queue given files again."""
 
     def show() -> str:
         st.markdown(
@@ -34,7 +34,7 @@ def ask_requeue(ids: Sequence[str], names: Sequence[str] = (), note: str = "") -
 
 
 def ask_requeue_group(error: str, file_count: int, lane: str = "") -> None:
-    """Queue every failed file of one error again; of one lane alone where it is named."""
+    """Ask, then queue every failed file of one error again; of one lane alone where it is named."""
     of_lane = f" of lane {markdown.escaped(lane)}" if lane else ""
 
     def show() -> str:

@@ -13,7 +13,7 @@ from opskit.web.dashboard.dialogs.file_names import first
 
 
 def ask_undo(act: int) -> None:
-    """Undo an act: exactly what stands so still, counted anew when it is confirmed."""
+    """Ask, then undo an act: exactly what stands so still, counted anew when it is confirmed."""
 
     def show() -> str:
         would = queue.preview_undo(readings.database(), act)

@@ -17,7 +17,7 @@ UPLOAD_BYTES = 1 << 30
 
 
 def ask_upload() -> None:
-    """Queue files from the operator's own machine."""
+    """Ask for files of the operator's own machine, then queue them."""
     chosen: list[UploadedFile] = []
 
     def show() -> str:

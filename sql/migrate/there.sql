@@ -1,6 +1,6 @@
 -- What of ours is there by name, and what is wrong with it: not valid, switched off, left out (the wake-up alone, by
 -- choice), or NULL where all is well.
-SELECT c.relname::text AS name, CASE WHEN i.indisvalid THEN NULL WHEN NOT i.indisvalid THEN 'not valid' END AS fault
+SELECT c.relname::text AS name, CASE WHEN NOT i.indisvalid THEN 'not valid' END AS fault
   FROM pg_class AS c LEFT JOIN pg_index AS i ON i.indexrelid = c.oid
  WHERE c.relnamespace = quote_ident(current_schema())::regnamespace
    AND c.relname IN (:'files', :'nodes', :'events', :'pauses', :'logs',

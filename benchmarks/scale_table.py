@@ -35,6 +35,24 @@ def fill(db: Database, rows: int) -> None:
         connection.execute(b"CHECKPOINT")
 
 
+def claim(db: Database, rows: int) -> None:
+    """Each server holds its file again, half of them for two hours without progress: a kept table's claims grow old."""
+    with db.connection() as connection:
+        connection.execute(
+            b"UPDATE dev_processing_nodes SET beat_at = now(), lease_until = now() + interval '1 d',"
+            b" looked_lease = NULL, looked_at = NULL, stale_token = NULL, stale_at = NULL, token = gen_random_uuid()"
+        )
+        connection.execute(
+            b"UPDATE dev_uploaded_files AS f SET processing_status = 'processing', processing_server_id = n.server_id,"
+            b" processing_started_at = now() - right(n.server_id, 2)::int %% 2 * interval '2 h',"
+            b" processing_completed_at = NULL, processing_errors = NULL, processing_failures = 0,"
+            b" processing_token = n.token, processing_done_token = NULL, processing_epoch = n.epoch"
+            b"  FROM dev_processing_nodes AS n WHERE f.id > %s AND f.id <= %s"
+            b"   AND n.server_id = 'upload-node-' || lpad(substring(f.original_filename FROM '\\d+'), 2, '0')",
+            (rows, rows + SERVERS),
+        )
+
+
 @contextlib.contextmanager
 def table(rows: int, folder: str | None = None) -> Iterator[Database]:
     """A server of its own with such a table; in *folder* both are kept, and found again by the next run.
@@ -55,6 +73,7 @@ def table(rows: int, folder: str | None = None) -> Iterator[Database]:
                 began = time.monotonic()
                 fill(db, rows)
                 print(f"{rows:,} rows in {time.monotonic() - began:.0f} s", flush=True)
+            claim(db, rows)
             yield db
     finally:
         embedded.stop(settings)

@@ -16,6 +16,8 @@ from opskit.support import wording
 _CLEAR, _GRID, _EARLIER = "rgba(0, 0, 0, 0)", "rgba(128, 128, 128, 0.25)", "#9aa3b2"
 _WAIT, _RUN = "#CC79A7", STATE_COLORS["processing"]
 _MARKS = {"pause": "❚❚", "resume": "▶", "cleanup": "✂", "deploy": "▲", "requeue": "↻", "cancel": "✕", "breaker": "⚡"}
+HEIGHT = 380
+"""How high the three charts are together [px]."""
 _DOMAINS = ([0.62, 1.0], [0.37, 0.55], [0.0, 0.3])
 
 
@@ -81,8 +83,8 @@ def trends(
     axis = {"gridcolor": _GRID, "zerolinecolor": _GRID, "linecolor": _GRID, "rangemode": "tozero", "nticks": 4}
     first, last, middle = _DOMAINS[0], _DOMAINS[2], _DOMAINS[1]
     figure.update_layout(
-        template="none", height=380, barmode="stack", hovermode="x unified", paper_bgcolor=_CLEAR, plot_bgcolor=_CLEAR,
-        font={"color": INK}, margin={"l": 62, "r": 10, "t": 10, "b": 30},
+        template="none", height=HEIGHT, barmode="stack", hovermode="x unified", paper_bgcolor=_CLEAR,
+        plot_bgcolor=_CLEAR, font={"color": INK}, margin={"l": 62, "r": 10, "t": 10, "b": 30},
         legend={"orientation": "h", "yanchor": "top", "y": -0.1, "x": 0, "traceorder": "normal"},
         xaxis={
             "type": "date", "anchor": "y3", "gridcolor": _GRID, "linecolor": _GRID,
@@ -133,7 +135,13 @@ def _line(
     dash: str = "solid",
     mode: str = "lines",
 ) -> go.Scatter:
+    # A line needs two points beside each other: one that is alone is a dot.
+    size: int | list[int] = 3
+    around = [None, *y, None]
+    alone = [around[place] is None and around[place + 2] is None for place in range(len(y))]
+    if mode == "lines" and any(dot and value is not None for dot, value in zip(alone, y, strict=True)):
+        mode, size = "lines+markers", [6 if dot else 0 for dot in alone]
     return go.Scatter(
         name=name, mode=mode, x=x, y=y, yaxis=axis, line={"color": color, "width": 1.6, "dash": dash},
-        marker={"size": 3}, hovertemplate=hover + "<extra></extra>",
+        marker={"size": size}, hovertemplate=hover + "<extra></extra>",
     )  # fmt: skip

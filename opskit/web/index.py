@@ -24,7 +24,7 @@ SERVER = '<script>window.__streamlit = {BACKEND_BASE_URL: new URL("./", document
 EVERYWHERE = ("Html", "StreamlitMarkdown", "Button", "ButtonGroup", "Checkbox")
 TABLE, CHART = "DataFrame", "PlotlyChart"
 DRAWS = {
-    "": ("Metric", "serialization", "recordbatch", "ArrowVegaLiteChart", "embed", CHART),
+    "": ("Metric", "serialization", "recordbatch", "ArrowVegaLiteChart", "embed"),
     "nodes": (TABLE,),
     "files": (TABLE, "Selectbox", "TextInput"),
     "failures": (TABLE,),

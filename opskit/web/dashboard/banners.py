@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
 import streamlit as st
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+from streamlit.runtime.scriptrunner_utils.script_run_context import ThreadState
 
 from opskit.doctor.finding import command
 from opskit.errors import DatabaseUnavailableError, NotMigratedError, OpskitError
@@ -14,6 +17,9 @@ from opskit.web.dashboard import sign_in
 from opskit.web.dashboard.markdown import escaped
 from opskit.web.dashboard.readings import TICK_SECONDS, Reading, _memory, capital, forget, read, settings
 from opskit.web.dashboard.times import moment
+
+LATER_SECONDS = 0.25
+"""How soon after a page's numbers its charts are drawn [s]."""
 
 
 def healthy(readings: Iterable[Reading]) -> bool:
@@ -44,17 +50,46 @@ def say_error(error: OpskitError, *, shown: Reading | None = None) -> None:
     st.error(sentence + ".", icon=":material/cloud_off:")
 
 
-def live(draw: Callable[[], None], *, seconds: float = TICK_SECONDS) -> None:
-    """Draw a part of the page that renews itself while the operator has not stopped that."""
+def live(draw: Callable[[], None], *, seconds: float = TICK_SECONDS, charts_later: bool = False) -> None:
+    """Draw a part of the page that renews itself while the operator has not stopped that.
+
+    Args:
+        draw: Draws it.
+        seconds: How often [s].
+        charts_later: It leaves its charts out until the page stands, and is drawn again as soon as it does.
+    """
+    every = seconds if st.session_state.get("live", True) else None
 
     def part() -> None:
-        # The frame is not drawn with it: whoever's sign-in has ended meanwhile gets the sign-in page.
+        # The frame is not drawn with it: whoever's sign-in has ended meanwhile is led to the door.
         if sign_in.role() is None:
             st.rerun()
+        if charts_later and standing():
+            _renew_every(every)
         draw()
 
-    every = seconds if st.session_state.get("live", True) else None
-    st.fragment(part, run_every=every)()
+    st.fragment(part, run_every=LATER_SECONDS if charts_later and not standing() else every)()
+
+
+def standing() -> bool:
+    """Whether the browser shows this page already: a chart costs it more than all the numbers, and comes after them.
+
+    Whoever is no browser is given everything at once.
+    """
+    return not st.context.url or st.session_state.get("standing") == st.session_state.get("opened")
+
+
+def _renew_every(seconds: float | None) -> None:
+    """How often the part that is being drawn is drawn again from now on [s]; None for never."""
+    context, part = get_script_run_ctx(), ThreadState.get().fragment_id
+    if context is None or part is None:
+        return
+    message = ForwardMsg()
+    if seconds is None:
+        message.stop_auto_rerun.fragment_ids.append(part)
+    else:
+        message.auto_rerun.interval, message.auto_rerun.fragment_id = seconds, part
+    context.enqueue(message)
 
 
 def come_back() -> None:

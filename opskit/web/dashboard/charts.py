@@ -46,7 +46,7 @@ def spread(counts: Mapping[str, Mapping[str, int]], colors: Mapping[str, str]) -
         _stacked(counts, names, list(colors)),
         {
             "mark": "bar",
-            "height": max(160, 60 + 34 * len(counts)),
+            "height": spread_height(len(counts)),
             "encoding": {
                 "y": {
                     "field": "server", "type": "nominal", "title": "", "sort": None,
@@ -68,6 +68,16 @@ def spread(counts: Mapping[str, Mapping[str, int]], colors: Mapping[str, str]) -
             },
         },
     )  # fmt: skip
+
+
+def spread_height(names: int) -> int:
+    """How high the bars of so many names are [px]."""
+    return max(160, 60 + 34 * names)
+
+
+def place(height: int) -> None:
+    """The place of a chart that is drawn once the page stands, as high as that [px]: nothing below it moves."""
+    st.html(f'<div style="height: {height}px"></div>')
 
 
 def _stacked(

@@ -79,7 +79,9 @@ def frame() -> None:
             else:
                 st.button("Refresh", icon=":material/refresh:", key="refresh", on_click=readings.forget)
         results()
+        st.session_state["opened"] = page.url_path
         page.run()
+        st.session_state["standing"] = page.url_path
         if page.url_path not in TICKING or not st.session_state.get("live", True):
             banners.come_back()
     except OpskitError as error:

@@ -29,6 +29,9 @@ STYLE = """
 .rows .state::before {content: "●"; padding-right: .35em; color: var(--state)}
 .rows .bar {display: inline-block; width: 5rem; height: .5rem; margin-right: .5rem; background: #8a93a344}
 .rows .bar i {display: block; height: 100%; background: #1f6feb}
+.facts {display: grid; grid-template-columns: repeat(auto-fit, minmax(130px, 1fr)); gap: .5rem; margin: 0}
+.facts dt {font-size: .875rem; font-weight: 400; opacity: .85} .facts dd {margin: 0 !important}
+.verdict.verdict {margin: 0 0 .5rem}
 .rows.phone {display: none}
 @media (min-width: 641px) {[data-testid=stElementContainer]:has(.rows.phone) {display: none}}
 @media (max-width: 640px) {
@@ -47,7 +50,7 @@ STYLE = """
 """
 COLORS = {
     "green": "#1a7f37", "red": "#cf222e", "blue": "#1f6feb", "gray": "#8a93a3", "yellow": "#bf8700",
-    "orange": "#d9730d",
+    "orange": "#d9730d", "violet": "#8250df",
 }  # fmt: skip
 
 
@@ -117,6 +120,16 @@ def table(lines: Sequence[Mapping[str, Cell]], *, phone: bool = False) -> None:
         st.html(f'<p class="rows phone">The first {len(shown):,} of {len(lines):,}; a wider screen shows all.</p>')
 
 
+def facts(values: Mapping[str, str]) -> str:
+    """A few facts beside each other, each below its name, as HTML.
+
+    Args:
+        values: The facts by their names.
+    """
+    told = "".join(f"<div><dt>{html.escape(name)}</dt><dd>{safe(value)}</dd></div>" for name, value in values.items())
+    return f'<dl class="facts">{told}</dl>'
+
+
 def cards(name: str, lines: Sequence[Mapping[str, Any]], addresses: Sequence[str]) -> DeltaGenerator:
     """Draw the rows of a table as cards for phones; returns the place for the table that wider screens show.
 
@@ -170,8 +183,7 @@ def _cell(column: str, value: Cell, apart: Mapping[str, str]) -> str:
     if isinstance(value, Name):
         return f"<td{label}>{_name(value, apart[value.whole])}</td>"
     if isinstance(value, State):
-        color = COLORS.get(value.color, COLORS["gray"])
-        return f'<td{label}><span class="state" style="--state: {color}">{_safe(value.name)}</span></td>'
+        return f"<td{label}>{state(value)}</td>"
     if isinstance(value, Share):
         part = f"{value.percent:.0f}"
         return f'<td{label}><span class="bar"><i style="width: {part}%"></i></span>{part} %</td>'
@@ -181,15 +193,22 @@ def _cell(column: str, value: Cell, apart: Mapping[str, str]) -> str:
         return f"<td{label}>{times.local(value):%Y-%m-%d %H:%M:%S}</td>"
     if isinstance(value, int):
         return f'<td{label} class="number">{value:,}</td>'
-    return f'<td{label} class="words">{_safe(value)}</td>'
+    return f'<td{label} class="words">{safe(value)}</td>'
+
+
+def state(value: State) -> str:
+    """A state in its colour, as HTML."""
+    color = COLORS.get(value.color, COLORS["gray"])
+    return f'<span class="state" style="--state: {color}">{safe(value.name)}</span>'
 
 
 def _name(name: Name, short: str) -> str:
-    title = f' title="{_safe(name.whole)}"' if short != name.whole else ""
+    title = f' title="{safe(name.whole)}"' if short != name.whole else ""
     if not name.address:
-        return f"<span{title}>{_safe(short)}</span>"
-    return f'<a href="{html.escape(name.address)}"{title}>{_safe(short)}</a>'
+        return f"<span{title}>{safe(short)}</span>"
+    return f'<a href="{html.escape(name.address)}"{title}>{safe(short)}</a>'
 
 
-def _safe(text: str) -> str:
+def safe(text: str) -> str:
+    """Text of others for HTML: shown as it is."""
     return html.escape(directions_shown(text))

@@ -53,11 +53,14 @@ def panel() -> None:
     if not any(row["ended"] or row["ended_before"] for row in rows):
         st.caption("Nothing has ended in this time.")
         return
-    chart = trends_figure.trends(
-        found.frame, marks.frame, bucket_seconds=stretch.bucket, zone=times.zone(), earlier=stretch.earlier
-    )
-    charts.inked(chart)
-    st.plotly_chart(chart, key="trends", theme=None, config={"displayModeBar": False})
+    if banners.standing():
+        chart = trends_figure.trends(
+            found.frame, marks.frame, bucket_seconds=stretch.bucket, zone=times.zone(), earlier=stretch.earlier
+        )
+        charts.inked(chart)
+        st.plotly_chart(chart, key="trends", theme=None, config={"displayModeBar": False})
+    else:
+        charts.place(trends_figure.HEIGHT)
     st.caption(summary(rows))
     with st.expander("As a table", icon=":material/table:", key="trends table", on_change="rerun") as opened:
         if opened.open:
@@ -92,4 +95,4 @@ def tables(rows: list[dict[str, object]], marks: list[dict[str, object]]) -> Non
 
 def live() -> None:
     """The panel, which renews itself."""
-    banners.live(panel, seconds=TICK_SECONDS)
+    banners.live(panel, seconds=TICK_SECONDS, charts_later=True)

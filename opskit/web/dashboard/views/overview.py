@@ -176,7 +176,10 @@ def spread(distribution: readings.Reading, lane: str) -> None:
     states = [state for state in FileState if any(counts[state] for counts in drawn.values())]
     plot, table = st.tabs(["Plot", "Table"])
     with plot:
-        charts.spread(drawn, {state: STATE_COLORS[state] for state in states})
+        if banners.standing():
+            charts.spread(drawn, {state: STATE_COLORS[state] for state in states})
+        else:
+            charts.place(charts.spread_height(len(drawn)))
     with table:
         rows.table(
             [{"Server": _server(name), **by_server[name], "all": sum(by_server[name].values())} for name in ranked]
@@ -238,6 +241,6 @@ banners.live(moment)
 left, right = st.columns([3, 2], gap="medium")
 with left:
     lane_filter.chosen()
-    banners.live(boards)
+    banners.live(boards, charts_later=True)
 with right:
     trends.live()

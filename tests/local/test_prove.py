@@ -58,6 +58,21 @@ def test_too_few_nodes_are_refused(db: Database) -> None:
         prove(db.settings, nodes=2)
 
 
+def test_a_change_of_state_and_a_change_of_token_are_recorded_and_no_other_is(db: Database) -> None:
+    checker.record(db)
+    (id,) = add_files(db, "a")
+    for assignments in (
+        "original_filename = 'b'",
+        "processing_status = 'processing', processing_server_id = 'a', processing_epoch = 1",
+        "processing_token = gen_random_uuid()",
+    ):
+        ask(db, f"UPDATE {db.settings.files} SET {assignments} WHERE id = %s", id)
+
+    found = [(one["was"], one["became"], one["token"] is None) for one in db.run("prove/transitions")]
+
+    assert found == [("queued", "processing", True), ("processing", "processing", False)]
+
+
 def test_the_checker_names_a_missing_a_doubled_and_a_lonely_effect(db: Database) -> None:
     checker.record(db)
     missing, doubled, lonely = add_files(db, "a", "b", "c")

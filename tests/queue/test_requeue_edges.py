@@ -53,7 +53,8 @@ WAYS = [("", KNOWN), ("it broke", KNOWN), ("it broke", "NULL")]
 def test_each_file_is_requeued_and_noted_once_and_no_other_is(db: Database, error: str, identity: str) -> None:
     ids = [failed(db, identity=identity) for _ in range(3)]
     (queued,) = files(db, "queued")
-    put(db, queued, f"processing_errors = 'it broke', processing_failure = {identity}, processing_failures = 1")
+    like = f"processing_errors = 'it broke', processing_failure = {identity}, processing_attempt = 1"
+    put(db, queued, f"{like}, processing_failures = 1")
 
     assert requeue(db, error=error) == ids
     assert sorted(noted(db)) == sorted(ids)

@@ -69,7 +69,7 @@ class Cache:
             get: Gets the answer; may be called in another thread.
             size: How much was counted for an answer.
             patience_seconds: How long to wait for a slow answer when none is known, or when the known one is of
-                long ago because nobody has asked [s].
+                long ago because nobody has asked; one that took longer the last time is not waited for [s].
 
         Returns:
             The answer; None when there is none yet.
@@ -87,9 +87,10 @@ class Cache:
                 ).start()
             running = entry.running
             of_long_ago = self._clock() - entry.begun > 2 * self.every_seconds
+            in_vain = entry.known and entry.took > patience_seconds
         if quick:
             self._get(entry, get, size)
-        elif running is not None and of_long_ago:
+        elif running is not None and of_long_ago and not in_vain:
             try:
                 running.result(patience_seconds)
             except Late:

@@ -122,3 +122,19 @@ def test_shell_psql_and_api_preview_and_move_what_a_filter_lets_through(laned: D
     assert "1 file moved ahead (development)" in sure.stdout
     assert both.status_code == 400
     assert moved(laned) == {"letter-1": 2.0, "letter-2": 2.0, "invoice-3": 3.0, "Invoice-2": 4.0}
+
+
+def test_where_lanes_are_off_every_file_is_without_one_and_gets_its_head_start_so(db: Database) -> None:
+    (id,) = files(db, "a")
+    given = {
+        "which": "every",
+        "ids": [],
+        "search": "",
+        "row_limit": 9,
+        "ahead_seconds": 60,
+        "actor": "me",
+        "reason": "",
+    }
+
+    assert db.run("expedite", of_lane="queued", **given) == []
+    assert [one["id"] for one in db.run("expedite", of_lane="(none)", **given)] == [id]

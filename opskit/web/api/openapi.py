@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic.alias_generators import to_camel
 
@@ -25,6 +26,11 @@ _KINDS: dict[str, dict[str, str]] = {
     "boolean": {"type": "boolean"},
     "datetime64[us, UTC]": {"type": "string", "format": "date-time"},
 }
+
+
+def operation(route: APIRoute) -> str:
+    """The name of a call in the document: that of its function."""
+    return route.name
 
 
 def rows(columns: Mapping[str, str], *, pages: bool = False) -> Responses:

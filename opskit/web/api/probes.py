@@ -12,7 +12,7 @@ from opskit.errors import OpskitError
 from opskit.queue.server_id import server_id
 from opskit.web.api import documentation, metrics, responses
 from opskit.web.api.dependencies import Db, SettingsOf, database
-from opskit.web.api.openapi import READING_ERRORS, described
+from opskit.web.api.openapi import READING_ERRORS, described, operation
 from opskit.web.api.reads import PATIENCE_SECONDS
 from opskit.web.bearer_token import token_fits
 
@@ -25,7 +25,7 @@ def probe_routes(api: FastAPI) -> list[BaseRoute]:
 UNAVAILABLE = "the database cannot be reached; the page, and this call with the token, say why"
 NOT_MIGRATED = "the tables are not migrated, run: opskit migrate"
 
-router = APIRouter(tags=["probe"])
+router = APIRouter(tags=["probe"], generate_unique_id_function=operation)
 
 
 @router.head("/healthz", include_in_schema=False)

@@ -25,7 +25,7 @@ from opskit.settings import Settings
 from opskit.web.api import responses
 from opskit.web.api.dependencies import Db, Json, SettingsOf
 from opskit.web.api.events import EVERY_SECONDS
-from opskit.web.api.openapi import READING_ERRORS, described, errors, rows
+from opskit.web.api.openapi import READING_ERRORS, described, errors, operation, rows
 from opskit.web.api.requests import Kind, Status, Text
 from opskit.web.authorization import Caller, content_allowed
 
@@ -35,7 +35,7 @@ NO_SERVER = "(none yet)"
 PageLimit = Annotated[int, Query(ge=1, le=10_000, description="Most rows of a page.")]
 STATUS = "Only this state; none: rows that have no status yet."
 CURSOR = "Where to go on: what the Link header of the page before says."
-router = APIRouter(prefix="/processing", tags=["look"], responses=READING_ERRORS)
+router = APIRouter(prefix="/processing", tags=["look"], responses=READING_ERRORS, generate_unique_id_function=operation)
 
 
 @router.get("/concurrency-stats", summary="The numbers of the moment", responses=described(responses.Concurrency))
@@ -223,7 +223,12 @@ def diagnosis(db: Db) -> list[Json]:
 @functools.cache
 def statistics() -> APIRouter:
     """The endpoints of the statistics that have no handler of their own; made once, for they cost 20 ms."""
-    routes = APIRouter(prefix=router.prefix, tags=[*router.tags], responses=router.responses)
+    routes = APIRouter(
+        prefix=router.prefix,
+        tags=[*router.tags],
+        responses=router.responses,
+        generate_unique_id_function=operation,
+    )
     written = {route.path for route in router.routes if isinstance(route, APIRoute)}
     for one in stats.STATISTICS.values():
         path = f"/{one.path or one.words}"

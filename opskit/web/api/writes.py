@@ -13,12 +13,13 @@ from opskit.queue import nodes
 from opskit.support.wording import count
 from opskit.web.api import requests, responses
 from opskit.web.api.dependencies import Actor, Db, Json
-from opskit.web.api.openapi import WRITING_ERRORS, described
+from opskit.web.api.openapi import WRITING_ERRORS, described, operation
 
 router = APIRouter(
     prefix="/processing",
     tags=["act"],
     responses=WRITING_ERRORS,
+    generate_unique_id_function=operation,
     # For the document alone: the middleware has judged the call before it comes here.
     dependencies=[Security(HTTPBearer(auto_error=False, description="The token of OPSKIT_API_TOKEN."))],
 )

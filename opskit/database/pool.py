@@ -25,6 +25,7 @@ logging.getLogger("psycopg.pool").addHandler(logging.NullHandler())
 _SIZE = 8
 _BUSY_SECONDS = 0.5
 _PROBE_SECONDS = 3
+_HABITS: dict[str, Any] = {"autocommit": True, "row_factory": dict_row}
 # What a process has inherited from the one that forked it. Kept, because letting go of a pool ends its threads, which
 # are not here, and its connections are the parent's.
 _inherited: list[object] = []
@@ -42,20 +43,25 @@ class Pool:
         self._making = threading.Lock()
         self._pool: ConnectionPool[SessionConnection] | None = None
         self._engine: sqlalchemy.Engine | None = None
+        self._first: list[SessionConnection] = []  # the connection that the pool begins with, until it takes it
 
     def opened(self) -> ConnectionPool[SessionConnection]:
         """The pool itself; opened when first needed."""
         from psycopg_pool import ConnectionPool
 
-        if self._pool is None:
-            # A database that refuses us is told at once: the pool would try again and again for as long as it waits.
-            self._ask_directly()
+        if self._pool is not None:
+            return self._pool
+        # A database that refuses us is told at once: the pool would try again and again for as long as it waits.
+        os.environ["PGTZ"] = "UTC"
+        first = SessionConnection.connect(**self._probe(), **_HABITS)
         with self._making:
-            if self._pool is None:
-                os.environ["PGTZ"] = "UTC"
+            if self._pool is not None:
+                first.close()  # another thread was faster
+            else:
+                self._first = [first]
                 self._pool = ConnectionPool(
-                    connection_class=SessionConnection,
-                    kwargs={"autocommit": True, "row_factory": dict_row, **self._parameters},
+                    connection_class=_beginning_with(self._first),
+                    kwargs={**_HABITS, **self._parameters},
                     configure=self._configure,
                     reset=_as_ours,
                     check=ConnectionPool.check_connection,
@@ -96,6 +102,7 @@ class Pool:
         with self._making:
             if self._pool is pool:
                 self._pool = None
+                self._close_first()
         pool.close(timeout=0.1)
 
     def _probe(self) -> dict[str, Any]:
@@ -135,12 +142,32 @@ class Pool:
             pool, self._pool = self._pool, None
         if pool is not None:
             pool.close()
+        self._close_first()
+
+    def _close_first(self) -> None:
+        with contextlib.suppress(IndexError):  # the pool has taken it, mostly
+            self._first.pop().close()
 
     def forget(self) -> None:
         """Start without a pool in a forked process; the parent's is left alone."""
-        _inherited.extend((self._pool, self._engine))
+        _inherited.extend((self._pool, self._engine, self._first))
         self._making = threading.Lock()
+        self._first = []
         self._pool = self._engine = None
+
+
+def _beginning_with(first: list[SessionConnection]) -> type[SessionConnection]:
+    """What a pool makes its connections with: the one that was made already, then others."""
+
+    class Beginning(SessionConnection):
+        @classmethod
+        def connect(cls, *args: Any, **kwargs: Any) -> SessionConnection:  # type: ignore[override]  # one kind of rows
+            try:
+                return first.pop()
+            except IndexError:
+                return SessionConnection.connect(*args, **kwargs)
+
+    return Beginning
 
 
 def _in_a_sentence(context: sqlalchemy.engine.ExceptionContext) -> None:

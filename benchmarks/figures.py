@@ -50,6 +50,7 @@ SHOWN: dict[str, tuple[Path, Callable[[dict[str, Any]], str]]] = {
     "readers": (HERE.parent / "docs" / "design" / "performance.md", readers),
     "page": (HERE / "README.md", lines),
     "page-by-page": (HERE / "README.md", lines),
+    "page-views": (HERE / "README.md", lines),
 }
 """Where a run's figures are shown, and how."""
 

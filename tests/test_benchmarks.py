@@ -19,7 +19,7 @@ def benchmarks(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delitem(sys.modules, name, raising=False)
 
 
-@pytest.mark.parametrize("name", ["goals", "page", "page-by-page", "readers"])
+@pytest.mark.parametrize("name", ["goals", "page", "page-by-page", "page-views", "readers"])
 def test_the_figures_shown_are_those_of_the_committed_run(name: str) -> None:
     import figures
 
@@ -32,7 +32,7 @@ def test_the_figures_shown_are_those_of_the_committed_run(name: str) -> None:
 def test_every_run_that_is_shown_is_compared() -> None:
     import figures
 
-    assert set(figures.SHOWN) == {"goals", "page", "page-by-page", "readers"}
+    assert set(figures.SHOWN) == {"goals", "page", "page-by-page", "page-views", "readers"}
 
 
 def test_a_missed_goal_is_shown_as_missed() -> None:

@@ -28,6 +28,12 @@ def asked() -> list[str]:
     ]
 
 
+def test_no_condition_waits_for_its_mutant() -> None:
+    reasons = tomllib.loads((LIST.parent / "without.toml").read_text(encoding="utf-8"))
+
+    assert [(file, reason) for file, by in reasons.items() for reason in by if reason.startswith("open")] == []
+
+
 def test_each_condition_of_the_sql_that_changes_rows_has_a_mutant_or_a_reason_to_have_none() -> None:
     reasons = tomllib.loads((LIST.parent / "without.toml").read_text(encoding="utf-8"))
     given = {file: Counter(text for texts in by.values() for text in texts) for file, by in reasons.items()}

@@ -29,8 +29,9 @@ STYLE = """
 .rows .state::before {content: "●"; padding-right: .35em; color: var(--state)}
 .rows .bar {display: inline-block; width: 5rem; height: .5rem; margin-right: .5rem; background: #8a93a344}
 .rows .bar i {display: block; height: 100%; background: #1f6feb}
-.facts {display: grid; grid-template-columns: repeat(auto-fit, minmax(130px, 1fr)); gap: .5rem; margin: 0}
-.facts dt {font-size: .875rem; font-weight: 400; opacity: .85} .facts dd {margin: 0 !important}
+.facts {display: grid; grid-template-columns: repeat(auto-fit, minmax(130px, 1fr)); gap: .5rem}
+.facts.facts, .facts.facts * {margin: 0; padding: 0}
+.facts dt {font-size: .875rem; font-weight: 400; opacity: .85}
 .verdict.verdict {margin: 0 0 .5rem}
 .rows.phone {display: none}
 @media (min-width: 641px) {[data-testid=stElementContainer]:has(.rows.phone) {display: none}}

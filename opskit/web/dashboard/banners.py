@@ -61,7 +61,7 @@ def live(draw: Callable[[], None], *, seconds: float = TICK_SECONDS, charts_late
     every = seconds if st.session_state.get("live", True) else None
 
     def part() -> None:
-        # The frame is not drawn with it: whoever's sign-in has ended meanwhile is led to the door.
+        # The frame is not drawn with it: whoever's sign-in has ended meanwhile gets the sign-in page.
         if sign_in.role() is None:
             st.rerun()
         if charts_later and standing():

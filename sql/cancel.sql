@@ -45,7 +45,7 @@ WITH wanted AS MATERIALIZED (
        AND (:'server_id' = '' OR processing_status = 'processing' AND processing_server_id = :'server_id')
        AND (:'search' = '' OR strpos(lower(original_filename::text), lower(:'search')) > 0)
        AND (:'of_lane' = '' OR CASE WHEN :'lane_column' = 'processing_status' OR :"lane_column" IS NULL THEN '(none)' ELSE :"lane_column"::text END = :'of_lane')
-       AND (:'before' = '' OR coalesce(processing_queued_at < nullif(:'before', '')::timestamptz OR processing_queued_at > now(), true))
+       AND (:'before' = '' OR coalesce(processing_queued_at < nullif(:'before', '')::timestamptz OR processing_queued_at > clock_timestamp(), true))
      ORDER BY processing_queued_at, id
      LIMIT :'row_limit'::int
 ), free AS MATERIALIZED (

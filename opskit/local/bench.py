@@ -6,6 +6,7 @@ the server's work. Real nodes, more and more of them, say how many files a secon
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import statistics
@@ -68,8 +69,8 @@ def bench(
         raise SettingError(f"--nodes is {nodes}; it must be between 1 and 100")
     if not 2 <= seconds <= _LONGEST_SECONDS:
         raise SettingError(f"--seconds is {seconds:g}; it must be between 2 and {_LONGEST_SECONDS:g}")
-    if file_ms is not None and file_ms < 0:
-        raise SettingError(f"--file-ms is {file_ms:g}; it must not be negative")
+    if file_ms is not None and not 0 <= file_ms < math.inf:
+        raise SettingError(f"--file-ms is {file_ms:g}; it must be a number of 0 or more")
     began = time.monotonic()
     counts = [1]
     while counts[-1] * 2 <= nodes:

@@ -7,6 +7,7 @@ cleanup runs all the time. Then the database's own record is held against each p
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import random
 import signal
@@ -68,11 +69,15 @@ def prove(
         "holds", "promises" (each with what was counted), "faults", "seconds".
 
     Raises:
-        SettingError: The database is reached through a pooler, or *nodes* is too small.
+        SettingError: The database is reached through a pooler, or a number cannot be used.
         DatabaseError: This role may not create a schema.
     """
     if nodes < 3:
         raise SettingError(f"--nodes is {nodes}; at least 3 are needed, because one is killed and one frozen")
+    if files < 1:
+        raise SettingError(f"--files is {files}; it must be at least 1")
+    if not 0 < seconds < math.inf:
+        raise SettingError(f"--seconds is {seconds:g}; it must be a number above 0")
     with (
         temporary_schema(
             settings,

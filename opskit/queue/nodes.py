@@ -10,11 +10,14 @@ from typing import Any
 from opskit._version import __version__
 from opskit.database import Database
 from opskit.database.session import Row
-from opskit.errors import UnknownNodeError
+from opskit.errors import SettingError, UnknownNodeError
 from opskit.queue.lanes import Route
 from opskit.queue.readiness import demand_standing
 from opskit.queue.server_id import Boot
 from opskit.support import notebook_output
+
+MOST_DAYS = 36_500
+"""The longest age that `prune` can be told [days]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,16 +244,24 @@ def prune(
 
     Args:
         db: An open database.
-        node_days: Silence after which a node's row goes [days].
-        event_days: Age after which an event goes [days].
+        node_days: Silence after which a node's row goes [days], 0 to `MOST_DAYS`.
+        event_days: Age after which an event goes [days], 0 to `MOST_DAYS`.
         log_days: Age after which the output of an attempt goes [days]. Defaults to the setting.
 
     Raises:
+        SettingError: One of them is no such number of days; nothing was dropped.
         DatabaseError: This role may not delete.
         ForbiddenError: The database is read-only.
 
     SQL: sql/prune.sql
     """
     db.writing()
-    kept = db.settings.log_days if log_days is None else log_days
-    return db.one("prune", node_days=node_days, event_days=event_days, log_days=kept)
+    kept = {
+        "node_days": node_days,
+        "event_days": event_days,
+        "log_days": db.settings.log_days if log_days is None else log_days,
+    }
+    for name, days in kept.items():
+        if not 0 <= days <= MOST_DAYS:  # less than 0 would be all that there is
+            raise SettingError(f"{name} is {days:g}; it must be between 0 and {MOST_DAYS:,} days")
+    return db.one("prune", **kept)

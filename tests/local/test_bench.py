@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -60,7 +61,8 @@ def test_what_stops_more_nodes_is_named() -> None:
 
 
 @pytest.mark.parametrize(("given", "names"), [({"nodes": 0}, "--nodes"), ({"seconds": 300}, "--seconds"),
-                                              ({"file_ms": -1}, "--file-ms")])  # fmt: skip
+                                              ({"file_ms": -1}, "--file-ms"), ({"file_ms": math.nan}, "--file-ms"),
+                                              ({"seconds": math.inf}, "--seconds")])  # fmt: skip
 def test_numbers_out_of_range_are_refused(db: Database, given: dict[str, Any], names: str) -> None:
     with pytest.raises(SettingError, match=names):
         bench(db.settings, **given)

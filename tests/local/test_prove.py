@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -53,9 +55,18 @@ def test_a_run_that_is_not_done_in_time_does_not_hold(db: Database) -> None:
     assert schemas(db) == []
 
 
-def test_too_few_nodes_are_refused(db: Database) -> None:
-    with pytest.raises(SettingError, match="at least 3"):
-        prove(db.settings, nodes=2)
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"nodes": 2}, "--nodes is 2; at least 3"),
+        ({"files": 0}, "--files is 0; it must be at least 1"),
+        ({"seconds": math.nan}, "--seconds is nan; it must be a number above 0"),
+        ({"seconds": -1.0}, "--seconds is -1; it must be a number above 0"),
+    ],
+)
+def test_numbers_that_prove_nothing_are_refused(db: Database, given: dict[str, Any], said: str) -> None:
+    with pytest.raises(SettingError, match=said):
+        prove(db.settings, **given)
 
 
 def test_a_change_of_state_and_a_change_of_token_are_recorded_and_no_other_is(db: Database) -> None:

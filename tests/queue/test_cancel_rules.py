@@ -10,7 +10,7 @@ import pytest
 
 from opskit.database import Database
 from opskit.queue import claims
-from tests.support.tables import application, attempts, boot, claimed, files, put, put_node, row, run
+from tests.support.tables import application, attempts, boot, claimed, files, put, put_node, row, run, states_kept
 
 STRANGER = "00000000-0000-0000-0000-000000000007"
 
@@ -175,13 +175,7 @@ def test_only_a_claim_without_a_token_says_that_its_late_write_counts(db: Databa
 
 def test_a_file_that_a_trigger_of_the_table_keeps_is_kept(db: Database) -> None:
     (id,) = files(db, "a")
-    with application(db.settings) as own:
-        run(
-            own,
-            "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS "
-            "'BEGIN NEW.processing_status := OLD.processing_status; RETURN NEW; END'",
-        )
-        run(own, f"CREATE TRIGGER keep BEFORE UPDATE ON {db.settings.files} FOR EACH ROW EXECUTE FUNCTION keep()")
+    states_kept(db)
 
     assert (cancel(db, id), events(db, id)) == ({id: "kept"}, [])
 

@@ -8,7 +8,7 @@ from opskit.database import Database
 from opskit.queue import claims
 from tests.queue.test_reaping_rules import dead, node_row
 from tests.support.cleaning import cleanup, ended, foreign, lease_ended
-from tests.support.tables import application, attempts, boot, claimed, put, put_node, row, run
+from tests.support.tables import attempts, boot, claimed, put, put_node, row, states_kept
 
 TIMEOUT = "Processing timeout: no progress"
 
@@ -68,13 +68,7 @@ def test_what_is_pending_says_whether_a_second_look_or_a_trigger_is_in_the_way(d
     stuck, _ = claimed(db, "node-b", stale_after_seconds=600.0)
     put(db, stuck, "processing_started_at = now() - interval '11 minutes'")
     kept = foreign(db, "2 hours", token=False)
-    with application(db.settings) as own:
-        run(
-            own,
-            "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS "
-            "'BEGIN NEW.processing_status := OLD.processing_status; RETURN NEW; END'",
-        )
-        run(own, f"CREATE TRIGGER keep BEFORE UPDATE ON {db.settings.files} FOR EACH ROW EXECUTE FUNCTION keep()")
+    states_kept(db)
 
     assert {one["id"]: one["reason"] for one in cleanup(db).pending} == {
         silent: "its lease has run out; a second look must see the same",

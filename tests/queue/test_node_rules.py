@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
 
-from opskit import queue
+from opskit import queue, stats
 from opskit.database import Database
+from opskit.errors import SettingError
 from opskit.queue import nodes
 from opskit.queue.server_id import Boot
 from tests.support.tables import application, boot, claimed, files, put, put_node, run
@@ -244,3 +246,16 @@ def test_what_is_old_and_not_needed_is_pruned(db: Database) -> None:
     assert list(fleet_is(db)) == ["holding", "new"]
     assert sorted(one["kind"] for one in ask(db, "kind", "events")) == ["attempt", "migrate", "watch"]
     assert [one["sequence"] for one in ask(db, "sequence", "logs")] == [2]
+
+
+@pytest.mark.parametrize("days", [-1.0, math.nan, math.inf, 1e9])
+@pytest.mark.parametrize("name", ["node_days", "event_days", "log_days"])
+def test_a_prune_by_no_number_of_days_drops_nothing(db: Database, name: str, days: float) -> None:
+    queue.pause(db, actor="ann")
+    events = len(stats.events(db))
+
+    with pytest.raises(SettingError) as refused:
+        queue.prune(db, **{name: days})
+
+    assert str(refused.value) == f"{name} is {days:g}; it must be between 0 and 36,500 days"
+    assert len(stats.events(db)) == events > 0

@@ -9,7 +9,7 @@ import pytest
 
 from opskit.database import Database
 from tests.support.nodes import ask
-from tests.support.tables import application, claimed, files, put, row, run
+from tests.support.tables import application, claimed, files, put, row, run, states_kept
 
 TOKEN = "00000000-0000-0000-0000-000000000007"
 OTHER = "00000000-0000-0000-0000-000000000008"
@@ -17,17 +17,6 @@ OTHER = "00000000-0000-0000-0000-000000000008"
 
 def statuses(db: Database, *ids: str) -> list[str | None]:
     return [row(db, id)["processing_status"] for id in ids]
-
-
-def kept(db: Database) -> None:
-    """A trigger of the application's keeps each state as it is."""
-    with application(db.settings) as own:
-        run(
-            own,
-            "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS "
-            "'BEGIN NEW.processing_status := OLD.processing_status; RETURN NEW; END'",
-        )
-        run(own, f"CREATE TRIGGER keep BEFORE UPDATE ON {db.settings.files} FOR EACH ROW EXECUTE FUNCTION keep()")
 
 
 # -- adopt -------------------------------------------------------------------------------------
@@ -50,7 +39,7 @@ def test_rows_are_adopted_that_are_named_and_wait_without_a_status(db: Database)
 def test_rows_that_a_trigger_keeps_are_not_said_to_be_adopted_and_of_none_nothing_is_noted(db: Database) -> None:
     (id,) = files(db, "a")
     put(db, id, "processing_status = NULL")
-    kept(db)
+    states_kept(db)
 
     assert db.one("adopt", ids=[id], actor="me")["adopted"] == 0
     assert ask(db, f"SELECT 1 FROM {db.names['events']} WHERE kind = %s", "adopt") == []

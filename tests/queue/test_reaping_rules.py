@@ -12,7 +12,7 @@ import pytest
 
 from opskit.database import Database
 from tests.support.cleaning import cleanup, ended, foreign, lease_ended
-from tests.support.tables import application, attempts, boot, claimed, files, put, put_node, row, run
+from tests.support.tables import application, attempts, boot, claimed, files, put, put_node, row, run, states_kept
 
 
 def node_row(db: Database, server_id: str = "node-a") -> dict[str, Any]:
@@ -148,13 +148,7 @@ def test_an_orphan_fails_that_was_cancelled_or_may_not_run_again(db: Database, g
 
 def test_what_a_trigger_of_the_table_keeps_is_pending_and_no_attempt(db: Database) -> None:
     id = foreign(db, "2 hours", token=False)
-    with application(db.settings) as own:
-        run(
-            own,
-            "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS "
-            "'BEGIN NEW.processing_status := OLD.processing_status; RETURN NEW; END'",
-        )
-        run(own, f"CREATE TRIGGER keep BEFORE UPDATE ON {db.settings.files} FOR EACH ROW EXECUTE FUNCTION keep()")
+    states_kept(db)
 
     done = cleanup(db)
 

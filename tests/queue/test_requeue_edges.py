@@ -8,9 +8,8 @@ import pytest
 
 from opskit.database import Database
 from tests.queue.test_lane_rules import laned
-from tests.queue.test_place_rules import kept
 from tests.support.nodes import ask
-from tests.support.tables import files, put, row
+from tests.support.tables import files, put, row, states_kept
 
 __all__ = ["laned"]
 KNOWN = "jsonb_build_object('attempt', 1, 'error', 'it broke', 'place', '')"
@@ -110,7 +109,7 @@ def test_a_text_that_names_another_error_is_not_taken_by_this_one(db: Database) 
 @pytest.mark.parametrize("error", ["", "it broke", "else"])
 def test_files_that_a_trigger_keeps_are_not_said_to_be_requeued(db: Database, error: str) -> None:
     failed(db), failed(db, text="else", identity="NULL")
-    kept(db)
+    states_kept(db)
 
     assert (requeue(db, error=error), noted(db)) == ([], [])
 

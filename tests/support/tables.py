@@ -213,6 +213,17 @@ def fail(db: Database, id: str, token: str, **changes: Any) -> str:
     return claims.fail(db, id=id, token=token, **{**given, **changes})
 
 
+def states_kept(db: Database) -> None:
+    """A trigger of the application's keeps each file's state as it is."""
+    with application(db.settings) as own:
+        run(
+            own,
+            "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS "
+            "'BEGIN NEW.processing_status := OLD.processing_status; RETURN NEW; END'",
+        )
+        run(own, f"CREATE TRIGGER keep BEFORE UPDATE ON {db.settings.files} FOR EACH ROW EXECUTE FUNCTION keep()")
+
+
 def tables_of(settings: Settings) -> list[str]:
     """The names of the tables that belong to one environment."""
     named = names(settings)

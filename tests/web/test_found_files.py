@@ -78,7 +78,7 @@ def test_a_filter_that_finds_more_than_one_act_takes_says_so(open_page: Open, la
     asked = click(app, "requeue_found")
 
     assert "5000 files** would go back to the queue" in said(asked).replace(",", "")
-    assert "The filter finds more than 5,000 files: these are of the first. Press again for the rest." in said(asked)
+    assert "The filter finds more than 5,000 files: these are the first. Narrow the filter." in said(asked)
     assert states(laned)[None, "failed"] == 5000
 
 

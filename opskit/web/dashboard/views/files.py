@@ -45,9 +45,7 @@ ACTS: dict[str, tuple[str, tuple[str, ...], Callable[[Sequence[str], Sequence[st
 """What can be done with several files: icon, the states that it is for, and the dialog that asks."""
 PAGE_ROWS = 200
 MOST_ROWS = 5000
-MORE = (
-    f"The filter finds more than {wording.count(MOST_ROWS, 'file')}: these are of the first. Press again for the rest."
-)
+MORE = f"The filter finds more than {wording.count(MOST_ROWS, 'file')}: these are the first. Narrow the filter."
 
 
 def listing() -> None:

@@ -104,7 +104,7 @@ def database_url(server: servers.Server, request: pytest.FixtureRequest) -> Iter
     copied = "db" in request.fixturenames
     url = server.create_database(request.getfixturevalue("migrated") if copied else "template1")
     yield url
-    server.drop_database(url)
+    server.leave_database(url)
 
 
 @pytest.fixture

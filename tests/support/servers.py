@@ -40,6 +40,7 @@ class Server:
 
     url: str
     _kept: list[psycopg.Connection[Any]] = field(default_factory=list)
+    _left: list[str] = field(default_factory=list)
 
     def run(self, statement: sql.Composed) -> None:
         """Run a statement on the server's own database, over one connection for all tests."""
@@ -56,7 +57,10 @@ class Server:
         return self._kept[0]
 
     def close(self) -> None:
-        """Close that connection."""
+        """Drop what is left, and close that connection."""
+        for url in self._left:
+            self.drop_database(url)
+        self._left.clear()
         for connection in self._kept:
             connection.close()
         self._kept.clear()
@@ -68,6 +72,17 @@ class Server:
             connection.execute("SET scram_iterations = 1")
             words = sql.SQL("ALTER ROLE {} PASSWORD {}")
             self.run(words.format(sql.Identifier(connection.info.user), sql.Literal(connection.info.password)))
+
+    def lighten_template(self) -> None:
+        """Remove what PostgreSQL makes again by itself from template1, right after the start: 74 of 300 files to copy.
+
+        These are maps of free space and of visible pages. Nobody has been connected to template1 yet.
+        """
+        query = b"SELECT current_setting('data_directory'), oid FROM pg_database WHERE datname = 'template1'"
+        (found,) = self._connection().execute(query)
+        for file in (Path(found[0]) / "base" / str(found[1])).iterdir():
+            if file.name.endswith(("_fsm", "_vm")):
+                file.unlink()
 
     def create_database(self, template: str = "template1") -> str:
         """Make a database as a copy of *template*, to which nobody may be connected, and return its URL."""
@@ -84,6 +99,18 @@ class Server:
         with contextlib.suppress(psycopg.Error):
             self.run(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
 
+    def leave_database(self, url: str) -> None:
+        """End a database's connections, and drop it when the next one is left.
+
+        To drop it at once takes 100 ms more whenever one of its backends is still ending.
+        """
+        query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = {}"
+        with contextlib.suppress(psycopg.Error):
+            self.run(sql.SQL(query).format(sql.Literal(url.rpartition("/")[2])))
+        while self._left:
+            self.drop_database(self._left.pop())
+        self._left.append(url)
+
 
 @contextlib.contextmanager
 def running_server() -> Iterator[Server]:
@@ -96,6 +123,7 @@ def running_server() -> Iterator[Server]:
         settings = Settings.load({}, home=str(home), pg_bin=PG_BIN, pg_port=FIRST_PORT)
         try:
             server = Server(embedded.start(settings, FAST))
+            server.lighten_template()
             server.ease_passwords()
             yield server
             server.close()

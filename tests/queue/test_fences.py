@@ -13,7 +13,9 @@ from opskit.database import Database
 from opskit.errors import NotClaimableError
 from opskit.queue import claims
 from opskit.queue.server_id import Boot
-from tests.support.tables import application, boot, claimed, files, put, put_node, row, run
+from tests.support.tables import boot, claimed, files, put, put_node, row, run
+
+pytestmark = pytest.mark.one_database
 
 STRANGER = str(uuid.UUID(int=7))
 GIVEN: dict[str, dict[str, Any]] = {
@@ -39,9 +41,9 @@ def ended(db: Database, name: str, id: str, token: str, **given: Any) -> str:
 
 def everything(db: Database) -> dict[str, list[dict[str, Any]]]:
     """All rows of all tables."""
-    with application(db.settings) as own:
+    with db.connection() as connection:
         return {
-            name: run(own, f"SELECT * FROM {db.names[name]} ORDER BY 1")
+            name: run(connection, f"SELECT * FROM {db.names[name]} ORDER BY 1")
             for name in ("files", "nodes", "events", "pauses")
         }
 

@@ -14,15 +14,23 @@ from tests.queue.test_fences import HOWS, STRANGER, changed
 from tests.support.nodes import ask
 from tests.support.tables import application, boot, files, put, row, run
 
+pytestmark = pytest.mark.one_database
+
 LANES = ("a", None)
+
+
+@pytest.fixture(scope="module")
+def one_database(one_database: Database) -> Database:
+    """A table whose lanes are the values of a column."""
+    ask(one_database, f"ALTER TABLE {one_database.settings.files} ADD COLUMN customer text")
+    migration.set_lanes(one_database, "customer", actor="test")
+    lanes.column(one_database)
+    return one_database
 
 
 @pytest.fixture
 def laned(db: Database) -> Database:
-    """A table whose lanes are the values of a column."""
-    ask(db, f"ALTER TABLE {db.settings.files} ADD COLUMN customer text")
-    migration.set_lanes(db, "customer", actor="test")
-    lanes.column(db)
+    """That table, empty."""
     return db
 
 
@@ -31,9 +39,9 @@ def turn(*asked: str | None, after: str = "-infinity", alone: bool = False) -> T
 
 
 def opened(db: Database, *, closed: bool = False, due: bool = True) -> None:
-    with application(db.settings) as own:
+    with db.connection() as connection:
         run(
-            own,
+            connection,
             f"INSERT INTO {db.names['pauses']} (scope, kind, actor, reason, next_probe_at, probe_seconds, closed_at) "
             f"VALUES (' breaker', 'breaker', 'a', 'it broke', now() + interval '{-1 if due else 60} s', 1, "
             f"{'now()' if closed else 'NULL'})",

@@ -104,3 +104,17 @@ def test_the_rows_that_the_shell_reads_are_those_of_the_frame(busy: Database, na
     for row, framed in zip(rows, frame, strict=True):
         assert list(row) == list(framed)
         assert {k: v for k, v in row.items() if k not in moving} == {k: v for k, v in framed.items() if k not in moving}
+
+
+ENDS = """
+import atexit, gc, importlib.metadata, sys
+atexit.register(lambda: print(gc.get_freeze_count() > 10_000))  # called last of all
+sys.argv = ["opskit", "--version"]
+(command,) = importlib.metadata.entry_points(group="console_scripts", name="opskit")
+command.load()()
+"""
+
+
+def test_the_command_ends_without_a_last_search_of_all_that_it_has_loaded() -> None:
+    done = subprocess.run([sys.executable, "-P", "-c", ENDS], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split()[-1] == "True"

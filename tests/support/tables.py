@@ -185,8 +185,9 @@ def catalog(connection: Connection) -> dict[str, list[dict[str, Any]]]:
 
 def boot(db: Database, server_id: str = "node-a", **policy: Any) -> Boot:
     """Register a node, with a policy of its own; its lease outlasts the test, because nobody beats for it."""
-    with Database(dataclasses.replace(db.settings, **{"lease_seconds": 600.0, **policy}), pooled=False) as own:
-        node = nodes.register(own, server_id, str(uuid.uuid4()))
+    own = object.__new__(Database)  # the same database, its connections too, with other settings
+    vars(own).update(vars(db), settings=dataclasses.replace(db.settings, **{"lease_seconds": 600.0, **policy}))
+    node = nodes.register(own, server_id, str(uuid.uuid4()))
     assert node is not None, f"{server_id} is alive"
     return node
 

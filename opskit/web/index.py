@@ -79,6 +79,7 @@ def fetched_later() -> str:
     )
 
 
+@cache
 def _files(name: str) -> list[str]:
     """The files of Streamlit that a name stands for."""
     return [path.name for path in sorted((STATIC / "static/js").glob(f"{name}.*.js"))]

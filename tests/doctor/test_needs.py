@@ -22,6 +22,7 @@ from opskit.database import Database
 from opskit.doctor import Finding
 from opskit.web.authorization import Caller
 from opskit.web.dashboard import permission
+from tests.support.dashboard import components_scanned_once  # noqa: F401 -- a fixture
 from tests.support.nodes import ask, until
 from tests.support.tables import boot, environ, files
 

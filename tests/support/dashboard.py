@@ -13,7 +13,8 @@ import pytest
 import streamlit as st
 from psycopg import sql
 from streamlit.components.v2 import manifest_scanner
-from streamlit.testing.v1 import AppTest
+from streamlit.runtime.scriptrunner.script_cache import ScriptCache
+from streamlit.testing.v1 import AppTest, app_test
 
 import opskit.web.dashboard
 from opskit import queue
@@ -26,6 +27,7 @@ HERE = Path(opskit.web.dashboard.__file__).parent
 Open = Callable[..., AppTest]
 AWAY = ":material/cloud_off:"
 """What marks the banner of a database that is away."""
+COMPILED = ScriptCache()
 ROLES = {"OPSKIT_OPERATORS": "ann@example.com, *@ops.example.com", "OPSKIT_VIEWERS": "*@example.com"}
 
 
@@ -85,11 +87,18 @@ def choose(app: AppTest, parameter: str, *names: str) -> None:
     assert fine(app)
 
 
+SCANNED = cache(manifest_scanner.scan_component_manifests)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def components_scanned_once() -> Iterator[None]:
-    """Each opened app reads what all installed packages say of themselves: more than half of these tests' time."""
+    """Each opened app reads what all installed packages say of themselves, and compiles the scripts of all pages.
+
+    That takes more than half of the time of these tests; once for a process is enough.
+    """
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(manifest_scanner, "scan_component_manifests", cache(manifest_scanner.scan_component_manifests))
+        patched.setattr(manifest_scanner, "scan_component_manifests", SCANNED)
+        patched.setattr(app_test, "ScriptCache", lambda: COMPILED)
         yield
 
 
@@ -103,9 +112,10 @@ def open_page(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[O
     def open_it(page: str = "overview.py", **variables: str) -> AppTest:
         for name, value in (settings.environ() | variables).items():
             monkeypatch.setenv(name, value)
-        app = AppTest.from_file(HERE / "frame.py", default_timeout=90).run()
+        app = AppTest.from_file(HERE / "frame.py", default_timeout=90)
         if page != "overview.py":
-            app.switch_page(f"views/{page}").run()
+            app.switch_page(f"views/{page}")
+        app.run()
         assert fine(app)
         return app
 

@@ -15,7 +15,7 @@ import pytest
 from opskit import migration
 from opskit.database import Database
 from opskit.settings import Settings
-from tests.support import servers
+from tests.support import python_programs, servers
 
 # jsonschema can check IRIs and nobody asks it to; to load the grammar for that takes more than two seconds.
 sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
@@ -57,6 +57,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             for number, case in enumerate(cases):
                 if number not in fast:
                     case.add_marker(pytest.mark.slow)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Have the programs of a test forked; real starts are left to slow tests, and to tests of faults and of starts."""
+    marks = {mark.name for mark in item.iter_markers()}
+    python_programs.forking.wanted = "faults" not in item.path.parts and not marks & {"slow", "browser", "real_starts"}
 
 
 def pytest_collection_finish() -> None:

@@ -18,6 +18,7 @@ from opskit.database import Database
 from opskit.settings import Settings
 from opskit.support.logs import masked
 from opskit.web.api.app import create_api
+from tests.support import python_programs
 from tests.support.nodes import add_files, running_nodes
 
 SECRET = "hunter2"
@@ -63,7 +64,7 @@ def _asked(db: Database, path: str) -> str:
     ],
 )
 def test_a_traceback_on_the_shell_shows_no_password(url: str) -> None:
-    done = subprocess.run(
+    done = python_programs.run(
         [sys.executable, "-m", "opskit", "stats", "-v"],
         env={**os.environ, "DATABASE_URL": url},
         capture_output=True,

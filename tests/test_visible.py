@@ -23,6 +23,7 @@ from opskit.support.logs import set_up_logging
 from opskit.support.notebook_output import record
 from opskit.support.progress import Progress
 from opskit.support.visible import directions_shown, visible, visible_lines
+from tests.support import python_programs
 from tests.support.nodes import add_files, ask, running_nodes
 
 FORGED = "2031-01-02 00:00:00,000 INFO    [prod production] all fine"
@@ -45,7 +46,7 @@ def steering(text: str) -> list[str]:
 
 
 def opskit(db: Database, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    return python_programs.run(
         [sys.executable, "-m", "opskit", *words],
         env={**os.environ, **db.settings.environ(), "COLUMNS": "400"},
         stdin=subprocess.DEVNULL,

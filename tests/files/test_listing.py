@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +18,7 @@ from opskit.files.listing import expand, name_of_url
 from opskit.queue.error_identity import kind_of
 from opskit.support.logs import masked
 from tests.database.test_embedded import as_user
+from tests.support import python_programs
 from tests.support.nodes import add_files, running_nodes, status
 
 PRESIGNED = "https://b.s3.amazonaws.com/in/Q1%20sales.csv?X-Amz-Credential=AK&X-Amz-Signature=5ecre7&X-Amz-Date=1#top"
@@ -110,7 +110,7 @@ def test_an_impossible_path_is_one_sentence(tmp_path: Path, path: str, sentence:
 
 
 def test_the_shell_says_a_sentence_about_five_thousand_letters(db: Database) -> None:
-    done = subprocess.run(
+    done = python_programs.run(
         [sys.executable, "-m", "opskit", "enqueue", "x" * 5000],
         env={**os.environ, **db.settings.environ()}, capture_output=True, text=True, check=False,
     )  # fmt: skip

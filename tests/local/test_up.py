@@ -17,6 +17,7 @@ from opskit import migration
 from opskit.database import Database, embedded
 from opskit.local.samples import SAMPLES
 from opskit.settings import Settings
+from tests.support import python_programs
 from tests.support.nodes import SUPPORT, ask, counts, until
 
 MEGABYTE = 1 << 20
@@ -24,7 +25,7 @@ MEGABYTE = 1 << 20
 
 def opskit(*arguments: str, environ: dict[str, str], seconds: float = 120) -> subprocess.CompletedProcess[str]:
     """The command as a user gives it."""
-    return subprocess.run(
+    return python_programs.run(
         [sys.executable, "-m", "opskit", *arguments],
         env={**os.environ, **environ},
         capture_output=True,
@@ -158,7 +159,7 @@ def test_up_without_anything_brings_the_embedded_server_and_the_samples_and_ctrl
 
 
 def test_nodes_end_when_up_is_killed(db: Database) -> None:
-    running = subprocess.Popen(
+    running = python_programs.Program(
         [sys.executable, "-m", "opskit", "up", "--no-dashboard", "--nodes", "2"],
         env={**os.environ, **db.settings.environ(), "NODE_ID": "up"},
         stderr=subprocess.DEVNULL,

@@ -25,6 +25,7 @@ from opskit.errors import DatabaseError, MigrationRefusedError
 from opskit.migration import applying
 from opskit.queue import claims
 from opskit.settings import Settings
+from tests.support import python_programs
 from tests.support.nodes import ask, until
 from tests.support.tables import boot, psql
 
@@ -82,7 +83,7 @@ def test_the_plan_says_every_statement_with_its_lock_and_runs_nothing(
 
 def test_the_plan_run_by_psql_leads_to_the_same_schema(application: Database, server: object) -> None:
     url = application.settings.database_url or ""
-    shown = subprocess.run(
+    shown = python_programs.run(
         [sys.executable, "-m", "opskit", "migrate", "--plan", "--database-url", url],
         capture_output=True,
         text=True,

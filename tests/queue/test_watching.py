@@ -15,6 +15,7 @@ import pytest
 from opskit import queue
 from opskit.database import Database
 from opskit.errors import SettingError
+from tests.support import python_programs
 from tests.support.nodes import ask, until
 from tests.support.tables import environ
 
@@ -131,7 +132,7 @@ def test_a_file_that_cannot_be_queued_is_not_remembered(db: Database, incoming: 
 def test_the_shell_watches_until_it_is_told_to_stop(db: Database, incoming: Path) -> None:
     (incoming / "a.csv").write_text("1\n")
     words = [sys.executable, "-m", "opskit", "enqueue", "--watch", str(incoming), "--every", "0.2s"]
-    with subprocess.Popen(words, env=environ(db.settings), stdout=subprocess.PIPE, text=True) as watching:
+    with python_programs.Program(words, env=environ(db.settings), stdout=subprocess.PIPE, text=True) as watching:
         until(lambda: len(paths(db)) == 1)
         (incoming / "b.csv").write_text("1\n")
         until(lambda: len(paths(db)) == 2)

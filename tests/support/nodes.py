@@ -14,6 +14,7 @@ from typing import Any
 
 from opskit.database import Database
 from opskit.local.checker import examine, record
+from tests.support import python_programs
 
 __all__ = ["Node", "add_files", "add_many", "ask", "counts", "record", "running_nodes", "status", "until", "violations"]
 
@@ -34,7 +35,7 @@ class Node:
             "PYTHONPATH": str(SUPPORT),
         }
         with self.log_path.open("wb") as log:
-            self.process = subprocess.Popen(
+            self.process = python_programs.Program(
                 [sys.executable, "-m", "opskit.worker", *flags],
                 env={**os.environ, **settings, **environ},
                 stdin=subprocess.DEVNULL,
@@ -68,7 +69,8 @@ class Node:
     def said(self) -> str:
         """What it wrote on stdout, after its end."""
         assert self.process.stdout is not None
-        return self.process.stdout.read().decode()
+        said: bytes = self.process.stdout.read()
+        return said.decode()
 
 
 @contextlib.contextmanager

@@ -21,14 +21,15 @@ import pytest
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from opskit.database import Database, programs
+from opskit.database import Database
 from opskit.database.names import names
+from opskit.database.programs import find_binaries
 from opskit.database.session import Connection
 from opskit.queue import claims, nodes
 from opskit.queue.claims import Answer
 from opskit.queue.server_id import Boot
 from opskit.settings import Settings
-from tests.support import servers
+from tests.support import python_programs, servers
 
 ROOT = Path(__file__).parents[2]
 Done = subprocess.CompletedProcess[str]
@@ -241,7 +242,7 @@ def environ(settings: Settings, **more: str) -> dict[str, str]:
 
 def opskit(settings: Settings, *arguments: str, module: str = "opskit", **more: str) -> Done:
     """Run the shell's door as a program."""
-    return subprocess.run(
+    return python_programs.run(
         [sys.executable, "-m", module, *arguments],
         env=environ(settings, **more),
         stdin=subprocess.DEVNULL,
@@ -254,7 +255,7 @@ def opskit(settings: Settings, *arguments: str, module: str = "opskit", **more: 
 
 def psql_program() -> str:
     """psql: the one beside the server's programs, else the one on PATH."""
-    folder = programs.find_binaries(Settings.load({}, pg_bin=servers.PG_BIN))
+    folder = find_binaries(Settings.load({}, pg_bin=servers.PG_BIN))
     program = shutil.which("psql", path=folder) or shutil.which("psql")
     if program is None:
         pytest.skip("there is no psql on this machine")

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from opskit.database import Database
+from tests.support import python_programs
 from tests.support.chromium import free_port
 from tests.support.nodes import SUPPORT, Node, running_nodes, status, until
 from tests.support.tables import environ, files
@@ -79,7 +80,7 @@ def test_a_node_under_nohup_goes_on_after_a_hangup(db: Database, start: Start) -
 def test_a_hangup_drains_up_unless_it_is_ignored(db: Database, tmp_path: Path, ignored: bool) -> None:
     (id,) = files(db, "a")
     with (tmp_path / "log").open("wb") as log:
-        up = subprocess.Popen(
+        up = python_programs.Program(
             [sys.executable, "-m", "opskit", "up", "--nodes", "1", "--no-dashboard", "--json"],
             env=environ(db.settings, PYTHONPATH=str(SUPPORT), ACT_SECONDS="0.5", OPSKIT_PROCESSOR="processors:slow"),
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, start_new_session=True,

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from opskit.database import Database
+from tests.support import python_programs
 from tests.support.nodes import SUPPORT, add_many, ask, counts, until
 from tests.support.tables import opskit
 
@@ -27,7 +28,7 @@ class Pool:
         self.log_path = folder / "pool.log"
         settings = db.settings.environ() | {"NODE_ID": "box", "OPSKIT_PROCESSOR": act, "PYTHONPATH": str(SUPPORT)}
         with self.log_path.open("wb") as log:
-            self.process = subprocess.Popen(
+            self.process = python_programs.Program(
                 [sys.executable, "-m", "opskit", "worker", *flags],
                 env={**os.environ, **settings, **environ},
                 stdin=subprocess.DEVNULL,

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from opskit.database import Database
+from tests.support import python_programs
 from tests.support.node_steps import Start, in_hand
 from tests.support.nodes import SUPPORT, add_files, add_many, ask, counts, record, status, until, violations
 
@@ -141,7 +142,7 @@ def test_a_processor_that_cannot_be_loaded_ends_the_node_with_one_sentence(db: D
 
 
 def test_a_worker_on_tables_that_are_not_migrated_says_the_command(database_url: str, tmp_path: Path) -> None:
-    done = subprocess.run(
+    done = python_programs.run(
         [sys.executable, "-m", "opskit.worker"],
         env={**os.environ, "DATABASE_URL": database_url},
         capture_output=True,
@@ -180,7 +181,7 @@ def test_processing_one_file_by_hand_races_with_scheduled_nodes_and_is_done_once
         "PYTHONPATH": str(SUPPORT),
     }
 
-    by_hand = subprocess.Popen(
+    by_hand = python_programs.Program(
         [sys.executable, "-m", "opskit", "process", files[0]],
         env=environ,
         stderr=subprocess.PIPE,
@@ -191,7 +192,7 @@ def test_processing_one_file_by_hand_races_with_scheduled_nodes_and_is_done_once
     by_hand.communicate(timeout=60)
     until(lambda: counts(db) == {"completed": 4})
 
-    late = subprocess.run(
+    late = python_programs.run(
         [sys.executable, "-m", "opskit", "process", files[0]],
         env=environ,
         capture_output=True,

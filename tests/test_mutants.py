@@ -13,31 +13,37 @@ from tests.mutants import kept as listed
 from tests.mutants.copies import Copy
 from tests.mutants.kept import ROOT, MisfitError, Mutant, kept
 
-MUTANTS = kept()
+
+@pytest.fixture(scope="module")
+def mutants() -> list[Mutant]:
+    """The list."""
+    return kept()
 
 
-def test_each_mutant_of_the_list_applies_and_differs_from_all_others() -> None:
-    changed = [(mutant.file, mutant.applied((ROOT / mutant.file).read_text(encoding="utf-8"))) for mutant in MUTANTS]
+def test_each_mutant_of_the_list_applies_and_differs_from_all_others(mutants: list[Mutant]) -> None:
+    changed = [(mutant.file, mutant.applied((ROOT / mutant.file).read_text(encoding="utf-8"))) for mutant in mutants]
 
-    assert len(set(changed)) == len(MUTANTS) >= 150
+    assert len(set(changed)) == len(mutants) >= 150
     assert all(text != (ROOT / file).read_text(encoding="utf-8") for file, text in changed)
 
 
-def test_the_tests_of_each_mutant_exist() -> None:
+def test_the_tests_of_each_mutant_exist(mutants: list[Mutant]) -> None:
     def is_there(test: str) -> bool:
         file, _, name = test.partition("::")
         return (ROOT / file).is_file() and f"def {name}(" in (ROOT / file).read_text() + "def ("
 
-    assert [test for test in {test for mutant in MUTANTS for test in mutant.tests} if not is_there(test)] == []
+    assert [test for test in {test for mutant in mutants for test in mutant.tests} if not is_there(test)] == []
 
 
-def test_a_mutant_of_python_is_python() -> None:
-    for mutant in MUTANTS:
+def test_a_mutant_of_python_is_python(mutants: list[Mutant]) -> None:
+    for mutant in mutants:
         if mutant.file.endswith(".py"):
             ast.parse(mutant.applied((ROOT / mutant.file).read_text(encoding="utf-8")), mutant.file)
 
 
-def test_a_mutant_of_sql_takes_the_same_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mutant_of_sql_takes_the_same_values(
+    mutants: list[Mutant], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # One that no longer takes a value is refused before it runs: that would say nothing about the tests.
     def values(text: str) -> set[str]:
         (tmp_path / "one.sql").write_text(text, encoding="utf-8")
@@ -46,9 +52,9 @@ def test_a_mutant_of_sql_takes_the_same_values(tmp_path: Path, monkeypatch: pyte
         return {value for statement in found for value in statement.values}
 
     monkeypatch.setattr("opskit.database.queries.FOLDER", tmp_path)
-    texts = {file: (ROOT / file).read_text(encoding="utf-8") for file in {mutant.file for mutant in MUTANTS}}
+    texts = {file: (ROOT / file).read_text(encoding="utf-8") for file in {mutant.file for mutant in mutants}}
     taken = {file: values(text) for file, text in texts.items() if file.endswith(".sql")}
-    for mutant in MUTANTS:
+    for mutant in mutants:
         if mutant.file in taken:
             assert values(mutant.applied(texts[mutant.file])) == taken[mutant.file], mutant
     statements.cache_clear()

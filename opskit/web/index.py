@@ -62,7 +62,7 @@ def index_routes(pages: Iterable[str]) -> list[BaseRoute]:
 
 def preloads(page: str, html: str = "") -> str:
     """Links that have the browser fetch what a page draws with, and what that needs; not what *html* fetches anyway."""
-    needed = dict.fromkeys(name for one in (*EVERYWHERE, *DRAWS.get(page, ())) for name in _with_imports(_files(one)))
+    needed = dict.fromkeys(file for one in (*EVERYWHERE, *DRAWS.get(page, ())) for file in _needed(one))
     new = [name for name in needed if f"/{name}" not in html]
     return "".join(f'<link rel="modulepreload" crossorigin href="./static/js/{name}">' for name in new)
 
@@ -79,16 +79,16 @@ def fetched_later() -> str:
     )
 
 
-@cache
 def _files(name: str) -> list[str]:
     """The files of Streamlit that a name stands for."""
     return [path.name for path in sorted((STATIC / "static/js").glob(f"{name}.*.js"))]
 
 
-def _with_imports(names: Iterable[str]) -> list[str]:
-    """Files and all that they import: a browser would learn of these one after the other."""
+@cache
+def _needed(name: str) -> list[str]:
+    """The files that a name stands for and all that they import: a browser would learn of these one after the other."""
     known: dict[str, None] = {}
-    waiting = list(names)
+    waiting = _files(name)
     while waiting:
         name = waiting.pop(0)
         if name not in known:

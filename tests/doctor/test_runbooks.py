@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import shlex
@@ -15,6 +16,12 @@ from opskit.doctor.finding import Condition
 from opskit.errors import SettingError
 from opskit.settings import Settings
 from tests.support.pages import ROOT
+
+
+@pytest.fixture(scope="module")
+def parser() -> argparse.ArgumentParser:
+    """The shell's, which takes its time to make."""
+    return build_parser()
 
 
 def test_the_shell_prints_a_runbook_without_a_database(
@@ -54,7 +61,9 @@ def test_links_of_a_runbook_lead_to_runbooks_alone(condition: Condition) -> None
 
 
 @pytest.mark.parametrize("condition", list(Condition))
-def test_commands_of_a_runbook_are_for_the_environment_and_the_table_that_are_looked_at(condition: Condition) -> None:
+def test_commands_of_a_runbook_are_for_the_environment_and_the_table_that_are_looked_at(
+    condition: Condition, parser: argparse.ArgumentParser
+) -> None:
     there = Settings.load({}, env="development", table="invoices")
 
     blocks = re.findall(r"^```(\w+)\n(.*?)^```$", runbooks.text(condition, settings=there), flags=re.M | re.S)
@@ -64,7 +73,7 @@ def test_commands_of_a_runbook_are_for_the_environment_and_the_table_that_are_lo
             assert "uploaded_files" not in line.replace("uploaded_files_id_unique", "")
             assert "processing_nodes" not in line
             if language == "sh" and line.startswith("opskit ") and line != "opskit --version":
-                given = build_parser().parse_args(shlex.split(line, comments=True)[1:])
+                given = parser.parse_args(shlex.split(line, comments=True)[1:])
                 assert callable(given.verb)
                 assert given.table == "invoices"
 

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 
 import fsspec
 import pytest
-from moto.server import ThreadedMotoServer
 
 
 @contextlib.contextmanager
 def object_store() -> Iterator[str]:
     """The URL of an S3 that runs until the end."""
+    from moto.server import ThreadedMotoServer  # half a second, which only who uses it pays
+
     running = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     running.start()
     host, port = running.get_host_and_port()

@@ -64,9 +64,13 @@ class Worker:
             raise RuntimeError(f"the tests would not see the copy in {copy.root}")
         self._nursery = copy.nursery()
 
-    def passes(self, tests: tuple[str, ...]) -> bool:
-        """Run tests without a mutant; once more when they fail: the machine may have been busy."""
-        return 0 in (self._run(tests)[0] for _ in range(2))
+    def fails(self, tests: tuple[str, ...]) -> str:
+        """Run tests without a mutant; once more when they fail: the machine may have been busy. What pytest wrote."""
+        for _ in range(2):
+            code, output = self._run(tests)
+            if code == 0:
+                return ""
+        return f"pytest ended with {code}\n{output}"
 
     def tries(self, mutant: Mutant, killer: str) -> tuple[Verdict, str]:
         """Run a mutant's tests, the one that killed it last time first; also what pytest wrote."""
@@ -172,17 +176,17 @@ def tried(
         bad: set[str] = set()
         for failing in _each(workers, sorted(files.values(), key=len), _failing):
             bar.update(task, advance=1)
-            for test in failing:
-                console.print(f"fails without a mutant: {test}", markup=False, highlight=False)
-            bad |= failing
+            for test, output in failing.items():
+                console.print(f"fails without a mutant: {test}\n{output}", markup=False, highlight=False)
+            bad |= failing.keys()
     return [replace(one, end="broken") if one.killer in bad else one for one in verdicts.values()]
 
 
-def _failing(worker: Worker, tests: set[str]) -> set[str]:
-    """Which of the tests of one file fail without a mutant; all at once, and each alone where these fail."""
-    if worker.passes(tuple(sorted(tests))):
-        return set()
-    return {test for test in tests if not worker.passes((test,))}
+def _failing(worker: Worker, tests: set[str]) -> dict[str, str]:
+    """Which tests of one file fail without a mutant, and how; all at once, and each alone where these fail."""
+    if not worker.fails(tuple(sorted(tests))):
+        return {}
+    return {test: output for test in tests if (output := worker.fails((test,)))}
 
 
 def figures(verdicts: list[Verdict], seconds: float, workers: int, of: str) -> dict[str, Any]:

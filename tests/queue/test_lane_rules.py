@@ -12,6 +12,7 @@ from opskit.queue import claims, lanes
 from opskit.queue.lanes import Turn
 from tests.queue.test_fences import HOWS, STRANGER, changed
 from tests.support.nodes import ask
+from tests.support.one_database import is_shared
 from tests.support.tables import application, boot, files, put, row, run
 
 pytestmark = pytest.mark.one_database
@@ -22,15 +23,19 @@ LANES = ("a", None)
 @pytest.fixture(scope="module")
 def one_database(one_database: Database) -> Database:
     """A table whose lanes are the values of a column."""
-    ask(one_database, f"ALTER TABLE {one_database.settings.files} ADD COLUMN customer text")
-    migration.set_lanes(one_database, "customer", actor="test")
-    lanes.column(one_database)
-    return one_database
+    return with_lanes(one_database)
 
 
 @pytest.fixture
-def laned(db: Database) -> Database:
-    """That table, empty."""
+def laned(db: Database, request: pytest.FixtureRequest) -> Database:
+    """That table, empty; a test of another module has one of its own."""
+    return db if is_shared(request) else with_lanes(db)
+
+
+def with_lanes(db: Database) -> Database:
+    ask(db, f"ALTER TABLE {db.settings.files} ADD COLUMN customer text")
+    migration.set_lanes(db, "customer", actor="test")
+    lanes.column(db)
     return db
 
 

@@ -186,9 +186,12 @@ def catalog(connection: Connection) -> dict[str, list[dict[str, Any]]]:
 
 def boot(db: Database, server_id: str = "node-a", **policy: Any) -> Boot:
     """Register a node, with a policy of its own; its lease outlasts the test, because nobody beats for it."""
-    own = object.__new__(Database)  # the same database, its connections too, with other settings
-    vars(own).update(vars(db), settings=dataclasses.replace(db.settings, **{"lease_seconds": 600.0, **policy}))
-    node = nodes.register(own, server_id, str(uuid.uuid4()))
+    settings = db.settings
+    db.settings = dataclasses.replace(settings, **{"lease_seconds": 600.0, **policy})
+    try:
+        node = nodes.register(db, server_id, str(uuid.uuid4()))
+    finally:
+        db.settings = settings
     assert node is not None, f"{server_id} is alive"
     return node
 

@@ -18,12 +18,13 @@ import pytest
 from opskit import migration, queue
 from opskit.database import Database
 from opskit.settings import Settings
+from tests.support import python_programs
 from tests.support.cluster import running_cluster
 from tests.support.nodes import ask, until
 from tests.support.tables import claimed, fail, files, put_node
 
 DEAD = "beat_at = now() - interval '2 hours', lease_until = now() - interval '1 hour'"
-COMMAND = [sys.executable, "-P", "-m", "opskit", "watch", "--every", "0.3"]
+COMMAND = [sys.executable, "-m", "opskit", "watch", "--every", "0.3"]
 
 
 class Terminal:
@@ -91,7 +92,7 @@ def sessions(db: Database) -> int:
 
 def page(db: Database, *flags: str) -> subprocess.CompletedProcess[str]:
     """What it prints where there is no terminal."""
-    return subprocess.run(
+    return python_programs.run(
         [*COMMAND, *flags], env={**os.environ, **db.settings.environ()}, capture_output=True, text=True, check=False,
         timeout=60, stdin=subprocess.DEVNULL,
     )  # fmt: skip
@@ -217,7 +218,7 @@ def test_json_is_one_object_for_each_look(fleet: Database) -> None:
     assert "no-node" in str(seen["needs"]) or seen["needs"]
 
     environ = {**os.environ, **fleet.settings.environ()}
-    with subprocess.Popen([*COMMAND, "--json"], env=environ, stdout=subprocess.PIPE, text=True) as process:
+    with python_programs.Program([*COMMAND, "--json"], env=environ, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         first, second = (json.loads(process.stdout.readline()) for _ in range(2))
         assert first["as_of"] < second["as_of"]
@@ -227,7 +228,9 @@ def test_json_is_one_object_for_each_look(fleet: Database) -> None:
 
 def test_a_reader_that_has_had_enough_ends_it(fleet: Database) -> None:
     environ = {**os.environ, **fleet.settings.environ()}
-    with subprocess.Popen([*COMMAND, "--json"], env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with python_programs.Program(
+        [*COMMAND, "--json"], env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.readline()
@@ -238,7 +241,9 @@ def test_a_reader_that_has_had_enough_ends_it(fleet: Database) -> None:
 
 def test_a_database_that_is_not_there_at_the_start_is_an_error_of_one_sentence(db: Database, tmp_path: Path) -> None:
     environ = {**os.environ, "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none", "OPSKIT_HOME": str(tmp_path)}
-    done = subprocess.run([*COMMAND, "--once"], env=environ, capture_output=True, text=True, check=False, timeout=60)
+    done = python_programs.run(
+        [*COMMAND, "--once"], env=environ, capture_output=True, text=True, check=False, timeout=60
+    )
 
     assert done.returncode == 1
     assert done.stderr.startswith("opskit: ")
@@ -247,7 +252,9 @@ def test_a_database_that_is_not_there_at_the_start_is_an_error_of_one_sentence(d
 
 @pytest.mark.parametrize("value", ["0", "soon", "-1"])
 def test_an_interval_that_is_none_is_refused(value: str) -> None:
-    done = subprocess.run([*COMMAND[:-2], f"--every={value}"], capture_output=True, text=True, check=False, timeout=60)
+    done = python_programs.run(
+        [*COMMAND[:-2], f"--every={value}"], capture_output=True, text=True, check=False, timeout=60
+    )
 
     assert done.returncode == 2
     assert value in done.stderr

@@ -53,7 +53,7 @@ class Pool:
             return self._pool
         # A database that refuses us is told at once: the pool would try again and again for as long as it waits.
         os.environ["PGTZ"] = "UTC"
-        first = SessionConnection.connect(**self._probe(), **_HABITS)
+        first = self._first_session()
         with self._making:
             if self._pool is not None:
                 first.close()  # another thread was faster
@@ -63,7 +63,6 @@ class Pool:
                     connection_class=_beginning_with(self._first),
                     kwargs={**_HABITS, **self._parameters},
                     configure=self._configure,
-                    reset=_as_ours,
                     check=ConnectionPool.check_connection,
                     min_size=0,
                     max_size=_SIZE,
@@ -76,8 +75,14 @@ class Pool:
                 )
             return self._pool
 
+    def _first_session(self) -> SessionConnection:
+        return SessionConnection.connect(**self._probe(), **_HABITS)
+
     def lent(self, stack: contextlib.ExitStack) -> SessionConnection:
-        """A connection, until *stack* ends.
+        """A connection, until *stack* ends; its rows are dicts, whatever it was used for before.
+
+        The pool has no `reset` of ours: with one its own thread would take connections back, and who asks again at
+        once would find none and have a second one made, with all that a session has to learn.
 
         When none is to be had at once, the pool is busy or the database is away. A pool does not say which, and tries
         again ever more rarely; asked directly, a database that is away refuses in milliseconds, and the next use
@@ -87,7 +92,7 @@ class Pool:
 
         pool = self.opened()
         try:
-            return stack.enter_context(pool.connection(timeout=_BUSY_SECONDS))
+            return _as_ours(stack.enter_context(pool.connection(timeout=_BUSY_SECONDS)))
         except PoolTimeout:
             try:
                 self._ask_directly()
@@ -96,7 +101,7 @@ class Pool:
                 if not server_answers(self._probe(), error):
                     self._let_go(pool)
                     raise
-        return stack.enter_context(pool.connection())
+        return _as_ours(stack.enter_context(pool.connection()))
 
     def _let_go(self, pool: ConnectionPool[SessionConnection]) -> None:
         with self._making:
@@ -125,7 +130,7 @@ class Pool:
         def lent() -> SessionConnection:
             with translated():
                 connection = self.opened().getconn()
-            connection.row_factory = tuple_row  # type: ignore[assignment]  # what SQLAlchemy reads; `_as_ours` takes it back
+            connection.row_factory = tuple_row  # type: ignore[assignment]  # what SQLAlchemy reads; `lent` takes it back
             return connection
 
         with self._making:
@@ -176,6 +181,7 @@ def _in_a_sentence(context: sqlalchemy.engine.ExceptionContext) -> None:
         raise translation(context.original_exception) from context.original_exception
 
 
-def _as_ours(connection: SessionConnection) -> None:
-    """Reset the row factory of a connection that returns to the pool."""
+def _as_ours(connection: SessionConnection) -> SessionConnection:
+    """Reset the row factory of a connection that may have been SQLAlchemy's."""
     connection.row_factory = dict_row
+    return connection

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import re
@@ -16,6 +17,7 @@ from opskit import migration
 from opskit.database import Database
 from opskit.settings import Settings
 from tests.support import python_programs, servers
+from tests.support.databases import Databases, Lent, begin_with, hand_back
 
 # jsonschema can check IRIs and nobody asks it to; to load the grammar for that takes more than two seconds.
 sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
@@ -105,13 +107,28 @@ def migrated(server: servers.Server) -> str:
     return url.rpartition("/")[2]
 
 
+@pytest.fixture(scope="session")
+def databases(server: servers.Server) -> Iterator[Databases]:
+    """The databases of this test process."""
+    with contextlib.closing(Databases(server)) as found:
+        yield found
+
+
 @pytest.fixture
-def database_url(server: servers.Server, request: pytest.FixtureRequest) -> Iterator[str]:
-    """The URL of a database that only this test has: empty, or migrated for a test that asks for `db`."""
-    copied = "db" in request.fixturenames
-    url = server.create_database(request.getfixturevalue("migrated") if copied else "template1")
-    yield url
-    server.leave_database(url)
+def lent(databases: Databases, request: pytest.FixtureRequest) -> Iterator[Lent]:
+    """A database that only this test has: empty, or migrated for a test that asks for `db`."""
+    names = request.fixturenames
+    template = request.getfixturevalue("migrated") if "db" in names else "template1"
+    again = ("db" in names or "connection" in names) and not request.node.get_closest_marker("new_database")
+    found = databases.lend(template, again=again)
+    yield found
+    databases.take_back(found)
+
+
+@pytest.fixture
+def database_url(lent: Lent) -> str:
+    """The URL of that database."""
+    return lent.url
 
 
 @pytest.fixture
@@ -129,7 +146,9 @@ def settings(database_url: str, tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def db(settings: Settings) -> Iterator[Database]:
+def db(settings: Settings, lent: Lent) -> Iterator[Database]:
     """That database, migrated."""
     with Database(settings) as database:
+        begin_with(database, lent)
         yield database
+        hand_back(database, lent)

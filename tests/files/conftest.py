@@ -12,6 +12,7 @@ from psycopg.rows import dict_row
 
 from opskit.files.claimed import ClaimedFile
 from opskit.files.loading import load_table
+from tests.support.databases import Lent
 from tests.support.loads import Connection, MakeFile, RealDesk, claimed
 
 
@@ -27,9 +28,12 @@ def make_file(tmp_path: Path) -> MakeFile:
 
 
 @pytest.fixture
-def connection(database_url: str) -> Iterator[Connection]:
-    with psycopg.connect(database_url, autocommit=True, row_factory=dict_row) as opened:
+def connection(lent: Lent) -> Iterator[Connection]:
+    opened = lent.connection(psycopg.Connection) or psycopg.connect(lent.url, autocommit=True)
+    opened.row_factory = dict_row
+    with opened:
         yield opened
+        lent.hand_back(opened)
 
 
 @pytest.fixture

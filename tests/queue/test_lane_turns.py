@@ -16,6 +16,8 @@ from tests.support.nodes import ask, counts
 from tests.support.tables import boot
 from tests.worker.test_counts import drained, nodes
 
+pytestmark = pytest.mark.new_database  # each of these tests changes the table
+
 
 def laned(db: Database) -> Database:
     """A table in which nobody vacuums or analyzes but the test, and a column for its lanes."""

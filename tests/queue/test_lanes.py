@@ -25,6 +25,8 @@ from tests.support.nodes import ask, counts, running_nodes, until
 from tests.support.tables import ask_psql, boot, files, opskit
 from tests.worker.test_counts import drained, nodes
 
+pytestmark = pytest.mark.new_database  # each of these tests changes the table
+
 VALUES = {
     "text": ["A", 'with "quotes", commas\\ and {braces}', "Ünïcode", ""],
     "integer": ["1", "20", "-3", "0"],

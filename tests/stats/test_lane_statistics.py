@@ -16,6 +16,8 @@ from tests.support.api import served
 from tests.support.nodes import ask, status
 from tests.support.tables import ask_psql, boot, files, opskit
 
+pytestmark = pytest.mark.new_database  # each of these tests changes the table
+
 NARROWED = sorted(name for name, one in STATISTICS.items() if "lane" in one.usual)
 NAMING_FILES = sorted(name for name, one in STATISTICS.items() if one.lane_of)
 

@@ -33,6 +33,8 @@ PG_BIN = os.environ.get("OPSKIT_PG_BIN") or None  # read before the environment 
 # A migrated database on a server that runs already, for who runs the tests hundreds of times (tests/mutants).
 SHARED = os.environ.get("TESTS_DATABASE") or None
 
+TRANSACTION = "SELECT pg_current_xact_id()::xid::text"
+
 
 @dataclass(frozen=True)
 class Server:
@@ -50,6 +52,11 @@ class Server:
             if not self._kept[0].closed:
                 raise
             self._connection().execute(statement)  # a test had ended all sessions of the server
+
+    def transaction(self) -> str:
+        """The number of a transaction that is younger than all before."""
+        (found,) = self._connection().execute(TRANSACTION.encode())
+        return str(found[0])
 
     def _connection(self) -> psycopg.Connection[Any]:
         if not self._kept or self._kept[0].closed:
@@ -83,6 +90,8 @@ class Server:
         for file in (Path(found[0]) / "base" / str(found[1])).iterdir():
             if file.name.endswith(("_fsm", "_vm")):
                 file.unlink()
+        # The first session leaves a file with what each session reads when it begins.
+        psycopg.connect(self.url.rpartition("/")[0] + "/template1").close()
 
     def create_database(self, template: str = "template1") -> str:
         """Make a database as a copy of *template*, to which nobody may be connected, and return its URL."""

@@ -20,7 +20,7 @@ import psycopg
 import pytest
 
 import opskit
-from opskit import jupyter
+from opskit import jupyter, processors
 from opskit.database import Database, programs
 from opskit.errors import CompletionError, OpskitError, ProcessorError
 from opskit.queue.error_identity import of_exception
@@ -367,7 +367,7 @@ def test_a_claimed_file_is_made_of_bytes_of_a_path_and_of_a_row(tmp_path: Path) 
         opskit.claimed(row={"original_filename": "a.csv", "file_content": b"a\n1\n", "customer": "acme"}),
         opskit.claimed(row={"storage_path": str(tmp_path / "a.csv"), "id": 7}),
     ):
-        found = opskit.processors.inspect_file(file)  # type: ignore[attr-defined]
+        found = processors.inspect_file(file)
         assert (found["rows"], found["size"], file.name, file.file_size) == (1, 4, "a.csv", 4)
         assert file.desk.progress_reports[-1] == (4, 4)  # type: ignore[attr-defined]
     assert file.id == "7"

@@ -228,6 +228,7 @@ def program(folder: Path, text: str, *prefix: str, **given: Any) -> Program:
     [
         {"PYTHONHASHSEED": "0"}, {"PYTHONIOENCODING": "latin-1"}, {"PYTHONWARNINGS": "error"}, {"PYTHONUTF8": "1"},
         {"LC_ALL": "C"}, {"TZ": "Asia/Tokyo"}, {"LD_LIBRARY_PATH": "/tmp"},
+        {"COLUMNS": "400"}, {"NO_COLOR": "1"},
     ],
 )  # fmt: skip
 def test_what_is_decided_at_the_start_makes_a_real_start(tmp_path: Path, environ: dict[str, str]) -> None:

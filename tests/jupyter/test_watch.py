@@ -106,7 +106,7 @@ def test_without_anywidget_a_panel_is_a_table_of_this_moment(db: Database, monke
 
     assert "1 queued" in shown._repr_html_()
     assert "1 queued" in repr(shown)
-    assert sessions(db) == 0
+    until(lambda: sessions(db) == 0)
 
 
 def test_a_panel_is_kept_up_to_date_from_a_thread_and_its_end_ends_its_session(db: Database) -> None:

@@ -39,7 +39,10 @@ CLONE = {"x86_64": 56, "aarch64": 220}.get(platform.machine())  # the number of 
 CLONE_PARENT = 0x8000
 
 # Variables that the interpreter and its libraries read while they start begin so; PYTHONPATH can be followed later.
-AT_START = ("PYTHON", "LC_", "LANG", "LOCPATH", "TZ", "LD_", "MALLOC_", "GLIBC_", "OPENSSL_", "PSYCOPG_", "FAKETIME")
+AT_START = (
+    "PYTHON", "LC_", "LANG", "LOCPATH", "TZ", "LD_", "MALLOC_", "GLIBC_", "OPENSSL_", "PSYCOPG_", "FAKETIME",
+    "COLUMNS", "LINES", "TERM", "COLORTERM", "NO_COLOR", "FORCE_COLOR", "TTY_", "JUPYTER_",  # rich
+)  # fmt: skip
 # Modules of these names are run while the interpreter starts.
 RUN_AT_START = ("sitecustomize", "usercustomize")
 

@@ -41,6 +41,7 @@ def pair() -> Iterator[tuple[Cluster, Cluster]]:
             primary.remove()
 
 
+@pytest.mark.slow
 def test_after_a_synchronous_failover_every_completed_file_is_still_completed(tmp_path: Path) -> None:
     with pair() as (primary, standby):
         both = re.sub(r"@[^/]*/\w+", f"@127.0.0.1:{primary.port},127.0.0.1:{standby.port}/faults", primary.url)

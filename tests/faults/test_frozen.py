@@ -26,6 +26,7 @@ def freeze_child(db: Database, node: Node, file: str) -> None:
     assert in_hand(db, node) == file, "the file ended before its child was frozen"
 
 
+@pytest.mark.slow
 def test_a_frozen_child_under_a_living_supervisor_is_not_robbed_and_finishes_when_it_thaws(
     db: Database, start: Start
 ) -> None:

@@ -48,6 +48,7 @@ def ended_well(db: Database, nodes: list[Node], files: int) -> None:
         assert outcome == "released" or any(phrase in reason for phrase in OUTAGES), reason
 
 
+@pytest.mark.slow
 def test_killed_backends_cost_no_file(cluster: Cluster, hurt_db: Database, work: Callable[[int], list[Node]]) -> None:
     rng = random.Random(SEED)
     nodes = work(300)

@@ -42,7 +42,7 @@ def signing_in(db: Database, settings: Settings, tmp_path: Path, provider_url: s
         yield address
 
 
-@pytest.mark.fast_cases(1)
+@pytest.mark.slow
 @needs_nginx
 @pytest.mark.parametrize("lines", ["", UPGRADE], ids=["by default", "with Upgrade"])
 def test_where_people_sign_in_no_call_passes_a_proxy_without_the_token(
@@ -106,7 +106,7 @@ def test_people_sign_in_and_act_through_a_proxy_that_keeps_the_host(
     assert pause["actor"].startswith("ann@example.com")
 
 
-@pytest.mark.fast_cases(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("lines", ["", UPGRADE], ids=["by default", "with Upgrade"])
 @needs_nginx
 def test_without_a_token_nginx_is_known_for_a_proxy(

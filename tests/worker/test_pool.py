@@ -69,6 +69,7 @@ def held(db: Database) -> list[dict[str, Any]]:
     return ask(db, f"SELECT processing_server_id FROM {db.settings.files} WHERE processing_status = 'processing'")
 
 
+@pytest.mark.slow
 def test_a_pool_drains_the_queue_with_all_its_nodes_and_says_what_each_has_done(db: Database, start: Start) -> None:
     add_many(db, 60)
 

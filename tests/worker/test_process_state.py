@@ -23,7 +23,7 @@ def start(db: Database, tmp_path: Path) -> Iterator[Start]:
         yield begin
 
 
-@pytest.mark.fast_cases(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("group", range(5))
 def test_the_next_file_finds_its_process_as_if_nothing_had_been_left_behind(
     db: Database, start: Start, group: int
@@ -50,6 +50,7 @@ def test_the_next_file_finds_its_process_as_if_nothing_had_been_left_behind(
     assert f"done: {len(ids)} completed, 0 failed, 0 to be tried again" in node.log
 
 
+@pytest.mark.slow
 def test_a_file_that_fails_leaves_its_process_no_better(db: Database, start: Start) -> None:
     names = [f"{what} raise" for what in ("disable", "close-stderr", "chdir", "thread", "subprocess", "socket")]
     ids = files(db, *(name for one in names for name in (one, "look")))

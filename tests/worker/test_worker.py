@@ -122,6 +122,7 @@ def test_max_files_and_json(db: Database, start: Start) -> None:
     assert counts(db) == {"completed": 3, "queued": 2}
 
 
+@pytest.mark.slow
 def test_every_line_of_the_log_carries_the_server_id_and_the_environment(db: Database, start: Start) -> None:
     add_files(db, "raise-1", "kill-1")
 
@@ -168,6 +169,7 @@ def test_a_node_imports_nothing_heavy(db: Database) -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_processing_one_file_by_hand_races_with_scheduled_nodes_and_is_done_once(db: Database, start: Start) -> None:
     record(db)
     files = add_files(db, *[f"file-{n}" for n in range(4)])

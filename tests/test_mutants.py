@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from opskit.database.queries import statements
 from opskit.database.sql_variables import Statement
 from tests.mutants import kept as listed
-from tests.mutants.copies import Copy
+from tests.mutants.copies import Copy, arguments
 from tests.mutants.kept import ROOT, MisfitError, Mutant, kept
 
 
@@ -86,3 +87,15 @@ def test_a_program_in_a_copy_of_the_tree_finds_the_copy_whatever_its_environment
 
 
 MUTANTS_MARK = "from opskit._version import"
+
+
+@pytest.mark.slow
+def test_what_is_changed_in_a_tree_is_not_in_the_package_that_was_loaded_before(tmp_path: Path) -> None:
+    copy = Copy(tmp_path / "0")
+    nursery = copy.nursery()
+    (copy.root / "opskit" / "web" / "authorization.py").write_text("raise SystemExit\n")
+    job = {"arguments": arguments(("tests/web/test_access_rules.py",), folder=tmp_path / "files"), "environment": {}}
+
+    told, _ = nursery.communicate(f"{json.dumps({**job, 'seconds': 60, 'package': True})}\n", timeout=120)
+
+    assert json.loads(told)["code"] == 0, told

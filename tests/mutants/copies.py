@@ -82,8 +82,8 @@ class Copy:
         subprocess.run([self._python, "-m", "pytest", "--collect-only", "-q", *plugins(), *files], **loud)
 
     def nursery(self) -> subprocess.Popen[str]:
-        """Start what runs tests in this copy: see `nursery.py`."""
-        return subprocess.Popen(
+        """Start what runs tests in this copy, and wait until it has loaded the package as it is: see `nursery.py`."""
+        started = subprocess.Popen(
             [self._python, "tests/mutants/nursery.py"],
             cwd=self.root,
             # Of two mutants of one second and one size, the first's compiled form would be taken for the second's.
@@ -92,6 +92,10 @@ class Copy:
             stdout=subprocess.PIPE,
             text=True,
         )
+        assert started.stdout is not None
+        if started.stdout.readline() != "ready\n":
+            raise RuntimeError(f"nothing runs tests in {self.root}")
+        return started
 
     def _environ(self) -> dict[str, str]:
         left_out = ("PYTEST_ADDOPTS", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE")

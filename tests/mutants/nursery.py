@@ -2,9 +2,9 @@
 
     python nursery.py        in the root of a tree; one JSON object a line in, one a line out
 
-In: {"arguments": of pytest, "environment": more variables, "seconds": patience, "package": whether a child may be born
-with opskit loaded, because its Python is as it was at first}. Out: {"code": pytest's exit code, or -1 when they did not
-end in time, "output": what it wrote}.
+It writes "ready" when all is loaded: only then may the tree be changed. In: {"arguments": of pytest, "environment":
+more variables, "seconds": patience, "package": whether a child may be born with opskit loaded, because its Python is
+as it was at first}. Out: {"code": pytest's exit code, or -1 when they did not end in time, "output": what it wrote}.
 """
 
 from __future__ import annotations
@@ -116,6 +116,7 @@ def main() -> None:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     jobs, results = with_package()
+    print("ready", flush=True)
     for line in sys.stdin:
         job = json.loads(line)
         if job.pop("package"):

@@ -16,6 +16,7 @@ from opskit.settings import Settings
 from tests.support.nodes import ask, until
 from tests.support.tables import files
 
+pytestmark = pytest.mark.new_database  # sessions are counted here
 SECONDS = 60
 OPEN = "import opskit\ndb = opskit.connect()\npanel = opskit.watch(db, every_seconds=0.2)\nrepr(panel)"
 
